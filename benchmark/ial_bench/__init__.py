@@ -1,0 +1,59 @@
+"""ial-bench: the benchmark harness for Image Address Localization (IAL).
+
+What a plugin needs is importable from here; every name is loaded on first use, so that
+``import ial_bench`` itself stays instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ial_bench.addresses import Address as Address
+    from ial_bench.datasets.dataset import Dataset as Dataset
+    from ial_bench.datasets.photos import Candidates as Candidates
+    from ial_bench.datasets.photos import Photos as Photos
+    from ial_bench.errors import BenchError as BenchError
+    from ial_bench.errors import SkipMethod as SkipMethod
+    from ial_bench.frozen import Features as Features
+    from ial_bench.frozen import FrozenEncoderMethod as FrozenEncoderMethod
+    from ial_bench.images import ImageBatch as ImageBatch
+    from ial_bench.method import Method as Method
+    from ial_bench.method import MethodConfig as MethodConfig
+    from ial_bench.method import MethodInfo as MethodInfo
+    from ial_bench.method import RunContext as RunContext
+    from ial_bench.method import State as State
+    from ial_bench.topk import TopK as TopK
+
+_HOMES = {
+    "Address": "addresses",
+    "BenchError": "errors",
+    "Candidates": "datasets.photos",
+    "Dataset": "datasets.dataset",
+    "Features": "frozen",
+    "FrozenEncoderMethod": "frozen",
+    "ImageBatch": "images",
+    "Method": "method",
+    "MethodConfig": "method",
+    "MethodInfo": "method",
+    "Photos": "datasets.photos",
+    "RunContext": "method",
+    "SkipMethod": "errors",
+    "State": "method",
+    "TopK": "topk",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the names of _HOMES are strings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ial_bench' has no attribute {name!r}")
+    return getattr(import_module(f"ial_bench.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

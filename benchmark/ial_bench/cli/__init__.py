@@ -1,0 +1,1 @@
+"""The command line, `bench`: one verb a file. Verbs import what they need when they run."""

@@ -1,0 +1,55 @@
+"""`bench doctor`: what this machine has, and what is missing."""
+
+from __future__ import annotations
+
+import typer
+
+from ial_bench.cli import options
+
+
+def doctor(
+    results: options.Results = None, cache: options.Cache = None, data_home: options.DataHome = None,
+    as_json: options.AsJson = False,
+) -> None:  # fmt: skip
+    """Show versions, hardware, folders and broken plugins.
+
+    Example: bench doctor
+    """
+    import os
+    import shutil
+
+    from ial_bench.cli.console import print_json
+    from ial_bench.datasets.locate import installed
+    from ial_bench.engine import provenance
+    from ial_bench.engine.devices import resolve_device
+    from ial_bench.homes import cache_home, results_home
+    from ial_bench.homes import data_home as home
+    from ial_bench.registry import Broken, Registry
+
+    facts: dict[str, object] = {"ial-bench": provenance.project(), "packages": provenance.packages()}
+    try:
+        import torch  # noqa: F401 - so that its build and threads are told
+
+        facts["hardware"] = provenance.hardware(resolve_device("auto"))
+    except ImportError as error:
+        facts["hardware"] = {**provenance.hardware("cpu"), "torch": f"cannot be imported: {error}"}
+    for label, folder in (
+        ("results", results_home(results)),
+        ("cache", cache_home(cache)),
+        ("data", home(data_home)),
+    ):
+        there = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+        free = shutil.disk_usage(there).free / 1e9
+        writable = "writable" if os.access(there, os.W_OK) else "NOT WRITABLE"
+        facts[label] = f"{folder} ({writable}, {free:,.1f} GB free)"
+    facts["datasets"] = [f.name for f in installed(data_home)]
+    registry = Registry()
+    looked = {n: registry.look(n) for n in registry.names}
+    facts["methods"] = [n for n, m in looked.items() if not isinstance(m, Broken)]
+    facts["broken methods"] = {n: m.reason for n, m in looked.items() if isinstance(m, Broken)}
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        typer.echo(f"{key}: {', '.join(shown) if isinstance(shown, list) else shown}")

@@ -1,0 +1,23 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Results = Annotated[
+    Path | None,
+    typer.Option("--results", help="Folder of run records. [env IAL_BENCH_RESULTS, default ./results]"),
+]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="Folder of features and half-done runs. [env IAL_BENCH_CACHE]")
+]
+DataHome = Annotated[Path | None, typer.Option("--data-home", help="Folder of datasets. [env IAL_BENCH_DATA]")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", help="A Python file with a method of your own; may be repeated."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Device = Annotated[str, typer.Option("--device", help="torch device: auto, cpu, cuda, cuda:1, mps.")]

@@ -1,0 +1,109 @@
+"""`bench show`: all about a method, a dataset or a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ial_bench.cli import options
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A method, a dataset, or the id of a run.")],
+    plugin: options.Plugins = None,
+    results: options.Results = None,
+    data_home: options.DataHome = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show a method with its settings (and the traceback of a broken one), a dataset, or a run's record.
+
+    Example: bench show linear-probe
+    """
+    from ial_bench.cli.console import print_json
+    from ial_bench.errors import unknown_name
+    from ial_bench.homes import results_home
+    from ial_bench.registry import Registry, dataset_cards
+
+    registry = Registry(plugin or ())
+    runs = {p.stem: p for p in results_home(results).glob("*/*/*.json")}
+    cards = dataset_cards()
+    facts: dict[str, Any]
+    if name in registry.names:
+        facts = _method(registry, name)
+    elif (found := _dataset(name, data_home)) is not None:
+        facts = found
+    elif name in cards:
+        facts = {"dataset": name, "state": "not here", "how to get it": cards[name].how_to_get()}
+    elif name in runs:
+        from ial_bench.engine.record import read_record
+
+        facts = read_record(runs[name]).model_dump(mode="json")
+        as_json = True
+    else:
+        raise unknown_name(
+            "method, dataset or run",
+            name,
+            [*registry.names, *cards, *runs],
+            "`bench list methods|datasets|runs` shows all",
+        )
+    if as_json:
+        print_json(facts)
+    else:
+        for key, value in facts.items():
+            typer.echo(f"{key}: {value}")
+
+
+def _method(registry: Any, name: str) -> dict[str, Any]:
+    from ial_bench.registry import Broken
+
+    found = registry.look(name)
+    if isinstance(found, Broken):
+        return {
+            "method": name,
+            "from": found.origin,
+            "broken": found.reason,
+            "traceback": "\n" + found.traceback,
+        }
+    info = found.info
+    facts: dict[str, Any] = {
+        "method": name,
+        "title": info.title,
+        "family": info.family,
+        "what it does": info.summary,
+        "reference": info.reference or "none",
+        "version": info.version,
+        "from": registry.origin(name),
+        "final fit on": info.final_fit,
+        "stochastic": info.stochastic,
+    }
+    for key, field in found.Config.model_fields.items():
+        facts[f"setting {name}.{key}"] = f"{field.get_default()!r}  {field.description or ''}".rstrip()
+    return facts
+
+
+def _dataset(name: str, data_home: Path | None) -> dict[str, Any] | None:
+    from ial_bench.datasets.locate import open_dataset
+    from ial_bench.errors import DataError, UnknownNameError
+
+    try:
+        data = open_dataset(name, data_home)
+    except UnknownNameError:
+        return None
+    except DataError:
+        if "/" in name:
+            raise
+        return None
+    d = data.description
+    return {
+        "dataset": data.name,
+        "title": d.title,
+        "folder": str(data.folder),
+        "images": str(data.images_folder),
+        "licence": d.licence or "not stated",
+        "photos": ", ".join(f"{n:,} {s}" for s, n in data.counts().items()),
+        "addresses": f"{len(data.addresses):,}, of which candidates {len(data.candidates):,}",
+        "digest": data.digest,
+        **{f"made by {k}": v for k, v in d.made_by.items()},
+    }

@@ -1,0 +1,1 @@
+"""Datasets: the folder on disk, its reader, its verification, importers."""

@@ -1,0 +1,164 @@
+"""Photos of a dataset and the addresses they may be given: what a method works with.
+
+No pyarrow here: plugins import these names, and listing plugins is to stay fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench import images
+from ial_bench.addresses import Address
+from ial_bench.files import digest, safe_relative
+from ial_bench.geo.points import Points
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.dataset import Dataset
+
+
+class Candidates:
+    """The addresses a query may be given: those of the train and database splits, sorted by canonical text.
+
+    Attributes:
+        addresses: the parsed addresses; a candidate's index is its place here.
+        positions: float64 [n, 2], the mean position of each address's train and database photos.
+        database: labelled reference photos that are not for training, empty where a dataset has none.
+    """
+
+    def __init__(self, addresses: list[Address], positions: Points, database: Photos) -> None:
+        self.addresses = addresses
+        self.positions = positions
+        self.database = database
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Canonical texts."""
+        return [a.text for a in self.addresses]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical texts in order."""
+        return digest(self.texts)
+
+
+class Photos:
+    """Some rows of a dataset: a split, or a part of one. What a method trains on.
+
+    Labels and positions are here, so queries are never handed to a method as `Photos`. The dataset behind the
+    rows is private for the same reason: it holds the other splits.
+
+    Args:
+        dataset: where the rows are.
+        rows: int64 [n], row numbers.
+    """
+
+    def __init__(self, dataset: Dataset, rows: npt.NDArray[np.int64]) -> None:
+        self._dataset = dataset
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def candidates(self) -> Candidates:
+        """The candidate set that `labels` point into."""
+        return self._dataset.candidates
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int32]:
+        """int32 [n]: candidate index of each photo's address, -1 where it is not a candidate."""
+        return self._dataset.candidate_of_address[self.address_rows]
+
+    @cached_property
+    def address_rows(self) -> npt.NDArray[np.int32]:
+        """int32 [n]: row of each photo's address among all addresses of the dataset."""
+        return np.asarray(self._dataset.numbers("address")[self.rows])
+
+    @cached_property
+    def positions(self) -> Points:
+        """float64 [n, 2]: latitude and longitude in degrees."""
+        return np.stack([self._dataset.numbers("lat")[self.rows], self._dataset.numbers("lon")[self.rows]], axis=1)
+
+    @cached_property
+    def headings(self) -> npt.NDArray[np.float32]:
+        """float32 [n]: degrees clockwise from north, NaN where unknown."""
+        return np.asarray(self._dataset.numbers("heading")[self.rows], dtype=np.float32)
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.int64]:
+        """int64 [n]: a number per place; photos of one place share it."""
+        return np.asarray(self._dataset.place_codes[self.rows])
+
+    @property
+    def ids(self) -> list[str]:
+        """Photo ids."""
+        return self._texts("photo_id")
+
+    @property
+    def captions(self) -> list[str]:
+        """Captions, empty where there is none."""
+        return self._texts("caption")
+
+    def address_counts(self) -> npt.NDArray[np.int64]:
+        """int64 [n_candidates]: photos of each candidate address."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=len(self.candidates)).astype(np.int64)
+
+    def relative_path(self, i: int) -> str:
+        """Path of photo i below the images folder."""
+        return str(self._dataset.texts("path")[int(self.rows[i])])
+
+    def path(self, i: int) -> Path:
+        """Where photo i lies.
+
+        Raises:
+            DataError: its path leads out of the images folder.
+        """
+        return self._dataset.images_folder / safe_relative(self.relative_path(i))
+
+    def file_bytes(self, i: int) -> int:
+        """Size of photo i's file when the dataset was made."""
+        return int(self._dataset.numbers("bytes")[self.rows[i]])
+
+    def image(self, i: int) -> images.RGB:
+        """Photo i, decoded: uint8 [height, width, 3].
+
+        Raises:
+            ImageError: missing, damaged or changed since the dataset was made.
+        """
+        return images.read(self.path(i), self.file_bytes(i))
+
+    def part(self, which: slice | npt.NDArray[np.int64]) -> Photos:
+        """Some of these photos."""
+        return Photos(self._dataset, self.rows[which])
+
+    def __add__(self, other: Photos) -> Photos:
+        if other._dataset is not self._dataset:
+            raise ValueError("photos of two datasets cannot be joined")
+        return Photos(self._dataset, np.concatenate([self.rows, other.rows]))
+
+    def keys(self) -> npt.NDArray[np.uint64]:
+        """uint64 [n]: an opaque number per photo, hashed from its id."""
+        blocks = (hashlib.blake2b(i.encode(), digest_size=8).digest() for i in self.ids)
+        return np.frombuffer(b"".join(blocks), dtype="<u8")
+
+    def batch(self, part: slice = slice(None), *, oracle: bool = False) -> images.ImageBatch:
+        """These photos as a method is asked about them: without labels, and without positions unless `oracle`."""
+        photos = self.part(part)
+        return images.ImageBatch(photos.image, photos.keys(), photos.positions if oracle else None, source=(self, part))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of which image files these are: path and size of each, in order."""
+        return self._dataset.hash_rows(("path", "bytes"), self.rows)
+
+    def _texts(self, column: str) -> list[str]:
+        return self._dataset.texts_of(column, self.rows)

@@ -1,0 +1,95 @@
+"""Which photos were taken at one place: rules that read the place from a photo's path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.errors import ConfigError
+from ial_bench.geo.points import haversine_m
+
+SAME_PLACE_M = 1.0
+"""Photos of one place share a camera position, up to rounding."""
+
+
+@dataclass(frozen=True)
+class PlaceRule:
+    """How a photo's path tells its place.
+
+    Attributes:
+        name: short name.
+        meaning: the rule in words.
+        pattern: a regular expression with a group called ``place``, searched in the path.
+    """
+
+    name: str
+    meaning: str
+    pattern: re.Pattern[str]
+
+    def place(self, path: str) -> str | None:
+        """The place of the photo at `path`, None where the rule does not apply."""
+        match = self.pattern.search(path)
+        return match["place"] if match else None
+
+
+RULES = (
+    PlaceRule(
+        "sf-xl",
+        "the panorama id, 7th of the @-separated fields of the file name",
+        re.compile(r"@(?:[^@/]*@){6}(?P<place>[^@/]+)@[^/]*$"),
+    ),
+    PlaceRule(
+        "pitts",
+        "the file number, before _pitch…_yaw…",
+        re.compile(r"(?P<place>[^/]+)_pitch\d+_yaw\d+\.\w+$"),
+    ),
+    PlaceRule("stem-view", "the file name before its last _number", re.compile(r"(?P<place>[^/]+)_\d+\.\w+$")),
+    PlaceRule("file", "every photo is a place of its own", re.compile(r"(?P<place>.+)$")),
+)
+
+
+def named_rule(text: str) -> PlaceRule:
+    """The rule called `text`, or the one that `text` spells as a regular expression.
+
+    Raises:
+        ConfigError: neither a name nor an expression with a group called ``place``.
+    """
+    for rule in RULES:
+        if rule.name == text:
+            return rule
+    names = ", ".join(r.name for r in RULES)
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise ConfigError(
+            f"place rule {text!r} is not a regular expression: {error}", f"or name one of {names}"
+        ) from error
+    if "place" not in pattern.groupindex:
+        raise ConfigError(
+            f"place rule {text!r} has no group called 'place'",
+            f"write (?P<place>...), or name one of {names}",
+        )
+    return PlaceRule("pattern", f"the group 'place' of {text}", pattern)
+
+
+def detect_rule(paths: Sequence[str], positions: npt.NDArray[np.float64]) -> PlaceRule:
+    """The first of `RULES` that applies to every path and puts photos together only where positions agree.
+
+    Args:
+        paths: photo paths.
+        positions: [n, 2] degrees.
+    """
+    for rule in RULES:
+        places = [rule.place(p) for p in paths]
+        if None not in places and _agree(places, positions):
+            return rule
+    return RULES[-1]
+
+
+def _agree(places: list[str | None], positions: npt.NDArray[np.float64]) -> bool:
+    _, first, codes = np.unique(np.array(places, dtype=str), return_index=True, return_inverse=True)
+    return bool((haversine_m(positions, positions[first][codes]) <= SAME_PLACE_M).all())

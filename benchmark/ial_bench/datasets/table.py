@@ -1,0 +1,190 @@
+"""The dataset folder on disk: what its files hold, and how they are written.
+
+    dataset.toml        name, where the images lie, bounds of the city, how the dataset was made
+    addresses.parquet   one row an address, sorted by canonical text
+    photos.parquet      one row a photo, sorted by split and photo id
+
+``dataset.toml`` is written last: a folder without it is not a dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ial_bench.addresses import Address
+from ial_bench.errors import DataError
+from ial_bench.files import atomic_path, make_folder, read_toml, write_text
+
+SCHEMA_VERSION = 1
+DESCRIPTION, ADDRESSES, PHOTOS = "dataset.toml", "addresses.parquet", "photos.parquet"
+
+SPLITS = ("train", "val", "database", "query")
+"""In table order. `val` is cut from the released train split; `database` holds reference photos that are not
+for training, where a dataset has such; `query` is the test split."""
+
+ADDRESS_SCHEMA = pa.schema(
+    [
+        pa.field("text", pa.string(), nullable=False),  # canonical form
+        pa.field("verbose", pa.string(), nullable=False),
+        pa.field("street", pa.string(), nullable=False),
+        pa.field("neighbourhood", pa.string(), nullable=False),
+        pa.field("cross_streets", pa.list_(pa.string()), nullable=False),
+    ]
+)
+PHOTO_SCHEMA = pa.schema(
+    [
+        pa.field("photo_id", pa.string(), nullable=False),  # unique
+        pa.field("path", pa.string(), nullable=False),  # below the images folder, POSIX form
+        pa.field("bytes", pa.int64(), nullable=False),  # size of the file
+        pa.field("split", pa.string(), nullable=False),  # one of SPLITS
+        pa.field("place_id", pa.string(), nullable=False),  # photos of one place succeed or fail together
+        pa.field("address", pa.int32(), nullable=False),  # row of addresses.parquet
+        pa.field("lat", pa.float64(), nullable=False),  # WGS84 degrees
+        pa.field("lon", pa.float64(), nullable=False),
+        pa.field("heading", pa.float32(), nullable=True),  # degrees clockwise from north
+        pa.field("caption", pa.string(), nullable=False),  # empty where there is none
+    ]
+)
+_ROW_GROUP = 131_072
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The city's box in WGS84 degrees."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+    @classmethod
+    def around(cls, points: npt.NDArray[np.float64]) -> Bounds:
+        """A box that holds a city's photos but not a stray one.
+
+        It reaches four times the span of the middle 80 % from the median, and no less than about 2 km, each way.
+        """
+        low, middle, high = np.percentile(points, [10, 50, 90], axis=0)
+        reach = np.maximum(4 * (high - low), 0.02)
+        (south, west), (north, east) = (middle - reach).tolist(), (middle + reach).tolist()
+        return cls(max(south, -90.0), max(west, -180.0), min(north, 90.0), min(east, 180.0))
+
+    def contain(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """[n]: whether each of [n, 2] lies inside; NaN does not."""
+        lat, lon = points[:, 0], points[:, 1]
+        return np.asarray((lat >= self.south) & (lat <= self.north) & (lon >= self.west) & (lon <= self.east))
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``dataset.toml`` says.
+
+    Attributes:
+        name: the name it is found and reported by.
+        title: the name a person reads.
+        images: folder of the images, absolute, or relative to the dataset folder.
+        bounds: the city's box.
+        licence: terms of the photos, in words.
+        made_by: how it was made: importer, its options, counts.
+    """
+
+    name: str
+    title: str
+    images: str
+    bounds: Bounds
+    licence: str = ""
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_toml(self) -> str:
+        """The text of ``dataset.toml``."""
+        import tomli_w
+
+        return tomli_w.dumps(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "name": self.name,
+                "title": self.title,
+                "images": self.images,
+                "licence": self.licence,
+                "bounds": vars(self.bounds),
+                "made_by": dict(self.made_by),
+            }
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Description:
+        """Read ``dataset.toml`` in `folder`.
+
+        Raises:
+            DataError: missing, not TOML, of a newer schema, or without a needed key.
+        """
+        path = folder / DESCRIPTION
+        if not path.is_file():
+            raise DataError(f"{folder} is not a dataset: no {DESCRIPTION} in it", "see `bench data --help`")
+        data = read_toml(path)
+        version = data.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"{path} has schema_version {version}, this ial-bench reads {SCHEMA_VERSION}",
+                "upgrade ial-bench (pip install -U ial-bench) or import the dataset again",
+            )
+        try:
+            bounds = Bounds(**{k: float(data["bounds"][k]) for k in ("south", "west", "north", "east")})
+            return cls(
+                str(data["name"]), str(data.get("title", data["name"])), str(data["images"]), bounds,
+                str(data.get("licence", "")), dict(data.get("made_by", {})),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} lacks a needed key or has a wrong value: {error}", "import it again") from error
+
+
+def write_dataset(
+    folder: Path,
+    description: Description,
+    addresses: Sequence[Address],
+    verbose: Sequence[str],
+    photos: Mapping[str, Any],
+) -> None:
+    """Write a dataset folder.
+
+    Args:
+        folder: created if need be; files of an earlier dataset there are replaced.
+        description: becomes ``dataset.toml``.
+        addresses: sorted by canonical text.
+        verbose: the spoken form of each address.
+        photos: columns of `PHOTO_SCHEMA`, in any row order.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    make_folder(folder)
+    (folder / DESCRIPTION).unlink(missing_ok=True)  # not a dataset until all is written
+    address_table = pa.table(
+        {
+            "text": [a.text for a in addresses],
+            "verbose": list(verbose),
+            "street": [a.street for a in addresses],
+            "neighbourhood": [a.neighbourhood for a in addresses],
+            "cross_streets": [list(a.cross_streets) for a in addresses],
+        },
+        schema=ADDRESS_SCHEMA,
+    )
+    photo_table = pa.table({name: photos[name] for name in PHOTO_SCHEMA.names}, schema=PHOTO_SCHEMA)
+    split = np.asarray(photo_table["split"])
+    rank = np.select([split == name for name in SPLITS], range(len(SPLITS)))
+    order = np.lexsort((np.asarray(photo_table["photo_id"]).astype(str), rank))
+    _write_table(folder / ADDRESSES, address_table)
+    _write_table(folder / PHOTOS, photo_table.take(pa.array(order)))
+    write_text(folder / DESCRIPTION, description.to_toml())
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=_ROW_GROUP)

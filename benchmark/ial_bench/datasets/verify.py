@@ -1,0 +1,182 @@
+"""Checks of a dataset folder: is all there, whole, and consistent?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ial_bench import images
+from ial_bench.addresses import Address
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.photos import Photos
+from ial_bench.datasets.table import SPLITS
+from ial_bench.errors import AddressError, DataError, ImageError
+from ial_bench.geo.points import valid
+from ial_bench.method import chunks
+
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: what kind, where, and what exactly."""
+
+    kind: str
+    where: str
+    detail: str
+
+
+@dataclass
+class Verification:
+    """What was found.
+
+    Attributes:
+        counts: photos per split.
+        n_addresses: addresses over all splits.
+        n_places: places over all splits.
+        decoded: whether photos were decoded, or only looked for.
+        problems: empty for a sound dataset.
+        notes: what is odd, but no problem.
+    """
+
+    counts: dict[str, int]
+    n_addresses: int
+    n_places: int
+    decoded: bool
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify(
+    dataset: Dataset,
+    *,
+    quick: bool = False,
+    workers: int = 1,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Verification:
+    """Check a dataset.
+
+    Args:
+        dataset: what to check.
+        quick: do not read the photos; only that they are there and of the right size.
+        workers: threads that read and decode (decoding releases the interpreter).
+        advance: told how many photos were just checked.
+    """
+    photos = Photos(dataset, np.arange(len(dataset)))
+    found = Verification(dataset.counts(), len(dataset.addresses), len(np.unique(dataset.place_codes)), not quick)
+    found.problems += _table_problems(dataset, photos)
+    found.notes += _notes(dataset)
+    contents: dict[str, list[str]] = defaultdict(list)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for block in chunks(len(photos), _BLOCK):
+            part = photos.part(block)
+            ids = part.ids
+            for photo_id, (problem, content, note) in zip(
+                ids, pool.map(lambda i, p=part: _check_photo(p, i, quick), range(len(part))), strict=True
+            ):
+                if problem:
+                    found.problems.append(Problem(*problem))
+                if note:
+                    found.notes.append(note)
+                if content:
+                    contents[content].append(photo_id)
+            advance(block.stop - block.start)
+    found.problems += _duplicates(contents, dataset)
+    for name in ("train", "query"):
+        if not found.counts[name]:
+            found.problems.append(Problem("empty split", name, "no photos"))
+    return found
+
+
+def _table_problems(dataset: Dataset, photos: Photos) -> Iterable[Problem]:
+    ids = dataset.texts("photo_id").to_pylist()
+    if len(set(ids)) != len(ids):
+        seen: set[str] = set()
+        for photo_id in ids:
+            if photo_id in seen:
+                yield Problem("photo id twice", photo_id, "photo ids must be unique")
+            seen.add(photo_id)
+    rows = dataset.numbers("address")
+    for i in np.flatnonzero((rows < 0) | (rows >= len(dataset.addresses))):
+        yield Problem("address out of range", ids[i], f"row {rows[i]} of {len(dataset.addresses)}")
+    for address in dataset.addresses:
+        try:
+            if Address.parse(address.text) != address:
+                yield Problem("address not canonical", address.text, "its parts do not make up its text")
+        except AddressError as error:
+            yield Problem("address not parsable", address.text, error.problem)
+    positions = photos.positions
+    fine = valid(positions)
+    inside = dataset.description.bounds.contain(positions)
+    for i in np.flatnonzero(~fine | ~inside):
+        kind = "position outside the city" if fine[i] else "position not finite or out of range"
+        yield Problem(kind, ids[i], f"{positions[i, 0]:.6f}, {positions[i, 1]:.6f}")
+    yield from _straddling(dataset, ("train", "val", "database"), "query", "train and query")
+    yield from _straddling(dataset, ("train",), "val", "train and val")
+
+
+def _straddling(dataset: Dataset, some: tuple[str, ...], other: str, what: str) -> Iterable[Problem]:
+    shared = np.intersect1d(dataset.place_codes[dataset.rows(*some)], dataset.place_codes[dataset.rows(other)])
+    if len(shared):
+        places = dataset.texts("place_id")
+        for code in shared:
+            first = int(np.flatnonzero(dataset.place_codes == code)[0])
+            yield Problem("place in two splits", str(places[first]), f"photos in {what}")
+
+
+def _notes(dataset: Dataset) -> Iterable[str]:
+    known = set(dataset.split("train", "database").address_rows.tolist())
+    without = sum(row not in known for row in dataset.split("query").address_rows.tolist())
+    if without:
+        yield f"{without:,} queries have an address that is no candidate; they count as wrong"
+
+
+_Check = tuple[tuple[str, str, str] | None, str | None, str | None]
+
+
+def _check_photo(photos: Photos, i: int, quick: bool) -> _Check:
+    """(problem, content hash, note) of a photo."""
+    try:
+        path = photos.path(i)
+    except DataError as error:
+        return ("unsafe path", photos.relative_path(i), error.problem), None, None
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        return ("image missing", str(path), str(error.strerror)), None, None
+    if size != photos.file_bytes(i):
+        detail = f"{size:,} bytes, {photos.file_bytes(i):,} when the dataset was made"
+        return ("image changed", str(path), detail), None, None
+    if quick:
+        return None, None, None
+    try:
+        data = images.read_bytes(path)
+        images.decode(data, str(path))
+    except ImageError as error:
+        return ("image not decodable", str(path), error.problem), None, None
+    return None, hashlib.sha256(data).hexdigest(), _suffix_note(data, photos.relative_path(i))
+
+
+def _suffix_note(data: bytes, path: str) -> str | None:
+    is_png, is_jpeg = data.startswith(b"\x89PNG"), data.startswith(b"\xff\xd8")
+    suffix = path.rsplit(".", 1)[-1].lower()
+    if (is_png and suffix in {"jpg", "jpeg"}) or (is_jpeg and suffix == "png"):
+        return f"{path} is a {'PNG' if is_png else 'JPEG'} by its content (read as such)"
+    return None
+
+
+def _duplicates(contents: dict[str, list[str]], dataset: Dataset) -> Iterable[Problem]:
+    """Files of equal content, with the splits they are in."""
+    groups = [ids for ids in contents.values() if len(ids) > 1]
+    if not groups:
+        return
+    ids = dataset.texts("photo_id").to_pylist()
+    split_of = {photo_id: SPLITS[code] for photo_id, code in zip(ids, dataset.split_codes.tolist(), strict=True)}
+    for group in groups:
+        splits = sorted({split_of[i] for i in group})
+        yield Problem("same content", group[0], f"also {', '.join(group[1:4])} (in {', '.join(splits)})")

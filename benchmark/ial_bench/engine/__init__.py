@@ -1,0 +1,1 @@
+"""Plan, run, store: what is the same for every method."""

@@ -1,0 +1,280 @@
+"""Features of frozen encoders: computed once per encoder and set of photos, kept on disk, memory-mapped.
+
+One folder per (encoder digest, photos digest)::
+
+    meta.json       what the features are of
+    features.f32    float32, [n, d], row-major
+    marks           one line a finished chunk: its number, SHA-256 of its bytes, seconds it took
+
+A chunk counts only when its mark is whole and its bytes agree with it, so that a kill, a crash or a full disk
+loses at most the chunk in work, and a resumed extraction gives the same bytes as one that ran through. (Batches
+never straddle chunks, hence every photo is encoded in the same company.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.encoders.base import Encoder, EncoderCard, remember_card, remembered_card
+from ial_bench.errors import BenchError, DataError
+from ial_bench.files import make_folder, storage_errors, write_json
+from ial_bench.method import Reporter, chunks
+
+if TYPE_CHECKING:
+    import torch
+
+    from ial_bench.datasets.photos import Photos
+    from ial_bench.images import ImageBatch
+
+CHUNK_ROWS = 1024
+FloatRows = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How features came to be: computing time, and how much of it was spent now rather than earlier."""
+
+    images: int
+    seconds: float
+    seconds_now: float
+
+
+class FeatureStore:
+    """Encoders and their features.
+
+    Args:
+        cache: the cache folder.
+        device: torch device to encode on.
+        batch_size: photos to encode at once.
+        workers: processes that read and decode photos; 0 does it in this process.
+        report: progress.
+        chunk_rows: photos per completion mark.
+    """
+
+    def __init__(
+        self,
+        cache: Path,
+        device: str,
+        batch_size: int,
+        workers: int,
+        report: Reporter,
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> None:
+        self.cache = cache
+        self.device = device
+        self.batch_size = batch_size
+        self.workers = workers
+        self.report = report
+        self.chunk_rows = max(batch_size, chunk_rows // batch_size * batch_size)
+        self._encoders: dict[str, Encoder] = {}
+        self._cards: dict[str, EncoderCard] = {}
+        self._ready: dict[tuple[str, str], FloatRows] = {}
+
+    def encoder(self, spec: str) -> Encoder:
+        """The encoder, loaded once.
+
+        Raises:
+            SkipMethod: its weights cannot be had here.
+        """
+        if spec not in self._encoders:
+            from ial_bench.encoders.load import load_encoder
+
+            self._encoders[spec] = load_encoder(spec, self.device)
+            self._cards[spec] = self._encoders[spec].card
+            remember_card(self._cards[spec], self.cache)
+        return self._encoders[spec]
+
+    def card(self, spec: str) -> EncoderCard:
+        """The encoder's card, without loading the encoder where an earlier load left it."""
+        if spec not in self._cards:
+            if (card := remembered_card(spec, self.cache)) is None:
+                card = self.encoder(spec).card
+            self._cards[spec] = card
+        return self._cards[spec]
+
+    def photos(self, spec: str, photos: Photos) -> FloatRows:
+        """float32 [n, d], memory-mapped: the features of `photos`, computed where the cache lacks them."""
+        key = (spec, photos.digest)
+        if key not in self._ready:
+            self.extract(spec, photos)
+        return self._ready[key]
+
+    def batch(self, spec: str, images: ImageBatch) -> FloatRows:
+        """float32 [n, d]: features of a batch, from the cache where it is a part of dataset rows."""
+        if images._source is not None:  # noqa: SLF001 - the engine's own mark
+            photos, part = images._source  # noqa: SLF001
+            if (spec, photos.digest) in self._ready:
+                return np.asarray(self._ready[spec, photos.digest][part])
+        return self.encode(spec, images)
+
+    def encode(self, spec: str, images: ImageBatch) -> FloatRows:
+        """float32 [n, d]: features of a batch, computed now."""
+        import torch
+
+        encoder = self.encoder(spec)
+        blocks = []
+        for part in chunks(len(images), self.batch_size):
+            pixels = torch.stack([encoder.preprocess(images[i]) for i in range(part.start, part.stop)])
+            blocks.append(encoder.encode_images(pixels.to(self.device)).cpu().numpy())
+        return np.concatenate(blocks) if blocks else np.zeros((0, encoder.card.dim), np.float32)
+
+    def extract(self, spec: str, photos: Photos, what: str = "photos") -> Extraction:
+        """Make sure the features of `photos` are in the cache.
+
+        Raises:
+            ImageError: a photo cannot be decoded.
+            SkipMethod: the encoder cannot be had.
+            StorageError: the cache cannot be written to.
+        """
+        from filelock import FileLock
+
+        card = self.card(spec)
+        folder = make_folder(self.cache / "features" / card.digest[:16] / photos.digest[:16])
+        file = _FeatureFile(folder, len(photos), card.dim)
+        with storage_errors(folder), FileLock(folder / "lock"):
+            if not (folder / "meta.json").is_file():
+                meta = {"encoder": spec, "encoder_digest": card.digest, "photos_digest": photos.digest}
+                write_json(folder / "meta.json", {**meta, "rows": len(photos), "dim": card.dim})
+            done, earlier = file.finished()
+            now = 0.0
+            if missing := [c for c in chunks(len(photos), self.chunk_rows) if done.get(c.start) != c.stop]:
+                with self.report.track(sum(c.stop - c.start for c in missing), f"encode {what}", "photos") as advance:
+                    started = time.perf_counter()
+                    for chunk, rows in self._encode_chunks(self.encoder(spec), photos, missing, advance):
+                        took = time.perf_counter() - started
+                        file.write(chunk, rows, took)
+                        now += took
+                        started = time.perf_counter()
+        self._ready[spec, photos.digest] = file.mapped()
+        return Extraction(len(photos), earlier + now, now)
+
+    def _encode_chunks(
+        self, encoder: Encoder, photos: Photos, missing: list[slice], advance: Any
+    ) -> Iterator[tuple[slice, FloatRows]]:
+        """Features chunk by chunk, reading ahead in worker processes across chunk borders."""
+        batches = [range(c.start, c.stop)[b] for c in missing for b in chunks(c.stop - c.start, self.batch_size)]
+        loader = iter(photo_loader(photos, encoder, batches, self.workers))
+        for chunk in missing:
+            rows = np.empty((chunk.stop - chunk.start, encoder.card.dim), dtype=np.float32)
+            for part in chunks(len(rows), self.batch_size):
+                pixels = next(loader)
+                if isinstance(pixels, BenchError):
+                    raise pixels
+                rows[part] = encoder.encode_images(pixels.to(self.device, non_blocking=True)).cpu().numpy()
+                advance(part.stop - part.start)
+            yield chunk, rows
+
+
+def photo_loader(photos: Photos, encoder: Encoder, batches: list[range], workers: int) -> Any:
+    """A torch DataLoader over `batches` of photos: preprocessed tensors [b, 3, h, w].
+
+    A photo that fails comes out as its `ImageError` in place of the batch: an error raised in a worker process
+    would reach the user as a page of the worker's traceback.
+    """
+    from torch.utils.data import DataLoader
+
+    tensors: Any = _PhotoTensors(photos, encoder.preprocess)  # any sequence will do
+    return DataLoader(
+        tensors,
+        batch_sampler=[list(b) for b in batches],
+        collate_fn=_stack,
+        num_workers=min(workers, len(batches)),
+        pin_memory=encoder.device.startswith("cuda"),
+    )
+
+
+@dataclass(frozen=True)
+class _PhotoTensors:
+    photos: Photos
+    preprocess: Any
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, i: int) -> torch.Tensor | BenchError:
+        try:
+            tensor: torch.Tensor = self.preprocess(self.photos.image(i))
+        except BenchError as error:
+            return error
+        return tensor
+
+
+def _stack(items: list[torch.Tensor | BenchError]) -> torch.Tensor | BenchError:
+    import torch
+
+    tensors: list[torch.Tensor] = []
+    for item in items:
+        if isinstance(item, BenchError):
+            return item
+        tensors.append(item)
+    return torch.stack(tensors)
+
+
+class _FeatureFile:
+    """The array on disk with its marks."""
+
+    def __init__(self, folder: Path, rows: int, dim: int) -> None:
+        self.data = folder / "features.f32"
+        self.marks = folder / "marks"
+        self.rows = rows
+        self.dim = dim
+
+    def finished(self) -> tuple[dict[int, int], float]:
+        """Whole chunks, start -> stop, whose bytes agree with their marks, and the seconds they took."""
+        whole: dict[int, tuple[int, float]] = {}
+        if not (self.marks.is_file() and self.data.is_file()):
+            return {}, 0.0
+        lines = self.marks.read_bytes().split(b"\n")
+        with self.data.open("rb") as file:
+            for line in lines[:-1]:  # what follows the last line break is torn, or nothing
+                try:
+                    start, stop, sha, took = line.decode().split()
+                    part, seconds = slice(int(start), int(stop)), float(took)
+                except ValueError:
+                    raise DataError(f"{self.marks} is damaged", f"delete the folder {self.marks.parent}") from None
+                file.seek(part.start * self.dim * 4)
+                block = file.read((part.stop - part.start) * self.dim * 4)
+                if hashlib.sha256(block).hexdigest() == sha:
+                    whole[part.start] = part.stop, seconds
+        return {start: stop for start, (stop, _) in whole.items()}, sum(s for _, s in whole.values())
+
+    def write(self, chunk: slice, rows: FloatRows, seconds: float) -> None:
+        """Store a chunk: first its bytes, then, when they are on the disk, its mark."""
+        block = np.ascontiguousarray(rows).tobytes()
+        with storage_errors(self.data):
+            handle = os.open(self.data, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                _write_all(handle, block, chunk.start * self.dim * 4)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            mark = f"{chunk.start} {chunk.stop} {hashlib.sha256(block).hexdigest()} {seconds:.6f}\n"
+            with self.marks.open("ab+") as file:
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)  # drop a mark that an earlier kill tore
+                file.write(mark.encode())
+                file.flush()
+                os.fsync(file.fileno())
+
+    def mapped(self) -> FloatRows:
+        """The whole array, memory-mapped."""
+        if self.rows == 0:
+            return np.zeros((0, self.dim), np.float32)
+        return np.memmap(self.data, dtype=np.float32, mode="r", shape=(self.rows, self.dim))
+
+
+def _write_all(handle: int, block: bytes, offset: int) -> None:
+    """Write through the file, never through a memory map: a full disk is then an error, not a crash."""
+    view = memoryview(block)
+    while view:
+        written = os.pwrite(handle, view, offset)
+        view, offset = view[written:], offset + written

@@ -1,0 +1,93 @@
+"""Predictions on disk: chunks while a run is going, one Parquet file when it is done.
+
+The Parquet file has one row a query: ``photo_id``, ``candidates`` (k candidate indices), ``scores`` and, for
+methods that predict positions, ``lat`` and ``lon``.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ial_bench.errors import DataError
+from ial_bench.files import atomic_path, sha256_file
+from ial_bench.topk import TopK
+
+_ROW_GROUP = 65_536
+
+
+def write_chunk(path: Path, top: TopK) -> None:
+    """Store the answers to some queries, whole or not at all."""
+    arrays: dict[str, Any] = {"indices": top.indices, "scores": top.scores}
+    if top.positions is not None:
+        arrays["positions"] = top.positions
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_chunk(path: Path) -> TopK | None:
+    """What `write_chunk` stored, None where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return TopK(stored["indices"], stored["scores"], stored.get("positions"))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def join(chunks: list[TopK], k: int) -> TopK:
+    """One answer from those to successive chunks; `k` gives the width where there are none."""
+    if not chunks:
+        return TopK(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
+    positions = [c.positions for c in chunks if c.positions is not None]
+    return TopK(
+        np.concatenate([c.indices for c in chunks]),
+        np.concatenate([c.scores for c in chunks]),
+        np.concatenate(positions) if positions else None,
+    )
+
+
+def write_predictions(path: Path, ids: list[str], top: TopK) -> str:
+    """Store all answers; the SHA-256 of the file."""
+    k = top.indices.shape[1]
+    columns: dict[str, pa.Array] = {
+        "photo_id": pa.array(ids, pa.string()),
+        "candidates": _lists(top.indices.astype(np.int32), k),
+        "scores": _lists(top.scores.astype(np.float32), k),
+    }
+    if top.positions is not None:
+        columns |= {"lat": pa.array(top.positions[:, 0]), "lon": pa.array(top.positions[:, 1])}
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd", row_group_size=_ROW_GROUP)
+    return sha256_file(path)
+
+
+def read_predictions(path: Path) -> tuple[list[str], TopK]:
+    """Query ids and answers.
+
+    Raises:
+        DataError: missing, damaged, or of another form.
+    """
+    try:
+        table = pq.read_table(path)
+        width = table.schema.field("candidates").type.list_size
+        shape = (len(table), width)
+        indices = table["candidates"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(shape)
+        scores = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(shape)
+        positions = None
+        if "lat" in table.column_names:
+            positions = np.stack([table["lat"].to_numpy(), table["lon"].to_numpy()], axis=1)
+        return table["photo_id"].to_pylist(), TopK(indices, scores, positions)
+    except FileNotFoundError as error:
+        raise DataError(f"no such predictions: {path}", "run it again with --rerun") from error
+    except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} does not hold predictions: {error}", "run it again with --rerun") from error
+
+
+def _lists(values: npt.NDArray[np.generic], k: int) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), k)

@@ -1,0 +1,227 @@
+"""The record of a run: JSON that a person can read and a schema can check.
+
+Fractions, not percent; times in the unit of their name. `run-record.schema.json` beside this file is made
+from these classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ial_bench.errors import DataError
+from ial_bench.files import read_json, write_json
+
+RECORD_VERSION = 1
+PROTOCOL_VERSION = 1
+SCHEMA_FILE = Path(__file__).parent / "run-record.schema.json"
+
+Status = Literal["done", "failed", "skipped"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Interval(_Part):
+    """A fraction with its 95 % interval."""
+
+    value: float
+    ci95: tuple[float, float] | None = Field(
+        None, description="percentile interval of a cluster bootstrap over places; null with a single place"
+    )
+
+
+class DistanceMetrics(_Part):
+    """Distance in metres from the query's true position."""
+
+    median: float
+    to: str = Field(description="what the distance is measured to")
+    within_25: Interval
+    within_50: Interval
+    within_100: Interval
+    within_200: Interval
+
+
+class Metrics(_Part):
+    """Accuracies by name (SSA-1, SA-1, MRR, macro-SSA-1, ...) and distances."""
+
+    accuracy: dict[str, Interval]
+    distance_m: DistanceMetrics
+
+
+class MethodRecord(_Part):
+    """What was run."""
+
+    name: str
+    title: str
+    family: str
+    version: str
+    origin: str = Field(description="distribution or file the method comes from")
+    oracle: bool = Field(description="told the true positions of queries; never ranked")
+    stochastic: bool
+    final_fit: str = Field(description="labelled photos of the final fit: none, train or train+val")
+    config: dict[str, Any] = Field(description="full configuration, defaults included")
+    backbone: str | None = Field(None, description="the pretrained encoder it starts from")
+    weights_digest: str | None = Field(None, description="SHA-256 of the encoder's weights and preprocessing")
+    facts: dict[str, Any] = Field(default_factory=dict, description="what the method tells of its fit")
+
+
+class DatasetRecord(_Part):
+    """What it was run on."""
+
+    name: str
+    digest: str
+    candidate_digest: str
+    limit: int | None = Field(None, description="photos per split at most; null: all")
+    n_train: int
+    n_val: int
+    n_database: int
+    n_queries: int
+    n_places: int = Field(description="places of the queries")
+    n_candidates: int
+    n_queries_without_candidate: int = Field(description="their address is no candidate: they count as wrong")
+
+
+class FeaturePhase(_Part):
+    """Encoding of all photos, where the method works on cached features."""
+
+    seconds: float = Field(description="computing time, whenever it was spent")
+    images: int
+    cached: bool = Field(description="true if nothing had to be computed in this run")
+
+
+class TimedPhase(_Part):
+    """A phase that is run once."""
+
+    seconds: float
+    peak_rss_bytes: int | None = None
+    peak_device_bytes: int | None = None
+
+
+class QueryPhase(_Part):
+    """Answering one photo, decoded RGB in memory to top-k list, batch 1."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    n: int
+    warmup: int
+    decode_p50_ms: float = Field(description="decoding the photo, which is not part of the latency")
+    images_per_second: float = Field(description="throughput at `throughput_batch`, measured apart")
+    throughput_batch: int
+    torch_flops: int | None = Field(None, description="floating point operations of torch a query, where counted")
+    peak_rss_bytes: int | None = None
+    peak_device_bytes: int | None = None
+
+
+class Phases(_Part):
+    """Times, apart."""
+
+    features: FeaturePhase | None = None
+    fit: TimedPhase
+    index: TimedPhase
+    query: QueryPhase | None = Field(None, description="null if timing was switched off or there are no queries")
+
+
+class Size(_Part):
+    """What the method takes at query time."""
+
+    storage_bytes: int = Field(description="weights, index and candidate features, exact")
+    parameters: int
+    parameters_trained: int
+
+
+class PredictionsRecord(_Part):
+    """Where the predictions lie, beside the record."""
+
+    path: str
+    sha256: str
+    k: int
+
+
+class Provenance(_Part):
+    """Where and with what the run was made."""
+
+    project: dict[str, Any]
+    packages: dict[str, str]
+    hardware: dict[str, Any]
+    hardware_digest: str = Field(description="latencies of different digests are not comparable")
+    engine: dict[str, Any] = Field(description="settings that cannot change a result: batch size, workers, device")
+    started: str
+    finished: str
+
+
+class RunRecord(_Part):
+    """One run of one method on one dataset with one seed."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    status: Status
+    reason: str | None = Field(None, description="why it was skipped or failed")
+    traceback: str | None = None
+    method: MethodRecord
+    dataset: DatasetRecord
+    seed: int
+    k: int
+    dtype: str
+    protocol_version: int
+    metrics: Metrics | None = None
+    phases: Phases | None = None
+    size: Size | None = None
+    predictions: PredictionsRecord | None = None
+    provenance: Provenance
+
+
+def record_path(results: Path, dataset: str, method: str, run_id: str) -> Path:
+    """Where a run's record lies."""
+    return results / dataset / method / f"{run_id}.json"
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Store a record, whole or not at all."""
+    write_json(path, record.model_dump(mode="json"))
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a record.
+
+    Raises:
+        DataError: cut off, of a newer schema, or of another form.
+    """
+    data = read_json(path)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > RECORD_VERSION:
+        raise DataError(
+            f"{path} has schema_version {version}, this ial-bench reads up to {RECORD_VERSION}",
+            "upgrade ial-bench (pip install -U ial-bench)",
+        )
+    try:
+        return RunRecord.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or "the whole"
+        raise DataError(
+            f"{path} is not a run record: {where}: {first['msg']}", "run it again, or delete the file"
+        ) from error
+
+
+def records(results: Path, dataset: str | None = None) -> Iterator[tuple[Path, RunRecord | DataError]]:
+    """All records below a results folder, or the reason why one cannot be read."""
+    pattern = f"{dataset}/*/*.json" if dataset else "*/*/*.json"
+    for path in sorted(results.glob(pattern)):
+        try:
+            yield path, read_record(path)
+        except DataError as error:
+            yield path, error
+
+
+def schema_text() -> str:
+    """The JSON Schema of a record, as it is shipped."""
+    schema = RunRecord.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2) + "\n"

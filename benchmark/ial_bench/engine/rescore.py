@@ -1,0 +1,54 @@
+"""Metrics anew from stored predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.plan import Selection
+from ial_bench.engine.predictions import read_predictions
+from ial_bench.engine.record import RunRecord, write_record
+from ial_bench.engine.score import score
+from ial_bench.errors import DataError
+from ial_bench.files import sha256_file
+
+
+def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int]) -> RunRecord:
+    """Score a run's stored predictions again and update its record.
+
+    Args:
+        path: where the record lies.
+        record: a finished run's.
+        dataset: what it was run on.
+        ks: the k of SSA-k and SA-k.
+
+    Raises:
+        DataError: predictions are missing or changed, belong to another version of the dataset, or hold fewer
+            candidates than the largest k.
+    """
+    if record.predictions is None:
+        raise DataError(f"{path} names no predictions", "run it again with --rerun")
+    if record.dataset.digest != dataset.digest:
+        raise DataError(
+            f"{path} was made on another version of dataset {dataset.name!r}",
+            "give --dataset the folder it was made on, or run it again",
+        )
+    file = path.parent / Path(record.predictions.path).name
+    if not file.is_file():
+        raise DataError(f"no such predictions: {file}", "run it again with --rerun")
+    if sha256_file(file) != record.predictions.sha256:
+        raise DataError(f"{file} was changed since it was written", "run it again with --rerun")
+    ids, top = read_predictions(file)
+    chosen = Selection.of(dataset, record.dataset.limit)
+    if ids != chosen.queries.ids:
+        raise DataError(f"{file} answers other queries than those of {dataset.name!r}", "run it again with --rerun")
+    width = top.indices.shape[1]
+    if max(ks) > width and width < len(dataset.candidates):
+        raise DataError(
+            f"{file} stores the first {width} candidates, too few for k = {max(ks)}",
+            f"run it again with --k {max(ks)}",
+        )
+    updated = record.model_copy(update={"metrics": score(top, dataset, chosen.queries, ks) if len(top) else None})
+    write_record(path, updated)
+    return updated

@@ -1,0 +1,262 @@
+"""Runs one planned run: features, fit, index, query, score, record.
+
+Everything finished survives a kill: features by chunk, the fitted method, answers by chunk, and at last the
+record, which is written when all else is in its place.
+"""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine import predictions, provenance
+from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.plan import EngineOptions, Planned, Selection, make_context
+from ial_bench.engine.record import (
+    DatasetRecord,
+    FeaturePhase,
+    MethodRecord,
+    Metrics,
+    Phases,
+    PredictionsRecord,
+    Provenance,
+    QueryPhase,
+    RunRecord,
+    Size,
+    Status,
+    TimedPhase,
+    record_path,
+    write_record,
+)
+from ial_bench.engine.score import score
+from ial_bench.engine.timing import inference_mode, measure_queries, timed
+from ial_bench.errors import BenchError, SkipMethod, StorageError
+from ial_bench.files import make_folder, read_json, storage_errors, write_json
+from ial_bench.method import Method, Reporter, chunks
+from ial_bench.topk import TopK
+
+PREDICT_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    status: Status
+    reason: str | None = None
+    traceback: str | None = None
+    metrics: Metrics | None = None
+    phases: Phases | None = None
+    size: Size | None = None
+    predictions: PredictionsRecord | None = None
+    facts: dict[str, Any] | None = None
+
+
+class Engine:
+    """Runs methods on one dataset.
+
+    Args:
+        dataset: what to run on.
+        options: where and how.
+        store: encoders and features, shared by all runs.
+        report: progress.
+    """
+
+    def __init__(self, dataset: Dataset, options: EngineOptions, store: FeatureStore, report: Reporter) -> None:
+        self.dataset = dataset
+        self.options = options
+        self.store = store
+        self.report = report
+        self.selection = Selection.of(dataset, options.limit)
+
+    def execute(self, planned: Planned) -> RunRecord:
+        """Run it and store its record; a failure or a skip is a record too.
+
+        Raises:
+            StorageError: results or cache cannot be written to; nothing that was finished is lost.
+            KeyboardInterrupt: handed on; the run resumes at the next call.
+        """
+        from filelock import FileLock
+
+        started = _now()
+        if planned.state == "skip":
+            return self._store(planned, _Outcome("skipped", planned.reason), started)
+        work = make_folder(self.options.cache / "runs") / planned.spec.run_id
+        with storage_errors(work), FileLock(f"{work}.lock"):
+            try:
+                outcome = self._run(planned, make_folder(work))
+            except SkipMethod as skip:
+                outcome = _Outcome("skipped", skip.reason)
+            except StorageError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a method may raise anything; the other runs go on
+                reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+                outcome = _Outcome("failed", reason, traceback.format_exc())
+            record = self._store(planned, outcome, started)
+            if outcome.status != "failed":
+                shutil.rmtree(work, ignore_errors=True)
+            return record
+
+    def _run(self, planned: Planned, work: Path) -> _Outcome:
+        spec, chosen = planned.spec, self.selection
+        if self.options.rerun:
+            _empty(work)
+        method = planned.method(planned.config, make_context(self.options, self.store, self.report, spec.seed))
+        method.prepare()
+        features = self._features(method)
+        fit, index = self._fit(method, work)
+        top = self._predict(method, planned, work)
+        query: QueryPhase | None = None
+        if self.options.timing and len(chosen.queries):
+            self.report.log(f"{spec.method}: measuring latency")
+            query = measure_queries(method, chosen.queries, spec.k, self.options.device)
+        size = method.parameters()
+        path = record_path(self.options.results, self.dataset.name, spec.method, spec.run_id)
+        stored = path.with_suffix(".predictions.parquet")
+        sha = predictions.write_predictions(stored, chosen.queries.ids, top)
+        return _Outcome(
+            "done",
+            metrics=score(top, self.dataset, chosen.queries, self.options.ks) if len(top) else None,
+            phases=Phases(features=features, fit=fit, index=index, query=query),
+            size=Size(storage_bytes=method.storage_bytes(), parameters=size.total, parameters_trained=size.trained),
+            predictions=PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1]),
+            facts=dict(method.facts()),
+        )
+
+    def _features(self, method: Method) -> FeaturePhase | None:
+        """Encode all photos that the run needs and the cache lacks."""
+        if method.backbone is None:
+            return None
+        chosen = self.selection
+        parts = {
+            "train": chosen.train,
+            "val": chosen.val,
+            "database": chosen.database,
+            "query": chosen.queries,
+        }
+        made = [self.store.extract(method.backbone, p, f"{n} photos") for n, p in parts.items() if len(p)]
+        return FeaturePhase(
+            seconds=sum(m.seconds for m in made),
+            images=sum(m.images for m in made),
+            cached=not any(m.seconds_now for m in made),
+        )
+
+    def _fit(self, method: Method, work: Path) -> tuple[TimedPhase, TimedPhase]:
+        """Fit and index, or take over what an earlier, interrupted run had fitted."""
+        state = work / "state"
+        if (state / "phases.json").is_file():
+            method.load(state)
+            told = read_json(state / "phases.json")
+            self.report.log(f"{method.info.name}: resuming after its fit")
+            return TimedPhase(**told["fit"]), TimedPhase(**told["index"])
+        self.report.log(f"{method.info.name}: fitting on {len(self.selection.train):,} photos")
+        with timed(self.options.device) as fit_told:
+            method.fit(self.selection.train, self.selection.val)
+        with timed(self.options.device) as index_told:
+            method.index(self.selection.candidates)
+        fit, index = fit_told(), index_told()
+        fresh = work / "state.new"
+        with storage_errors(fresh):
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            method.save(fresh)
+            write_json(fresh / "phases.json", {"fit": fit.model_dump(), "index": index.model_dump()})
+            shutil.rmtree(state, ignore_errors=True)
+            fresh.rename(state)
+        return fit, index
+
+    def _predict(self, method: Method, planned: Planned, work: Path) -> TopK:
+        """Answers to all queries, chunk by chunk; those an interrupted run had finished are taken over."""
+        queries, k = self.selection.queries, planned.spec.k
+        n_candidates = len(self.selection.candidates)
+        parts = []
+        with self.report.track(len(queries), f"{planned.spec.method}: answer queries", "photos") as advance:
+            for part in chunks(len(queries), PREDICT_ROWS):
+                path = work / f"answers-{part.start:09d}-{part.stop:09d}.npz"
+                top = predictions.read_chunk(path)
+                if top is None:
+                    with inference_mode():
+                        top = method.predict(queries.batch(part, oracle=method.info.oracle), k)
+                    top.check(part.stop - part.start, k, n_candidates, method.info.name, part.start)
+                    predictions.write_chunk(path, top)
+                parts.append(top)
+                advance(part.stop - part.start)
+        return predictions.join(parts, min(k, n_candidates))
+
+    def _store(self, planned: Planned, outcome: _Outcome, started: str) -> RunRecord:
+        spec, info, chosen = planned.spec, planned.method.info, self.selection
+        hardware = provenance.hardware(self.options.device)
+        record = RunRecord(
+            run_id=spec.run_id,
+            status=outcome.status,
+            reason=outcome.reason,
+            traceback=outcome.traceback,
+            method=MethodRecord(
+                name=info.name,
+                title=info.title,
+                family=info.family,
+                version=info.version,
+                origin=planned.origin,
+                oracle=info.oracle,
+                stochastic=info.stochastic,
+                final_fit=info.final_fit,
+                config=dict(spec.config),
+                backbone=planned.method(
+                    planned.config, make_context(self.options, self.store, self.report, spec.seed)
+                ).backbone,
+                weights_digest=spec.weights_digest,
+                facts=outcome.facts or {},
+            ),
+            dataset=DatasetRecord(
+                name=self.dataset.name,
+                digest=spec.dataset_digest,
+                candidate_digest=spec.candidate_digest,
+                limit=spec.limit,
+                n_train=len(chosen.train),
+                n_val=len(chosen.val),
+                n_database=len(chosen.database),
+                n_queries=len(chosen.queries),
+                n_places=len(np.unique(chosen.queries.places)),
+                n_candidates=len(chosen.candidates),
+                n_queries_without_candidate=int((chosen.queries.labels < 0).sum()),
+            ),
+            seed=spec.seed,
+            k=spec.k,
+            dtype=spec.dtype,
+            protocol_version=spec.protocol_version,
+            metrics=outcome.metrics,
+            phases=outcome.phases,
+            size=outcome.size,
+            predictions=outcome.predictions,
+            provenance=Provenance(
+                project=provenance.project(),
+                packages=provenance.packages(),
+                hardware=hardware,
+                hardware_digest=provenance.hardware_digest(hardware),
+                engine={
+                    "batch_size": self.options.batch_size,
+                    "workers": self.options.workers,
+                    "device": self.options.device,
+                    "dataset_folder": str(self.dataset.folder),
+                },
+                started=started,
+                finished=_now(),
+            ),
+        )
+        write_record(record_path(self.options.results, self.dataset.name, spec.method, spec.run_id), record)
+        return record
+
+
+def _empty(folder: Path) -> None:
+    with storage_errors(folder):
+        shutil.rmtree(folder)
+        folder.mkdir()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

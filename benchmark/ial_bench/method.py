@@ -1,0 +1,284 @@
+"""The contract between the harness and a method.
+
+A method is a class with an `info` and a `Config`. The engine makes it, and calls, in this order::
+
+    prepare()                     can it run here? raise SkipMethod(reason) if not
+    fit(train, val)               learn; choose hyper-parameters on val
+    index(candidates)             encode the candidates, build the search index
+    predict(images, k)            the k best candidates of each photo
+
+`state` / `restore` carry a fitted method over a restart. Nothing that a method is given tells the address of
+a query.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from ial_bench.seeds import generator
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.photos import Candidates, Photos
+    from ial_bench.encoders.base import Encoder
+    from ial_bench.images import ImageBatch
+    from ial_bench.topk import TopK
+
+State: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""Named arrays: all that a fitted and indexed method needs to answer."""
+
+FinalFit = Literal["none", "train", "train+val"]
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What a method is, for listings, tables and records.
+
+    Attributes:
+        name: the name to run it by: lower case, words joined by ``-``.
+        title: the name in tables.
+        family: what it is listed under, such as ``baseline``, ``clip``, ``retrieval``.
+        summary: one sentence.
+        reference: paper it comes from, or a citation key; empty for none.
+        version: raised whenever a change can change its answers; part of the run's identity.
+        stochastic: whether the seed changes its answers. One that is not is run once.
+        oracle: whether it is told the true positions of queries. Oracles are shown, never ranked.
+        final_fit: the labelled photos that the final fit uses.
+    """
+
+    name: str
+    title: str
+    family: str
+    summary: str = ""
+    reference: str = ""
+    version: str = "1"
+    stochastic: bool = False
+    oracle: bool = False
+    final_fit: FinalFit = "train+val"
+
+
+class MethodConfig(BaseModel):
+    """Settings of a method; subclass it as `Config` inside the method. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Parameters of a method's model: all, and those that `fit` trains."""
+
+    total: int = 0
+    trained: int = 0
+
+
+class FeatureSource(Protocol):
+    """Where features of frozen encoders come from: the engine's cache, or computed on the spot."""
+
+    def encoder(self, spec: str) -> Encoder:
+        """The encoder, loaded once per process.
+
+        Raises:
+            SkipMethod: its weights or its library cannot be had here.
+        """
+        ...
+
+    def photos(self, spec: str, photos: Photos) -> npt.NDArray[np.float32]:
+        """float32 [n, d], memory-mapped: features of dataset photos, computed where the cache lacks them."""
+        ...
+
+    def batch(self, spec: str, images: ImageBatch) -> npt.NDArray[np.float32]:
+        """float32 [n, d]: features of a batch."""
+        ...
+
+
+class Reporter(Protocol):
+    """Tells the user how long work goes on."""
+
+    def log(self, text: str) -> None:
+        """Print a line."""
+        ...
+
+    def track(self, total: int, what: str, unit: str = "") -> AbstractContextManager[Advance]:
+        """Show progress through `total` steps; the block is given a function to call with steps done."""
+        ...
+
+
+class Advance(Protocol):
+    """Called with the number of steps just done."""
+
+    def __call__(self, steps: int = 1) -> None:
+        """Count the steps."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a method may use of its surroundings.
+
+    Attributes:
+        seed: the run's seed.
+        device: torch device, such as ``cpu`` or ``cuda``.
+        features: encoders and their features.
+        report: progress and lines for the user.
+        batch_size: photos to encode at once.
+    """
+
+    seed: int
+    device: str
+    features: FeatureSource
+    report: Reporter
+    batch_size: int = 32
+
+    def rng(self, *axes: str | int) -> np.random.Generator:
+        """Random numbers that depend on the run's seed and on `axes`."""
+        return generator("method", self.seed, *axes)
+
+
+class Method(ABC):
+    """A way to answer "at which of these addresses was this photo taken?".
+
+    Subclasses set `info`, may define a nested `Config`, and implement `predict`; the rest as needed.
+    """
+
+    info: ClassVar[MethodInfo]
+
+    class Config(MethodConfig):
+        """No settings."""
+
+    def __init__(self, config: MethodConfig, context: RunContext) -> None:
+        self.config = config
+        self.context = context
+
+    @property
+    def backbone(self) -> str | None:
+        """Spec of the pretrained encoder the method starts from; its weights are part of the run's identity."""
+        return None
+
+    def prepare(self) -> None:  # noqa: B027 - an optional hook
+        """Check that the method can run here.
+
+        Raises:
+            SkipMethod: it cannot, and why.
+        """
+
+    def fit(self, train: Photos, val: Photos) -> None:  # noqa: B027 - an optional hook
+        """Learn from `train`; choose hyper-parameters on `val`, which may be empty."""
+
+    def index(self, candidates: Candidates) -> None:  # noqa: B027 - an optional hook
+        """Prepare to answer: encode the candidates or build the search index. Timed apart from `fit`."""
+
+    @abstractmethod
+    def predict(self, images: ImageBatch, k: int) -> TopK:
+        """The k best candidates of each photo (all, where there are fewer than k).
+
+        The timed method: from decoded RGB in memory to the list. The answer for a photo must not depend on
+        the other photos of the batch.
+        """
+
+    def state(self) -> State:
+        """Arrays from which `restore` makes the method answer again. The default: no state."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Take over what `state` gave. Called instead of `fit` and `index` when a run resumes."""
+        if state:
+            raise NotImplementedError(f"{type(self).__name__} has a state but no restore()")
+
+    def save(self, folder: Path) -> None:
+        """Store the state in `folder`, which exists and is empty. Override for what is no array."""
+        from safetensors.numpy import save_file
+
+        save_file({k: np.ascontiguousarray(v) for k, v in self.state().items()}, folder / "state.safetensors")
+
+    def load(self, folder: Path) -> None:
+        """Take over what `save` stored."""
+        from safetensors.numpy import load_file
+
+        self.restore(load_file(folder / "state.safetensors"))
+
+    def storage_bytes(self) -> int:
+        """Exact bytes needed to answer queries: weights, index, candidate features."""
+        return sum(v.nbytes for v in self.state().values())
+
+    def parameters(self) -> ParameterCount:
+        """Parameters of the model."""
+        return ParameterCount()
+
+    def facts(self) -> Mapping[str, Any]:
+        """What is worth keeping in the record after fitting, such as the chosen hyper-parameters. JSON values."""
+        return {}
+
+
+@dataclass
+class NoReport:
+    """A reporter that says nothing, for tests and for embedding."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def log(self, text: str) -> None:
+        """Keep the line."""
+        self.lines.append(text)
+
+    def track(self, total: int, what: str, unit: str = "") -> AbstractContextManager[Advance]:  # noqa: ARG002
+        """Show nothing."""
+        from contextlib import nullcontext
+
+        def advance(steps: int = 1) -> None:
+            """Count nothing."""
+
+        return nullcontext(advance)
+
+
+def config_from_text(method: type[Method], settings: Mapping[str, str]) -> MethodConfig:
+    """A method's configuration from ``key=value`` texts: each value is read as JSON where it is JSON.
+
+    Raises:
+        ConfigError: an unknown key (with "did you mean") or a value that does not fit.
+    """
+    from pydantic import ValidationError
+
+    from ial_bench.errors import ConfigError, unknown_name
+
+    fields = method.Config.model_fields
+    values: dict[str, Any] = {}
+    for key, text in settings.items():
+        if key not in fields:
+            error = unknown_name(
+                f"setting of {method.info.name}",
+                key,
+                fields,
+                f"`bench show {method.info.name}` lists its settings",
+            )
+            raise ConfigError(error.problem, error.fix)
+        values[key] = _value(text)
+    try:
+        return method.Config(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise ConfigError(
+            f"setting {method.info.name}.{where}: {first['msg'].lower()} (given: {first.get('input')!r})",
+            f"`bench show {method.info.name}` lists its settings",
+        ) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Slices that cover 0..n in pieces of `size`."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

@@ -1,0 +1,1 @@
+"""What the numbers mean: functions on arrays, numpy alone, no files."""

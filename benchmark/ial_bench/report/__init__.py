@@ -1,0 +1,1 @@
+"""From records to tables. Reads what was stored; imports no torch."""

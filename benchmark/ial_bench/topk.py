@@ -1,0 +1,124 @@
+"""A method's answer: for each photo, the k best candidate addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.errors import PredictionError
+
+_Fault: TypeAlias = tuple[str, npt.NDArray[np.bool_] | None]  # what is wrong, and in which rows
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The k best candidates of n photos, best first.
+
+    Attributes:
+        indices: int32 [n, k], candidate indices, distinct in each row.
+        scores: float32 [n, k], finite, not increasing along a row. Only their order matters.
+        positions: float64 [n, 2], predicted latitude and longitude in degrees, for methods that predict them.
+    """
+
+    indices: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    positions: npt.NDArray[np.float64] | None = None
+
+    @classmethod
+    def from_scores(
+        cls, scores: npt.NDArray[np.floating], k: int, positions: npt.NDArray[np.float64] | None = None
+    ) -> TopK:
+        """The k highest of each row; equal scores are ordered by candidate index.
+
+        Args:
+            scores: [n, n_candidates], any floating type.
+            k: how many; all candidates if there are fewer.
+            positions: handed through.
+
+        Raises:
+            PredictionError: a score is NaN or infinite.
+        """
+        values = np.asarray(scores, dtype=np.float32)
+        if values.ndim != 2:
+            raise PredictionError(f"scores must be [n, n_candidates], not of shape {values.shape}")
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+            raise PredictionError(f"a score of photo {row} is NaN or infinite", "mend the method's scores")
+        n, width = values.shape
+        k = min(k, width)
+        if n == 0 or k == 0:
+            return cls(np.zeros((n, k), np.int32), np.zeros((n, k), np.float32), positions)
+        indices = _select(values, k)
+        chosen = np.take_along_axis(values, indices, axis=1)
+        order = np.lexsort((indices, -chosen), axis=1)
+        return cls(
+            np.take_along_axis(indices, order, axis=1).astype(np.int32),
+            np.take_along_axis(chosen, order, axis=1),
+            positions,
+        )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def check(self, n: int, k: int, n_candidates: int, method: str, first_query: int = 0) -> None:
+        """Hold the answer against the protocol.
+
+        Args:
+            n: photos asked about.
+            k: candidates wanted.
+            n_candidates: size of the candidate set.
+            method: the method's name, for errors.
+            first_query: number of the first photo, for errors.
+
+        Raises:
+            PredictionError: wrong shape or type, a candidate out of range or twice, scores not finite or
+                increasing, positions off the Earth; names method and query.
+        """
+        width = min(k, n_candidates)
+        for wrong, rows in (*self._wrong_shapes(n, width), *self._wrong_values(n, n_candidates)):
+            where = "" if rows is None else f" for query {first_query + int(np.flatnonzero(rows)[0])}"
+            raise PredictionError(f"method {method!r} answered with {wrong}{where}", f"run `bench check {method}`")
+
+    def _wrong_shapes(self, n: int, width: int) -> Iterator[_Fault]:
+        for name, array in (("indices", self.indices), ("scores", self.scores)):
+            if array.shape != (n, width):
+                yield f"{name} of shape {array.shape} instead of {(n, width)}", None
+        if not np.issubdtype(self.indices.dtype, np.integer):
+            yield f"indices of type {self.indices.dtype} instead of int32", None
+        if self.positions is not None and self.positions.shape != (n, 2):
+            yield f"positions of shape {self.positions.shape} instead of {(n, 2)}", None
+
+    def _wrong_values(self, n: int, n_candidates: int) -> Iterator[_Fault]:
+        in_order = np.sort(self.indices, axis=1)
+        steps = np.diff(self.scores, axis=1)
+        checks = [
+            (f"a candidate outside 0..{n_candidates - 1}", (self.indices < 0) | (self.indices >= n_candidates)),
+            ("one candidate twice", in_order[:, 1:] == in_order[:, :-1]),
+            ("a score that is NaN or infinite", ~np.isfinite(self.scores)),
+            ("scores that rise along the list", steps > 0),
+            ("equal scores not ordered by candidate index", (steps == 0) & (np.diff(self.indices, axis=1) < 0)),
+        ]
+        if self.positions is not None:
+            off = ~np.isfinite(self.positions) | (np.abs(self.positions) > np.array([90.0, 180.0]))
+            checks.append(("a position that is not a latitude and longitude", off))
+        for wrong, cells in checks:
+            if n and (rows := np.asarray(cells.any(axis=1))).any():
+                yield wrong, rows
+
+
+def _select(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
+    """Column indices of the k highest of each row, [n, k] in no order; ties at the edge go to the lowest index."""
+    width = values.shape[1]
+    if k == width:
+        return np.broadcast_to(np.arange(width), values.shape)
+    indices = np.argpartition(values, width - k, axis=1)[:, width - k :]
+    edge = np.take_along_axis(values, indices, axis=1).min(axis=1)
+    # argpartition picks any of those that tie at the edge: rows with more of them than places are redone.
+    contested = np.flatnonzero((values >= edge[:, None]).sum(axis=1) > k)
+    if contested.size:
+        indices[contested] = np.argsort(-values[contested], axis=1, kind="stable")[:, :k]
+    return indices

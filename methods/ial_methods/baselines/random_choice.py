@@ -1,0 +1,40 @@
+"""A random order of the candidates: what chance gives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ial_bench import Candidates, ImageBatch, Method, MethodInfo, State, TopK
+from ial_bench.seeds import generator
+
+
+class RandomChoice(Method):
+    """Draws scores per photo, so that the answer does not depend on the order of the photos."""
+
+    info = MethodInfo(
+        name="random",
+        title="Random",
+        family="baseline",
+        summary="A random order of the addresses, drawn per photo: chance.",
+        stochastic=True,
+        final_fit="none",
+    )
+
+    def index(self, candidates: Candidates) -> None:
+        """Remember how many there are."""
+        self.n_candidates = len(candidates)
+
+    def predict(self, images: ImageBatch, k: int) -> TopK:
+        """Uniform scores in [0, 1) from the run's seed and each photo's key."""
+        scores = np.empty((len(images), self.n_candidates), dtype=np.float32)
+        for row, key in zip(scores, images.keys.tolist(), strict=True):
+            generator("random", self.context.seed, key).random(dtype=np.float32, out=row)
+        return TopK.from_scores(scores, k)
+
+    def state(self) -> State:
+        """The number of candidates."""
+        return {"n_candidates": np.array(self.n_candidates)}
+
+    def restore(self, state: State) -> None:
+        """Take it over."""
+        self.n_candidates = int(state["n_candidates"])

@@ -1,0 +1,1 @@
+"""Methods on CLIP's image and text features."""

@@ -1,0 +1,1 @@
+"""Place recognition: the address of the most similar photos."""

@@ -1,0 +1,38 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.testing import make_tiny_city
+
+CAMBRIDGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "cambridge"
+"""Real photographs, where they lie beside the checkout; they are not part of the project."""
+
+
+@pytest.fixture(autouse=True)
+def _own_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test reads or writes the user's results, cache or datasets, or asks a hub."""
+    home = tmp_path_factory.mktemp("homes")
+    for variable, folder in (("RESULTS", "results"), ("CACHE", "cache"), ("DATA", "data")):
+        monkeypatch.setenv(f"IAL_BENCH_{variable}", str(home / folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    yield
+
+
+@pytest.fixture(scope="session")
+def tiny_city(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Six addresses, drawn photos; read only."""
+    return make_tiny_city(tmp_path_factory.mktemp("tiny-city"))
+
+
+@pytest.fixture(scope="session")
+def cambridge() -> Path:
+    """The folder of real photographs, or a skip that says so."""
+    if not (CAMBRIDGE / "annotations").is_dir():
+        pytest.skip(f"no real photographs at {CAMBRIDGE}")
+    return CAMBRIDGE
