@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,12 @@ CAMBRIDGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "cambridge
 
 
 @pytest.fixture(autouse=True)
-def _own_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's results, cache or datasets, or asks a hub."""
     home = tmp_path_factory.mktemp("homes")
     for variable, folder in (("RESULTS", "results"), ("CACHE", "cache"), ("DATA", "data")):
         monkeypatch.setenv(f"IAL_BENCH_{variable}", str(home / folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    yield
 
 
 @pytest.fixture(scope="session")

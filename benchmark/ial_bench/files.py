@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,11 +27,14 @@ else:
 
 _MENDS = {
     errno.ENOSPC: "free some space on that disk, or point the command at another one; finished work is kept",
+    errno.EFBIG: "the system allows no file of that size here; raise the limit, or point the command at another disk",
     errno.EDQUOT: "your disk quota is used up; free some space, or point the command at another disk",
     errno.EACCES: "choose a folder that you may write to",
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "that disk is read-only; choose another one",
     errno.ENOTDIR: "a part of that path is a file; choose another folder",
+    errno.EISDIR: "a folder stands where a file is needed; move it away, or choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EEXIST: "a file stands where a folder is needed; choose another folder",
 }
 
@@ -53,8 +57,22 @@ def make_folder(path: Path) -> Path:
         StorageError: it cannot be created.
     """
     with storage_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # a parent that cannot hold folders, such as one of /proc
+            raise StorageError(f"cannot make the folder {path}: {error.strerror}", "choose another folder") from error
     return path
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and try to write there, so that hours of work do not end at a closed door.
+
+    Raises:
+        StorageError: it cannot be written to.
+    """
+    make_folder(folder)
+    with storage_errors(folder), tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 @contextlib.contextmanager
@@ -96,14 +114,25 @@ def read_json(path: Path) -> Any:
     """The JSON value in `path`.
 
     Raises:
-        DataError: the file is missing, not UTF-8 or not JSON (cut off, say).
+        DataError: the file is missing, not UTF-8, not JSON (cut off, say) or has a key twice.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), object_pairs_hook=_unique)
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # among them JSONDecodeError and UnicodeDecodeError
         raise DataError(f"{path} is not valid JSON ({error})", "the file may be cut off: get it again") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of `pairs`; JSON leaves open which value counts where a key stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands twice in an object")
+    return found
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -118,7 +147,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise DataError(f"no such file: {path}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # among them TOMLDecodeError and UnicodeDecodeError
         raise DataError(f"{path} is not valid TOML: {error}") from error
 
 

@@ -97,12 +97,12 @@ class FrozenEncoderMethod(Method):
 
     def storage_bytes(self) -> int:
         """The state and the image tower's weights."""
-        return super().storage_bytes() + self.context.features.encoder(self.backbone).card.image_bytes
+        return super().storage_bytes() + self.context.features.card(self.backbone).image_bytes
 
     def parameters(self) -> ParameterCount:
         """The image tower, frozen, and whatever the subclass counts as trained in its state."""
         trained = self.trained_parameters()
-        return ParameterCount(self.context.features.encoder(self.backbone).card.image_parameters + trained, trained)
+        return ParameterCount(self.context.features.card(self.backbone).image_parameters + trained, trained)
 
     def trained_parameters(self) -> int:
         """Parameters that `fit_features` trains."""

@@ -6,7 +6,6 @@ A photo that cannot be decoded is an error that names its file. It is never repl
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -24,8 +23,12 @@ if TYPE_CHECKING:
 RGB: TypeAlias = npt.NDArray[np.uint8]
 """A decoded photo: uint8, [height, width, 3]."""
 
-MAX_PIXELS = 100_000_000
-"""A photo of more pixels than this is refused unread: a few kilobytes can unpack to gigabytes."""
+MAX_PIXELS = 89_478_485
+"""A photo of more pixels than this is refused unread: a few kilobytes can unpack to gigabytes.
+
+It is the size from which Pillow itself warns. Switching its warning off is no way: filters of warnings belong
+to all threads, and photos are decoded in several.
+"""
 
 _VERIFY = "run `bench data verify` on the dataset to list every bad photo, then replace or remove them"
 
@@ -43,27 +46,30 @@ def decode(data: bytes, name: str) -> RGB:
     Raises:
         ImageError: empty, truncated or not an image, or larger than `MAX_PIXELS`.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise ImageError(f"{name} is empty (0 bytes)", _VERIFY)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(
-                        f"{name} is {image.width} x {image.height} pixels, over the limit of {MAX_PIXELS:,}",
-                        _VERIFY,
-                    )
-                upright = ImageOps.exif_transpose(image)
-                return np.asarray(_to_rgb(upright))
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
+                raise UnidentifiedImageError
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"{name} is {image.width} x {image.height} pixels, over the limit of {MAX_PIXELS:,}",
+                    _VERIFY,
+                )
+            if image.format == "PNG":
+                with Image.open(io.BytesIO(data)) as again:
+                    again.verify()  # decoding alone does not look at the checksums
+            return np.asarray(_to_rgb(_upright(image)))
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image that can be read", _VERIFY) from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a warning, where it is an error
         raise ImageError(f"{name} is over the limit of {MAX_PIXELS:,} pixels", _VERIFY) from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, IndexError, TypeError) as error:
-        # What Pillow's decoders raise on damaged files, among them SyntaxError for broken PNG chunks.
+    except Exception as error:  # damaged files make Pillow raise OSError, SyntaxError, struct.error and more
         raise ImageError(f"{name} is damaged: {error}", _VERIFY) from error
 
 
@@ -94,12 +100,36 @@ def read_bytes(path: Path) -> bytes:
         raise ImageError(f"cannot read photo {path}: {error.strerror}", _VERIFY) from error
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """`image` as its EXIF orientation says.
+
+    ``ImageOps.exif_transpose`` also writes the EXIF block anew, and fails at one with odd entries.
+    """
+    from PIL import ExifTags
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    image.load()  # a TIFF turns itself here, and forgets its orientation
+    turn = turns.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """`image` in mode RGB, without clipping deep images or dropping a palette's transparency silently."""
     if image.mode.startswith("I;16"):
         return _from_grey(np.asarray(image, dtype=np.float64) / 257.0)
     if image.mode in {"I", "F"}:  # 32-bit containers; PNGs of 16 bits arrive here with some Pillow versions
         grey = np.asarray(image, dtype=np.float64)
+        if not np.isfinite(grey).all():
+            raise ValueError("pixels that are not finite")
         top = 255.0 if grey.size == 0 or grey.max() <= 255.0 else max(65535.0, float(grey.max()))
         return _from_grey(grey * (255.0 / top))
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:

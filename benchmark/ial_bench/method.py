@@ -29,7 +29,7 @@ from ial_bench.seeds import generator
 
 if TYPE_CHECKING:
     from ial_bench.datasets.photos import Candidates, Photos
-    from ial_bench.encoders.base import Encoder
+    from ial_bench.encoders.base import Encoder, EncoderCard
     from ial_bench.images import ImageBatch
     from ial_bench.topk import TopK
 
@@ -82,6 +82,10 @@ class ParameterCount:
 
 class FeatureSource(Protocol):
     """Where features of frozen encoders come from: the engine's cache, or computed on the spot."""
+
+    def card(self, spec: str) -> EncoderCard:
+        """What is known of the encoder, without loading it where an earlier load left its card."""
+        ...
 
     def encoder(self, spec: str) -> Encoder:
         """The encoder, loaded once per process.
@@ -197,7 +201,7 @@ class Method(ABC):
         """Store the state in `folder`, which exists and is empty. Override for what is no array."""
         from safetensors.numpy import save_file
 
-        save_file({k: np.ascontiguousarray(v) for k, v in self.state().items()}, folder / "state.safetensors")
+        save_file({k: np.asarray(v, order="C") for k, v in self.state().items()}, folder / "state.safetensors")
 
     def load(self, folder: Path) -> None:
         """Take over what `save` stored."""

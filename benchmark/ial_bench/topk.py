@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -42,7 +43,8 @@ class TopK:
         Raises:
             PredictionError: a score is NaN or infinite.
         """
-        values = np.asarray(scores, dtype=np.float32)
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is told below
+            values = np.asarray(scores, dtype=np.float32)
         if values.ndim != 2:
             raise PredictionError(f"scores must be [n, n_candidates], not of shape {values.shape}")
         if not np.isfinite(values).all():
@@ -79,7 +81,8 @@ class TopK:
                 increasing, positions off the Earth; names method and query.
         """
         width = min(k, n_candidates)
-        for wrong, rows in (*self._wrong_shapes(n, width), *self._wrong_values(n, n_candidates)):
+        # One after the other: values can be looked at only where the shapes are right.
+        for wrong, rows in chain(self._wrong_shapes(n, width), self._wrong_values(n, n_candidates)):
             where = "" if rows is None else f" for query {first_query + int(np.flatnonzero(rows)[0])}"
             raise PredictionError(f"method {method!r} answered with {wrong}{where}", f"run `bench check {method}`")
 
@@ -89,18 +92,24 @@ class TopK:
                 yield f"{name} of shape {array.shape} instead of {(n, width)}", None
         if not np.issubdtype(self.indices.dtype, np.integer):
             yield f"indices of type {self.indices.dtype} instead of int32", None
+        if not np.issubdtype(self.scores.dtype, np.floating):
+            yield f"scores of type {self.scores.dtype} instead of float32", None
         if self.positions is not None and self.positions.shape != (n, 2):
             yield f"positions of shape {self.positions.shape} instead of {(n, 2)}", None
 
     def _wrong_values(self, n: int, n_candidates: int) -> Iterator[_Fault]:
-        in_order = np.sort(self.indices, axis=1)
-        steps = np.diff(self.scores, axis=1)
+        indices, in_order = self.indices, np.sort(self.indices, axis=1)
+        with np.errstate(over="ignore"):
+            scores = self.scores.astype(np.float32)  # as they are stored
+        # Compared, not subtracted: differences of infinite scores and of unsigned indices tell nothing.
+        falls, rises = scores[:, 1:] < scores[:, :-1], scores[:, 1:] > scores[:, :-1]
+        backwards = indices[:, 1:] < indices[:, :-1]
         checks = [
-            (f"a candidate outside 0..{n_candidates - 1}", (self.indices < 0) | (self.indices >= n_candidates)),
+            (f"a candidate outside 0..{n_candidates - 1}", (indices < 0) | (indices >= n_candidates)),
             ("one candidate twice", in_order[:, 1:] == in_order[:, :-1]),
-            ("a score that is NaN or infinite", ~np.isfinite(self.scores)),
-            ("scores that rise along the list", steps > 0),
-            ("equal scores not ordered by candidate index", (steps == 0) & (np.diff(self.indices, axis=1) < 0)),
+            ("a score that is NaN or infinite", ~np.isfinite(scores)),
+            ("scores that rise along the list", rises),
+            ("equal scores not ordered by candidate index", ~falls & ~rises & backwards),
         ]
         if self.positions is not None:
             off = ~np.isfinite(self.positions) | (np.abs(self.positions) > np.array([90.0, 180.0]))

@@ -15,7 +15,9 @@ def check(
     backbone: Annotated[str | None, typer.Option(help="Encoder to check with. [default: a tiny untrained one]")] = None,
     plugin: options.Plugins = None,
 ) -> None:
-    """Check that a method keeps the contract, on a small made-up city. Exit 1 if it does not.
+    """Check that a method keeps the contract.
+
+    On a small made-up city. Exit 1 if it does not.
 
     Example: bench check my-method --plugin my_method.py
     """

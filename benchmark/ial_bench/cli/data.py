@@ -9,8 +9,10 @@ import typer
 
 from ial_bench.cli import options
 
-app = typer.Typer(help="Import and verify datasets.", no_args_is_help=True)
-importers = typer.Typer(help="Turn data in a known layout into a dataset folder.", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, help="Import and verify datasets.", no_args_is_help=True)
+importers = typer.Typer(
+    rich_markup_mode=None, help="Turn data in a known layout into a dataset folder.", no_args_is_help=True
+)
 app.add_typer(importers, name="import")
 
 
@@ -44,7 +46,9 @@ def import_released(
     utm_zone: Annotated[str | None, typer.Option(help="Zone of UTM positions, such as 17N.")] = None,
     place_rule: Annotated[
         str | None,
-        typer.Option(help="sf-xl, pitts, stem-view, file, or a regex with (?P<place>...). [default: detected]"),
+        typer.Option(
+            help="sf-xl, pitts, stem-view, path-view, file, or a regex with (?P<place>...). [default: detected]"
+        ),
     ] = None,
     val_fraction: Annotated[float, typer.Option(help="Share of train photos, by place, that becomes val.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of the val split.")] = 0,
@@ -54,7 +58,9 @@ def import_released(
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
     data_home: options.DataHome = None,
 ) -> None:
-    """Import annotation in the layout of the field's release. Records that cannot be used are listed in a report.
+    """Import annotation in the layout of the field's release.
+
+    Records that cannot be used are listed in a report, with the reason.
 
     Example: bench data import released --name pitts-ial --annotations ann --images pitts250k
     --coords coords.csv --utm-zone 17N
@@ -97,7 +103,9 @@ def verify(
     data_home: options.DataHome = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check a dataset: photos present and decodable, no doubles, positions, places, addresses. Exit 1 if not sound.
+    """Check a dataset.
+
+    Photos present and decodable, no doubles, positions, places, addresses. Exit 1 if it is not sound.
 
     Example: bench data verify cambridge --quick
     """

@@ -6,7 +6,7 @@ import typer
 
 from ial_bench.cli import options
 
-app = typer.Typer(help="List methods, datasets or runs.", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, help="List methods, datasets or runs.", no_args_is_help=True)
 
 
 @app.command("methods")

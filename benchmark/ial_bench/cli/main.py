@@ -16,6 +16,7 @@ from ial_bench.errors import BenchError, ConfigError, UnknownNameError
 DEBUG_VARIABLE = "IAL_BENCH_DEBUG"
 
 app = typer.Typer(
+    rich_markup_mode=None,
     name="bench",
     help="Benchmark harness for Image Address Localization: which address was this street photo taken at?",
     no_args_is_help=True,

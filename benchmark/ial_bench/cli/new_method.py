@@ -13,7 +13,7 @@ def new_method(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write. [default: NAME.py, - as _]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a working method of your own, to be changed.
+    """Write a working method, to be changed.
 
     Example: bench new-method my-method
     """

@@ -47,7 +47,9 @@ def run(
     data_home: options.DataHome = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run methods on a dataset and print the leaderboard. What is done already is not run again.
+    """Run methods on a dataset and print the leaderboard.
+
+    What is done already is not run again; what was interrupted resumes.
 
     Example: bench run --methods all --dataset sf-ial-large --seeds 0 1 2
     """

@@ -12,12 +12,16 @@ from ial_bench.cli import options
 def score(
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of a dataset, or the path of its folder.")],
     methods: Annotated[str, typer.Option("--methods", "-m", help="Comma-separated names, or all.")] = "all",
-    ks: Annotated[str, typer.Option("--ks", help="The k of SSA-k and SA-k.")] = "1,5,10",
+    ks: Annotated[
+        str | None, typer.Option("--ks", help="The k of SSA-k and SA-k. [default: 1,5,10, as far as stored]")
+    ] = None,
     results: options.Results = None,
     data_home: options.DataHome = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Recompute the metrics of finished runs from their stored predictions, without torch, and update the records.
+    """Score stored predictions again.
+
+    Recomputes the metrics of finished runs and updates their records, without torch.
 
     Example: bench score --dataset cambridge --ks 1,3,5,10
     """
@@ -25,24 +29,24 @@ def score(
     from ial_bench.datasets.locate import open_dataset
     from ial_bench.engine.record import records
     from ial_bench.engine.rescore import rescore
-    from ial_bench.errors import ConfigError, DataError
+    from ial_bench.engine.score import DEFAULT_KS
+    from ial_bench.errors import DataError, unknown_name
     from ial_bench.homes import results_home
 
-    try:
-        wanted_ks = sorted({int(k) for k in ks.split(",")})
-    except ValueError:
-        raise ConfigError(f"--ks {ks!r} is not a list of whole numbers", "for instance --ks 1,5,10") from None
-    if not wanted_ks or wanted_ks[0] < 1:
-        raise ConfigError(f"--ks {ks!r}: k starts at 1", "for instance --ks 1,5,10")
+    wanted_ks = None if ks is None else _numbers(ks)
     data = open_dataset(dataset, data_home)
-    names = None if methods == "all" else {m.strip() for m in methods.split(",")}
     home = results_home(results)
+    found = list(records(home, data.name))
+    names = sorted({r.method.name for _, r in found if not isinstance(r, DataError) and r.status == "done"})
+    chosen = names if methods == "all" else [m.strip() for m in methods.split(",")]
+    if names and (unknown := [m for m in chosen if m not in names]):
+        raise unknown_name("method with finished runs", unknown[0], names, f"there are {', '.join(names)}")
     scored, problems = [], 0
-    for path, record in records(home, data.name):
+    for path, record in found:
         if isinstance(record, DataError):
             typer.echo(f"not scored: {record}", err=True)
             problems += 1
-        elif record.status == "done" and (names is None or record.method.name in names):
+        elif record.status == "done" and record.method.name in chosen:
             try:
                 scored.append(rescore(path, record, data, wanted_ks))
             except DataError as error:
@@ -53,12 +57,24 @@ def score(
     if as_json:
         print_json([r.model_dump(mode="json") for r in scored])
     else:
-        shown = [f"SSA-{k}" for k in wanted_ks] + [f"SA-{k}" for k in wanted_ks] + ["MRR"]
+        shown = [*(f"{name}-{k}" for name in ("SSA", "SA") for k in wanted_ks or DEFAULT_KS), "MRR"]
+        measured = [(r, r.metrics.accuracy) for r in scored if r.metrics]
         rows = [
-            [r.method.name, str(r.seed), *(f"{100 * r.metrics.accuracy[m].value:.2f}" for m in shown)]
-            for r in scored
-            if r.metrics
+            [r.method.name, str(r.seed), *(f"{100 * accuracy[m].value:.2f}" if m in accuracy else "" for m in shown)]
+            for r, accuracy in measured
         ]
         print_rows(["method", "seed", *shown], rows)
     if problems:
         raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[int]:
+    from ial_bench.errors import ConfigError
+
+    try:
+        ks = sorted({int(k) for k in text.split(",")})
+    except ValueError:
+        raise ConfigError(f"--ks {text!r} is not a list of whole numbers", "for instance --ks 1,5,10") from None
+    if ks[0] < 1:
+        raise ConfigError(f"--ks {text!r}: k starts at 1", "for instance --ks 1,5,10")
+    return ks

@@ -17,7 +17,9 @@ def show(
     data_home: options.DataHome = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a method with its settings (and the traceback of a broken one), a dataset, or a run's record.
+    """Show a method, a dataset or a run.
+
+    A method with its settings (and the traceback of a broken one), a dataset, or the record of a run.
 
     Example: bench show linear-probe
     """

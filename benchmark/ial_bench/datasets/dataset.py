@@ -89,7 +89,14 @@ class Dataset:
 
     @cached_property
     def _candidate_rows(self) -> npt.NDArray[np.int32]:
-        return np.unique(self.numbers("address")[self.rows("train", "database")]).astype(np.int32)
+        rows = self.numbers("address")
+        n_addresses = self._address_file.metadata.num_rows
+        if ((rows < 0) | (rows >= n_addresses)).any():
+            raise DataError(
+                f"{self.folder / PHOTOS} has an address that is none of the {n_addresses} rows of {ADDRESSES}",
+                f"`bench data verify {self.folder}` lists such photos; import the dataset again",
+            )
+        return np.unique(rows[self.rows("train", "database")]).astype(np.int32)
 
     @cached_property
     def candidates(self) -> Candidates:
@@ -125,26 +132,20 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of everything that can change a number: all columns of both tables."""
         columns = tuple(PHOTO_SCHEMA.names)
-        return digest(
-            {
-                "photos": self.hash_rows(columns, None),
-                "addresses": [a.text for a in self.addresses],
-                "verbose": self.verbose_addresses,
-            }
-        )
+        addresses = self._read(self._address_file, ADDRESS_SCHEMA.names).to_pydict()
+        return digest({"photos": self.hash_rows(columns, None), "addresses": addresses})
 
     def numbers(self, column: str) -> npt.NDArray[Any]:
         """A numeric column, [n]. Kept once read."""
         if column not in self._columns:
-            self._columns[column] = self._read(self._photos, [column])[column].to_numpy()
+            self._columns[column] = self._column(column).to_numpy()
         return self._columns[column]  # type: ignore[no-any-return]
 
     def texts(self, column: str) -> Any:
         """A text column as a pyarrow array. Kept once read."""
         if column not in self._columns:
             # large_string: the texts of a column together may pass 2 GB.
-            read = self._read(self._photos, [column])[column]
-            self._columns[column] = pc.cast(read, pa.large_string()).combine_chunks()
+            self._columns[column] = pc.cast(self._column(column), pa.large_string()).combine_chunks()
         return self._columns[column]
 
     def texts_of(self, column: str, rows: npt.NDArray[np.int64]) -> list[str]:
@@ -168,6 +169,12 @@ class Dataset:
                 else:
                     total.update(np.ascontiguousarray(self.numbers(name)[some]).tobytes())
         return total.hexdigest()
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        column = self._read(self._photos, [name])[name]
+        if column.null_count and not PHOTO_SCHEMA.field(name).nullable:
+            raise DataError(f"{self.folder / PHOTOS} has {column.null_count:,} photos without {name}")
+        return column
 
     def _read(self, file: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
         try:

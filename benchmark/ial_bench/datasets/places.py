@@ -40,7 +40,7 @@ RULES = (
     PlaceRule(
         "sf-xl",
         "the panorama id, 7th of the @-separated fields of the file name",
-        re.compile(r"@(?:[^@/]*@){6}(?P<place>[^@/]+)@[^/]*$"),
+        re.compile(r"(?:^|/)@(?:[^@/]*@){6}(?P<place>[^@/]+)@[^/]*$"),
     ),
     PlaceRule(
         "pitts",
@@ -48,6 +48,11 @@ RULES = (
         re.compile(r"(?P<place>[^/]+)_pitch\d+_yaw\d+\.\w+$"),
     ),
     PlaceRule("stem-view", "the file name before its last _number", re.compile(r"(?P<place>[^/]+)_\d+\.\w+$")),
+    PlaceRule(
+        "path-view",  # the same number in two folders is two places
+        "the path before its last _number or _pitch…_yaw…",
+        re.compile(r"(?P<place>.+?)(?:_pitch\d+_yaw|_)\d+\.\w+$"),
+    ),
     PlaceRule("file", "every photo is a place of its own", re.compile(r"(?P<place>.+)$")),
 )
 

@@ -13,10 +13,11 @@ be used is listed in a report with the reason, and never given made-up values.
 from __future__ import annotations
 
 import csv
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,9 @@ def import_released(options: ReleasedOptions, progress: Callable[[str], None] = 
     records, positions, bounds = _inside_city(records, positions, bad)
     make_folder(options.out)
     _write_report(options.out / REPORT, bad)
-    if len(bad) > options.max_bad * max(n_all, 1) or not records:
+    if not n_all:
+        raise DataError(f"no records in {options.annotations}", "get the annotation again")
+    if len(bad) / n_all > options.max_bad or not records:
         reasons = Counter(reason.split(":")[0] for _, _, reason in bad).most_common(3)
         shown = "; ".join(f"{count:,} x {reason}" for reason, count in reasons)
         raise DataError(
@@ -139,7 +142,10 @@ def import_released(options: ReleasedOptions, progress: Callable[[str], None] = 
             f"see {options.out / REPORT}; mend the data, or raise --max-bad if that share is to be expected",
         )
     rule = named_rule(options.place_rule) if options.place_rule else detect_rule([r.path for r in records], positions)
-    places = [rule.place(r.path) or r.path for r in records]
+    found = [rule.place(r.path) for r in records]
+    if alone := sum(not place for place in found):
+        notes.append(f"{alone:,} paths have no place by rule {rule.name}; each such photo is a place of its own")
+    places = [place or record.path for place, record in zip(found, records, strict=True)]
     addresses, rows = _number_addresses(records, notes)
     splits = np.array([r.split for r in records], dtype=object)
     train = np.flatnonzero(splits == "train")
@@ -215,7 +221,7 @@ def find_annotations(folder: Path) -> dict[str, Path]:
 
 def _read_records(files: dict[str, Path], bad: list[tuple[str, str, str]]) -> Iterator[_Record]:
     """The usable records of all files; a database photo that is in train as well is a train photo."""
-    split_of_path: dict[str, str] = {}
+    seen: dict[str, tuple[str, Address]] = {}  # split and address, by path
     parsed: dict[str, Address] = {}
     for kind in _KINDS:
         if kind not in files:
@@ -233,35 +239,50 @@ def _read_records(files: dict[str, Path], bad: list[tuple[str, str, str]]) -> It
                 continue
             caption, verbose, canonical = value
             try:
+                "".join((key, *value)).encode()
                 path = safe_relative(key)
                 address = parsed.get(canonical) or parsed.setdefault(canonical, Address.parse(canonical))
             except (AddressError, DataError) as error:
                 bad.append((file.name, key, error.problem))
                 continue
+            except UnicodeEncodeError:
+                bad.append((file.name, key, "half a character (a lone surrogate) in its texts"))
+                continue
             split = _SPLIT_OF[kind]
-            earlier = split_of_path.setdefault(path, split)
-            if earlier != split and split == "database":
-                continue
-            if earlier != split:
-                bad.append((file.name, key, f"photo is in {earlier} as well"))
-                continue
-            yield _Record(file.name, key, path, split, caption.strip(), verbose.strip(), address)
+            if path not in seen:
+                seen[path] = split, address
+                yield _Record(file.name, key, path, split, caption.strip(), verbose.strip(), address)
+            elif clash := _clash(*seen[path], split, address):
+                bad.append((file.name, key, clash))
+
+
+def _clash(earlier: str, earlier_address: Address, split: str, address: Address) -> str | None:
+    """What is wrong with a second record of a photo; None where train and database agree on it."""
+    if earlier == split:
+        return f"photo is twice in {split}"
+    if split != "database":
+        return f"photo is in {earlier} as well"
+    return None if earlier_address.key == address.key else f"photo is in {earlier} as well, with another address"
 
 
 def _locate_images(folder: Path, records: list[_Record], bad: list[tuple[str, str, str]]) -> tuple[Path, list[_Record]]:
     """The folder the keys lie below: `folder`, or its parent where the keys repeat its name; sizes filled in."""
     roots = [folder]
-    if records and all(r.path.startswith(f"{folder.resolve().name}/") for r in records[:1000]):
+    if any(r.path.startswith(f"{folder.resolve().name}/") for r in records[:1000]):
         roots.append(folder.resolve().parent)
     sample = records[:: max(1, len(records) // 200)]
     root = max(roots, key=lambda r: sum((r / s.path).is_file() for s in sample))
     kept = []
     for record in records:
         try:
-            record.size = (root / record.path).stat().st_size
+            status = (root / record.path).stat()
         except OSError as error:
             bad.append((record.source, record.key, f"image missing: {root / record.path} ({error.strerror})"))
             continue
+        if not stat.S_ISREG(status.st_mode):
+            bad.append((record.source, record.key, f"image is no file: {root / record.path}"))
+            continue
+        record.size = status.st_size
         kept.append(record)
     return root, kept
 
@@ -277,7 +298,7 @@ def _locate_positions(
             positions[i] = point
     usable = valid(positions)
     missing = (
-        "position missing or not finite"
+        "position missing, contradictory, 0, 0 or not finite and in range"
         if where is not None
         else "position missing: no --coords, and none in the file name"
     )
@@ -309,31 +330,34 @@ def read_coords(path: Path, utm_zone: str | None) -> dict[str, tuple[float, floa
         DataError: missing or malformed file, or without those columns.
         ConfigError: UTM columns without a zone.
     """
+    types = {c: pa.float64() for c in (*_UTM_COLUMNS, *(c for pair in _DEGREE_COLUMNS for c in pair))}
+    types |= dict.fromkeys(_NAME_COLUMNS, pa.string())
     try:
-        table = pa_csv.read_csv(path)
+        table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=types))
+        header = table.column_names
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}", "give --coords CSV") from error
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a well-formed CSV: {error}", "its first line names the columns") from error
-    names = next((c for c in _NAME_COLUMNS if c in table.column_names), None)
-    degrees = next((d for d in _DEGREE_COLUMNS if set(d) <= set(table.column_names)), None)
-    metres = set(_UTM_COLUMNS) <= set(table.column_names)
-    if names is None or not (degrees or metres):
+    names = next((c for c in _NAME_COLUMNS if c in header), None)
+    degrees = next((d for d in _DEGREE_COLUMNS if set(d) <= set(header)), None)
+    metres = set(_UTM_COLUMNS) <= set(header)
+    if names is None or not (degrees or metres) or len(set(header)) < len(header):
         raise DataError(
-            f"{path} has the columns {', '.join(table.column_names)}",
-            "name them: filename,utm_easting,utm_northing or filename,lat,lon",
+            f"{path} has the columns {', '.join(header)}",
+            "name them, each once: filename,utm_easting,utm_northing or filename,lat,lon",
         )
-    columns = degrees or _UTM_COLUMNS
-    try:
-        values = np.stack([table[c].cast(pa.float64()).to_numpy().astype(np.float64) for c in columns], axis=1)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: a value of {' or '.join(columns)} is not a number: {error}") from error
+    values = np.stack([table[c].to_numpy() for c in degrees or _UTM_COLUMNS], axis=1)
+    values[~values.any(axis=1)] = np.nan  # 0, 0 is what a missing position often became
     if not degrees:
         if utm_zone is None:
             raise ConfigError(f"{path} has UTM positions, whose zone is not known", "give --utm-zone, such as 17N")
         values = utm_to_wgs84(values, utm_zone)
-    keys = table[names].cast(pa.string()).to_pylist()
-    return {_plain(k): (lat, lon) for k, (lat, lon) in zip(keys, values.tolist(), strict=True) if k}
+    where: dict[str, tuple[float, float]] = {}
+    for key, (lat, lon) in zip(table[names].to_pylist(), values.tolist(), strict=True):
+        if key and where.setdefault(_plain(key), (lat, lon)) != (lat, lon):
+            where[_plain(key)] = np.nan, np.nan  # two positions of one photo: which is right?
+    return where
 
 
 def sf_xl_position(path: str) -> tuple[float, float] | None:
@@ -345,13 +369,15 @@ def sf_xl_position(path: str) -> tuple[float, float] | None:
     if len(parts) != 16 or parts[0]:
         return None
     try:
-        return float(parts[5]), float(parts[6])
+        lat, lon = float(parts[5]), float(parts[6])
     except ValueError:
         return None
+    return (lat, lon) if lat or lon else None
 
 
 def _plain(path: str) -> str:
-    return path.removeprefix("./")
+    """`path` as `safe_relative` writes it."""
+    return str(PurePosixPath(path.replace("\\", "/")))
 
 
 def _number_addresses(records: list[_Record], notes: list[str]) -> tuple[list[Address], npt.NDArray[np.int32]]:
@@ -369,11 +395,13 @@ def _number_addresses(records: list[_Record], notes: list[str]) -> tuple[list[Ad
 
 
 def _verbose_forms(records: list[_Record], rows: npt.NDArray[np.int32], addresses: list[Address]) -> list[str]:
-    given: dict[int, str] = {}
+    """The form most of an address's records give, whatever their order; its own where none gives one."""
+    given: dict[int, Counter[str]] = {}
     for record, row in zip(records, rows.tolist(), strict=True):
         if record.verbose:
-            given.setdefault(row, record.verbose)
-    return [given.get(i, address.verbose) for i, address in enumerate(addresses)]
+            given.setdefault(row, Counter())[record.verbose] += 1
+    chosen = {row: min(texts, key=lambda t: (-texts[t], t)) for row, texts in given.items()}
+    return [chosen.get(i, address.verbose) for i, address in enumerate(addresses)]
 
 
 def _note_straddling(places: list[str], splits: npt.NDArray[np.object_], notes: list[str]) -> None:
@@ -383,7 +411,10 @@ def _note_straddling(places: list[str], splits: npt.NDArray[np.object_], notes: 
 
 
 def _write_report(path: Path, bad: list[tuple[str, str, str]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["file", "key", "reason"])
         writer.writerows([[_defused(cell) for cell in row] for row in bad])
@@ -391,4 +422,4 @@ def _write_report(path: Path, bad: list[tuple[str, str, str]]) -> None:
 
 def _defused(cell: str) -> str:
     """`cell` so that no spreadsheet takes it for a formula."""
-    return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
+    return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"} else cell

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.errors import DataError
-from ial_bench.files import atomic_path, make_folder, read_toml, write_text
+from ial_bench.files import atomic_path, make_folder, read_toml, storage_errors, write_text
 
 SCHEMA_VERSION = 1
 DESCRIPTION, ADDRESSES, PHOTOS = "dataset.toml", "addresses.parquet", "photos.parquet"
@@ -165,7 +165,8 @@ def write_dataset(
         StorageError: the folder cannot be written to.
     """
     make_folder(folder)
-    (folder / DESCRIPTION).unlink(missing_ok=True)  # not a dataset until all is written
+    with storage_errors(folder):
+        (folder / DESCRIPTION).unlink(missing_ok=True)  # not a dataset until all is written
     address_table = pa.table(
         {
             "text": [a.text for a in addresses],

@@ -214,18 +214,22 @@ def _load_checkpoint(file: Path, text: str, load: Callable[[], Any]) -> None:
         load()
     except (pickle.UnpicklingError, AttributeError, EOFError) as error:
         raise DataError(
-            f"{file} cannot be loaded safely: {str(error).splitlines()[0]}",
+            f"{file} cannot be loaded safely: {_first_line(error)}",
             "weights must be tensors alone: convert the file to safetensors from a source you trust",
         ) from error
     except (RuntimeError, KeyError, ValueError, OSError, TypeError) as error:
         raise DataError(
-            f"{file} does not hold weights of {text!r}: {str(error).splitlines()[0]}",
+            f"{file} does not hold weights of {text!r}: {_first_line(error)}",
             "check that model and checkpoint belong together, and that the file is whole",
         ) from error
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):
             raise DataError(f"{file} is damaged: {error}", "get the file again") from error
         raise
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _in_hub_cache(repository: str, names: Sequence[str]) -> Path | None:
@@ -249,7 +253,7 @@ def _fetched(text: str, cached: Path | None, host: str, fetch: Callable[[], str]
     try:
         return Path(fetch())
     except Exception as error:
-        raise SkipMethod(f"{away} and could not be downloaded: {str(error).splitlines()[0]}") from error
+        raise SkipMethod(f"{away} and could not be downloaded: {_first_line(error)}") from error
 
 
 def _hub_host() -> str:

@@ -6,16 +6,14 @@ methods that predict positions, ``lat`` and ``lon``.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ial_bench.errors import DataError
+from ial_bench.errors import DataError, PredictionError
 from ial_bench.files import atomic_path, sha256_file
 from ial_bench.topk import TopK
 
@@ -24,27 +22,34 @@ _ROW_GROUP = 65_536
 
 def write_chunk(path: Path, top: TopK) -> None:
     """Store the answers to some queries, whole or not at all."""
-    arrays: dict[str, Any] = {"indices": top.indices, "scores": top.scores}
-    if top.positions is not None:
-        arrays["positions"] = top.positions
+    # No positions are stored as positions of no width: a lost member is then always noticed.
+    positions = np.zeros((len(top), 0)) if top.positions is None else top.positions
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, indices=top.indices, scores=top.scores, positions=positions)
 
 
 def read_chunk(path: Path) -> TopK | None:
     """What `write_chunk` stored, None where it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return TopK(stored["indices"], stored["scores"], stored.get("positions"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        # Opened here: numpy leaves a damaged archive's file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            positions = stored["positions"]
+            return TopK(stored["indices"], stored["scores"], positions if positions.shape[1] else None)
+    except Exception:  # noqa: BLE001 - damage shows as errors of many types; whatever it is, the chunk is made anew
         return None
 
 
 def join(chunks: list[TopK], k: int) -> TopK:
-    """One answer from those to successive chunks; `k` gives the width where there are none."""
+    """One answer from those to successive chunks; `k` gives the width where there are none.
+
+    Raises:
+        PredictionError: some have positions and others not.
+    """
     if not chunks:
         return TopK(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
     positions = [c.positions for c in chunks if c.positions is not None]
+    if positions and len(positions) < len(chunks):
+        raise PredictionError("positions are given for some photos only", "give them for all photos or for none")
     return TopK(
         np.concatenate([c.indices for c in chunks]),
         np.concatenate([c.scores for c in chunks]),

@@ -193,7 +193,10 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         DataError: cut off, of a newer schema, or of another form.
     """
-    data = read_json(path)
+    try:
+        data = read_json(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > RECORD_VERSION:
         raise DataError(
@@ -212,8 +215,9 @@ def read_record(path: Path) -> RunRecord:
 
 def records(results: Path, dataset: str | None = None) -> Iterator[tuple[Path, RunRecord | DataError]]:
     """All records below a results folder, or the reason why one cannot be read."""
-    pattern = f"{dataset}/*/*.json" if dataset else "*/*/*.json"
-    for path in sorted(results.glob(pattern)):
+    for path in sorted(results.glob("*/*/*.json")):
+        if dataset is not None and path.parent.parent.name != dataset:
+            continue
         try:
             yield path, read_record(path)
         except DataError as error:

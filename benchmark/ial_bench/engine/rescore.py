@@ -8,27 +8,33 @@ from pathlib import Path
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import RunRecord, write_record
-from ial_bench.engine.score import score
+from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, write_record
+from ial_bench.engine.score import DEFAULT_KS, score
 from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
 
 
-def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int]) -> RunRecord:
+def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] | None = None) -> RunRecord:
     """Score a run's stored predictions again and update its record.
 
     Args:
         path: where the record lies.
         record: a finished run's.
         dataset: what it was run on.
-        ks: the k of SSA-k and SA-k.
+        ks: the k of SSA-k and SA-k; None for the default ones, as far as the predictions reach.
 
     Raises:
-        DataError: predictions are missing or changed, belong to another version of the dataset, or hold fewer
-            candidates than the largest k.
+        DataError: predictions are missing or changed, belong to another version of the dataset or the protocol,
+            or hold fewer candidates than the largest k.
     """
     if record.predictions is None:
         raise DataError(f"{path} names no predictions", "run it again with --rerun")
+    if record.protocol_version != PROTOCOL_VERSION:
+        raise DataError(
+            f"{path} was made under protocol version {record.protocol_version}, this ial-bench scores by version "
+            f"{PROTOCOL_VERSION}",
+            "run it again",
+        )
     if record.dataset.digest != dataset.digest:
         raise DataError(
             f"{path} was made on another version of dataset {dataset.name!r}",
@@ -44,11 +50,12 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int]) 
     if ids != chosen.queries.ids:
         raise DataError(f"{file} answers other queries than those of {dataset.name!r}", "run it again with --rerun")
     width = top.indices.shape[1]
-    if max(ks) > width and width < len(dataset.candidates):
+    if ks is not None and max(ks) > width and width < len(dataset.candidates):
         raise DataError(
             f"{file} stores the first {width} candidates, too few for k = {max(ks)}",
             f"run it again with --k {max(ks)}",
         )
-    updated = record.model_copy(update={"metrics": score(top, dataset, chosen.queries, ks) if len(top) else None})
+    metrics = score(top, dataset, chosen.queries, DEFAULT_KS if ks is None else ks) if len(top) else None
+    updated = record.model_copy(update={"metrics": metrics})
     write_record(path, updated)
     return updated

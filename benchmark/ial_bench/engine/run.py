@@ -38,11 +38,9 @@ from ial_bench.engine.record import (
 from ial_bench.engine.score import score
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, SkipMethod, StorageError
-from ial_bench.files import make_folder, read_json, storage_errors, write_json
+from ial_bench.files import check_writable, make_folder, read_json, storage_errors, write_json
 from ial_bench.method import Method, Reporter, chunks
 from ial_bench.topk import TopK
-
-PREDICT_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,9 @@ class Engine:
         options: where and how.
         store: encoders and features, shared by all runs.
         report: progress.
+
+    Raises:
+        StorageError: results or cache cannot be written to.
     """
 
     def __init__(self, dataset: Dataset, options: EngineOptions, store: FeatureStore, report: Reporter) -> None:
@@ -73,6 +74,8 @@ class Engine:
         self.store = store
         self.report = report
         self.selection = Selection.of(dataset, options.limit)
+        check_writable(options.results / dataset.name)
+        check_writable(options.cache)
 
     def execute(self, planned: Planned) -> RunRecord:
         """Run it and store its record; a failure or a skip is a record too.
@@ -176,7 +179,7 @@ class Engine:
         n_candidates = len(self.selection.candidates)
         parts = []
         with self.report.track(len(queries), f"{planned.spec.method}: answer queries", "photos") as advance:
-            for part in chunks(len(queries), PREDICT_ROWS):
+            for part in chunks(len(queries), self.options.chunk_rows):
                 path = work / f"answers-{part.start:09d}-{part.stop:09d}.npz"
                 top = predictions.read_chunk(path)
                 if top is None:

@@ -27,12 +27,13 @@ def score(
         top: answers, one row a query.
         dataset: what they were asked of.
         queries: the queries, in the same order.
-        ks: the k of SSA-k and SA-k.
+        ks: the k of SSA-k and SA-k. 1 is always among them; those that the answers are too short for are left out.
         replicates: of the bootstrap.
     """
     addresses, candidates = dataset.addresses, dataset.candidates
     truth_rows = queries.address_rows
-    k = top.indices.shape[1]
+    width = top.indices.shape[1]
+    ks = [1, *sorted(k for k in {*ks} - {1} if k <= width or width == len(candidates))]
     rank = first_hit(top.indices, queries.labels)
     columns = [within(rank, ks).astype(np.float64)]
     names = [f"SSA-{k}" for k in ks]
@@ -42,17 +43,17 @@ def score(
         hits = within(first_hit(top.indices, group_of_address[truth_rows], groups), ks)
         columns.append(hits.astype(np.float64))
         names += [f"{label}-{k}" for k in ks]
-    columns.append(reciprocal_rank(rank, k)[:, None])
+    columns.append(reciprocal_rank(rank)[:, None])
     names.append("MRR")
     where = candidates.positions[top.indices[:, 0]] if top.positions is None else top.positions
     metres = haversine_m(where, queries.positions)
     columns.append((metres[:, None] <= np.asarray(RADII_M)).astype(np.float64))
     radii = [f"within_{r}" for r in RADII_M]
-    # Column 0 is SSA-1 (or the first k asked for): its mean over addresses is the macro accuracy.
+    # Column 0 is SSA-1: its mean over addresses is the macro accuracy.
     estimates = clustered_means(
         np.concatenate(columns, axis=1), queries.places, truth_rows, class_columns=1, replicates=replicates
     )
-    named = dict(zip([*names, *radii, f"macro-SSA-{ks[0]}"], map(_interval, estimates), strict=True))
+    named = dict(zip([*names, *radii, "macro-SSA-1"], map(_interval, estimates), strict=True))
     distance = DistanceMetrics(
         median=float(np.median(metres)),
         to="predicted position" if top.positions is not None else "centroid of the predicted address",

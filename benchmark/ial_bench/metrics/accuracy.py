@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.integer]
+MISSED = np.iinfo(np.int64).max
+"""The place of a right candidate that is not in the list: beyond any k, also one beyond the list's length."""
 
 
 def first_hit(top: Ints, truth: Ints, groups: Ints | None = None) -> npt.NDArray[np.int64]:
-    """Place, from 0, of the first right candidate in each list; the list's length where none is right.
+    """Place, from 0, of the first right candidate in each list; `MISSED` where none is right.
 
     Args:
         top: [n, k] candidate indices, best first.
@@ -20,7 +22,7 @@ def first_hit(top: Ints, truth: Ints, groups: Ints | None = None) -> npt.NDArray
     """
     listed = top if groups is None else groups[top]
     right = (listed == truth[:, None]) & (truth[:, None] >= 0)
-    return np.asarray(np.where(right.any(axis=1), right.argmax(axis=1), top.shape[1]), dtype=np.int64)
+    return np.asarray(np.where(right.any(axis=1), right.argmax(axis=1), MISSED), dtype=np.int64)
 
 
 def within(rank: Ints, ks: Sequence[int]) -> npt.NDArray[np.bool_]:
@@ -28,9 +30,9 @@ def within(rank: Ints, ks: Sequence[int]) -> npt.NDArray[np.bool_]:
     return np.asarray(rank[:, None] < np.asarray(ks)[None, :])
 
 
-def reciprocal_rank(rank: Ints, k: int) -> npt.NDArray[np.float64]:
-    """[n]: 1 / place of the right candidate, counted from 1; 0 where it is not among the k listed."""
-    return np.where(rank < k, 1.0 / (rank + 1.0), 0.0)
+def reciprocal_rank(rank: Ints) -> npt.NDArray[np.float64]:
+    """[n]: 1 / place of the right candidate, counted from 1; 0 where it is not listed."""
+    return np.where(rank == MISSED, 0.0, 1.0 / (rank + 1.0))
 
 
 def group_numbers(keys: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> tuple[Ints, Ints]:

@@ -28,10 +28,17 @@ class Estimate:
     ci95: tuple[float, float] | None
 
 
-def place_weights(n_places: int, replicates: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Blocks [b, n_places]: how often each place was drawn, for `replicates` replicates in all."""
+def place_weights(n_places: int, replicates: int, seed: int, cells: int = 0) -> Iterator[npt.NDArray[np.float64]]:
+    """Blocks [b, n_places]: how often each place was drawn, for `replicates` replicates in all.
+
+    Args:
+        n_places: to draw from, and to draw for each replicate.
+        replicates: rows of all blocks together.
+        seed: of the draws, which do not depend on the size of the blocks.
+        cells: numbers that the caller will hold a replicate, where they are more than places.
+    """
     rng = generator("bootstrap", seed)
-    block = max(1, _BLOCK_CELLS // max(n_places, 1))
+    block = max(1, _BLOCK_CELLS // max(n_places, cells, 1))
     for start in range(0, replicates, block):
         size = min(block, replicates - start)
         drawn = rng.integers(n_places, size=(size, n_places), dtype=np.int32)
@@ -69,12 +76,14 @@ def clustered_means(
     sums = np.stack([np.bincount(place, column, minlength=n_places) for column in [*values.T, np.ones(n)]], axis=1)
     macro = None
     if classes is not None and class_columns:
+        if not n:
+            return [Estimate(float("nan"), None)] * (m + class_columns)
         macro = _MacroMeans(values[:, :class_columns], place, classes, n_places)
         points += list(macro.means(np.ones((1, n_places)))[0])
     if n_places < 2:
         return [Estimate(float(p), None) for p in points]
     drawn = []
-    for weights in place_weights(n_places, replicates, seed):
+    for weights in place_weights(n_places, replicates, seed, 0 if macro is None else macro.n_classes):
         total = weights @ sums
         plain = total[:, :m] / total[:, m:]
         drawn.append(plain if macro is None else np.concatenate([plain, macro.means(weights)], axis=1))
@@ -96,7 +105,8 @@ class _MacroMeans:
         from scipy.sparse import csr_array
 
         _, cls = np.unique(classes, return_inverse=True)
-        shape = (n_places, int(cls.max()) + 1)
+        self.n_classes = int(cls.max()) + 1
+        shape = (n_places, self.n_classes)
         self._counts = csr_array((np.ones(len(cls)), (place, cls)), shape=shape)
         self._sums = [csr_array((column.astype(np.float64), (place, cls)), shape=shape) for column in values.T]
 

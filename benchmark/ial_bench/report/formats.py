@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ial_bench.report.table import Cell, Column, Mark, Table
@@ -21,8 +21,10 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
+    # Bare, these would be read as options of the command before them, such as the end of a row, or be joined.
+    **{c: f"{{{c}}}" for c in "[]*`"},
 }
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]{}<>|~&$#!^]|^[-+=])")
 _KINDS = {"measured": "", "oracle": "Oracles (not ranked)", "published": "Published (not ranked)"}
 
 
@@ -48,10 +50,20 @@ def _spread(cell: Cell, column: Column) -> str:
     return f" ±{_fixed(cell.spread, column)}" if cell.spread is not None and column.percent else ""
 
 
+def _line(text: str) -> str:
+    """`text` on one line, without control characters."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
 def markdown(table: Table) -> str:
     """A GitHub table: best in bold, second underlined, intervals in small print."""
-    header = ["method", "backbone", *(c.name + (" %" if c.percent else "") for c in table.columns)]
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * 2 + "---:|" * len(table.columns)]
+    header = ["method", "backbone", *(escape_markdown(c.name) + (" %" if c.percent else "") for c in table.columns)]
+    lines = [
+        f"**{escape_markdown(table.dataset)}**",
+        "",
+        f"| {' | '.join(header)} |",
+        "|" + "---|" * 2 + "---:|" * len(table.columns),
+    ]
     for row in table.rows:
         title = escape_markdown(row.title)
         if row.kind != "measured":
@@ -74,7 +86,7 @@ def _markdown_cell(cell: Cell, column: Column) -> str:
 
 def escape_markdown(text: str) -> str:
     """`text` so that Markdown shows it as it is, on one line."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", _line(text))
 
 
 def latex(table: Table) -> str:
@@ -86,12 +98,13 @@ def latex(table: Table) -> str:
         *(escape_latex(c.name) + (r" (\%)" if c.percent else "") for c in columns),
     ]
     width = len(header)
-    body, kind = [], "measured"
+    kind = "measured"
+    body: list[str] = []
     for row in table.rows:
         if row.kind != kind:
             kind = row.kind
             body += [
-                r"\midrule",
+                *([r"\midrule"] if body else []),
                 rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(_KINDS[kind])}}}}} \\",
             ]
         title = escape_latex(row.title) + (rf"~\cite{{{row.cite}}}" if row.cite else "")
@@ -99,7 +112,7 @@ def latex(table: Table) -> str:
         body.append(" & ".join([title, escape_latex(row.backbone), *cells]) + r" \\")
     return "\n".join(
         [
-            *(f"% {' '.join(n.split())}" for n in _notes(table)),
+            *(f"% {_line(n)}" for n in (table.dataset, *_notes(table))),
             rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}",
             r"\toprule",
             " & ".join(header) + r" \\",
@@ -125,7 +138,7 @@ def _latex_cell(cell: Cell, column: Column) -> str:
 
 def escape_latex(text: str) -> str:
     """`text` so that LaTeX prints it as it is."""
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    return re.sub("-(?=-)", "-{}", "".join(_LATEX.get(c, c) for c in _line(text)))  # "--" would become one dash
 
 
 def as_csv(table: Table) -> str:
@@ -134,7 +147,8 @@ def as_csv(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\n")
     names = []
     for c in table.columns:
-        names += [c.name, f"{c.name} low", f"{c.name} high", f"{c.name} seed sd"] if c.percent else [c.name]
+        name = escape_csv(c.name)
+        names += [name, f"{name} low", f"{name} high", f"{name} seed sd"] if c.percent else [name]
     writer.writerow(["dataset", "kind", "method", "backbone", "seeds", "cite", *names])
     for row in table.rows:
         values: list[object] = []
@@ -147,8 +161,9 @@ def as_csv(table: Table) -> str:
 
 
 def escape_csv(text: str) -> str:
-    """`text` so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+    """`text`, on one line, so that no spreadsheet takes it for a formula."""
+    line = _line(text)
+    return f"'{line}" if line[:1] in {"=", "+", "-", "@"} else line
 
 
 def terminal(table: Table) -> RichTable:
@@ -156,18 +171,20 @@ def terminal(table: Table) -> RichTable:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(title=f"Leaderboard: {table.dataset}", caption="\n".join(_notes(table)), caption_justify="left")
+    # Everything is a Text: rich would take brackets in a plain string for its markup.
+    title, caption = f"Leaderboard: {_line(table.dataset)}", "\n".join(_line(n) for n in _notes(table))
+    shown = RichTable(title=Text(title), caption=Text(caption), caption_justify="left")
     shown.add_column("method")
     shown.add_column("backbone")
     for c in table.columns:
-        shown.add_column(c.name + (" %" if c.percent else ""), justify="right")
+        shown.add_column(Text(_line(c.name) + (" %" if c.percent else "")), justify="right")
     styles = {Mark.BEST: "bold", Mark.SECOND: "underline", Mark.NONE: ""}
     kind = "measured"
     for row in table.rows:
         if row.kind != kind:
             shown.add_section()
             kind = row.kind
-        cells = [Text(row.title + (f" [{row.cite}]" if row.cite else "")), Text(row.backbone)]
+        cells = [Text(_line(row.title + (f" [{row.cite}]" if row.cite else ""))), Text(_line(row.backbone))]
         for c in table.columns:
             cell = row.cells[c.name]
             text = Text(number(cell, c) + _spread(cell, c), style=styles[cell.mark])
@@ -183,6 +200,19 @@ def _notes(table: Table) -> list[str]:
     if any(r.seeds > 1 for r in table.rows):
         notes.append("± is the standard deviation across seeds; intervals are then means of the seeds' intervals")
     return notes
+
+
+def text_of(tables: Sequence[Table], fmt: str) -> str:
+    """Tables one after another in one of `FORMATS`. In CSV they share a header where their columns are the same."""
+    write = FORMATS[fmt]
+    if write is not as_csv:
+        return "\n".join(write(t) for t in tables)
+    lines, header = [], ""
+    for t in tables:
+        first, *rows = as_csv(t).splitlines(keepends=True)
+        lines += rows if first == header else [first, *rows]
+        header = first
+    return "".join(lines)
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
 from ial_bench.engine.record import RunRecord
+from ial_bench.errors import ConfigError
 from ial_bench.files import digest
 from ial_bench.report.published import PublishedRow
 
 DEFAULT_METRICS = ("SSA-1", "SSA-5", "SA-1", "SA-5")
+_ABSENT = object()
+_SHOWN_DIGITS = 8  # of a digest
 LATENCY, STORAGE, PARAMETERS = "p50 (ms)", "storage (MB)", "parameters (M)"
 RowKind = Literal["measured", "oracle", "published"]
 
@@ -127,7 +130,7 @@ def build_table(
         Column(STORAGE, digits=1, best="low"),
         Column(PARAMETERS, digits=1),
     )
-    if len({r.provenance.hardware_digest for r in done if r.phases and r.phases.query}) > 1:
+    if len(_timed_on(done)) > 1:
         ranked = tuple(replace(c, best=None) if c.name == LATENCY else c for c in ranked)
         notes.append("latencies come from different hardware and are not comparable: none is marked best")
     rows = _measured_rows(done, metrics)
@@ -144,12 +147,11 @@ def _one_population(records: list[RunRecord], limit: int | None) -> tuple[list[R
     groups: dict[tuple[Any, ...], list[RunRecord]] = defaultdict(list)
     for r in records:
         groups[r.dataset.digest, r.dataset.candidate_digest, r.dataset.limit, r.protocol_version, r.k].append(r)
-    if limit is not None:
-        groups = defaultdict(list, {key: g for key, g in groups.items() if key[2] == limit})
-    if not groups:
-        return [], []
-    chosen = max(groups, key=lambda key: (key[2] is None, max(r.provenance.finished for r in groups[key])))
-    others = sum(len(g) for key, g in groups.items() if key != chosen)
+    wanted = [key for key in groups if limit is None or key[2] == limit]
+    if not wanted:
+        return [], [] if limit is None else [f"no runs are limited to {limit:,} photos a split"]
+    chosen = max(wanted, key=lambda key: (key[2] is None, max(r.provenance.finished for r in groups[key])))
+    others = len(records) - len(groups[chosen])
     notes = []
     if chosen[2] is not None:
         notes.append(f"limited to {chosen[2]:,} photos a split: for a quick look, not a result")
@@ -167,8 +169,7 @@ def _measured_rows(records: list[RunRecord], metrics: Sequence[str]) -> list[Row
     for group in runs.values():
         by_method[group[0].method.name].append(group)
     rows = [_row(group, siblings, metrics) for siblings in by_method.values() for group in siblings]
-    first = metrics[0]
-    return sorted(rows, key=lambda r: (-(r.cells[first].value or 0.0), r.title))
+    return sorted(rows, key=lambda r: ([-(r.cells[m].value or 0.0) for m in metrics[:1]], r.title, r.backbone))
 
 
 def _row(runs: list[RunRecord], siblings: list[list[RunRecord]], metrics: Sequence[str]) -> Row:
@@ -190,16 +191,37 @@ def _difference(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> str:
     """What tells a row's configuration from the method's other rows, in brackets."""
     if len(siblings) == 1:
         return ""
-    configs = [s[0].method.config for s in siblings]
-    mine = runs[0].method.config
-    keys = sorted(k for k in mine if k != "backbone" and any(c.get(k) != mine[k] for c in configs))
-    return f" ({', '.join(f'{k}={mine[k]}' for k in keys)})" if keys else ""
+    mine, others = runs[0].method, [s[0].method for s in siblings]
+    found = [
+        f"{key}={value}"
+        for key, value in sorted(mine.config.items())
+        if key != "backbone" and any(str(m.config.get(key, _ABSENT)) != str(value) for m in others)
+    ]
+    if any(m.version != mine.version for m in others):
+        found.append(f"version {mine.version}")
+    # The backbone has a column of its own, which names a checkpoint by its file name alone.
+    look_alikes = [m for m in others if _backbone(m.backbone) == _backbone(mine.backbone)]
+    if any(m.backbone != mine.backbone for m in look_alikes):
+        found.append(f"backbone={mine.backbone}")
+    if mine.weights_digest and any(m.weights_digest != mine.weights_digest for m in look_alikes):
+        found.append(f"weights {mine.weights_digest[:_SHOWN_DIGITS]}")
+    return f" ({', '.join(found)})" if found else ""
+
+
+def _encoder(spec: str) -> EncoderSpec | None:
+    """None for one of a library that only a later ial-bench knows: its records are shown all the same."""
+    try:
+        return EncoderSpec.parse(spec)
+    except ConfigError:
+        return None
 
 
 def _backbone(spec: str | None) -> str:
     if spec is None:
         return ""
-    parsed = EncoderSpec.parse(spec)
+    parsed = _encoder(spec)
+    if parsed is None:
+        return spec
     model = parsed.model.rsplit("/", 1)[-1].removesuffix(".json")
     if parsed.random_init:
         return f"{model} ({RANDOM_INIT}: untrained)"
@@ -248,7 +270,7 @@ def _published_row(row: PublishedRow, metrics: Sequence[str]) -> Row:
 def _about(done: list[RunRecord]) -> list[str]:
     if not done:
         return []
-    d, hardware = done[0].dataset, done[0].provenance.hardware
+    d = done[0].dataset
     notes = [
         f"{d.n_queries:,} queries from {d.n_places:,} places, {d.n_candidates:,} candidate addresses",
         "in brackets: 95 % interval of a bootstrap over places",
@@ -257,16 +279,23 @@ def _about(done: list[RunRecord]) -> list[str]:
         notes.append(
             f"{d.n_queries_without_candidate:,} queries have an address that is no candidate and count as wrong"
         )
-    if any(r.phases and r.phases.query for r in done):
-        where = hardware.get("gpu") or f"{hardware.get('cpu')}, {hardware.get('cores')} cores"
-        notes.append(f"latency: one decoded photo to its top-{done[0].k}, on {where}")
+    machines = _timed_on(done)
+    if machines:
+        names = [h.get("gpu") or f"{h.get('cpu')}, {h.get('cores')} cores" for h in machines.values()]
+        notes.append(f"latency: one decoded photo to its top-{done[0].k}, on {' and '.join(dict.fromkeys(names))}")
     if any(r.method.oracle for r in done):
         notes.append("oracles know the query's true position; they are not ranked")
-    if any(r.method.backbone and EncoderSpec.parse(r.method.backbone).random_init for r in done):
+    encoders = [_encoder(r.method.backbone) for r in done if r.method.backbone]
+    if any(e and e.random_init for e in encoders):
         notes.append(
             f"{RANDOM_INIT}: the encoder's weights are untrained; accuracies say nothing about the trained model"
         )
     return notes
+
+
+def _timed_on(done: list[RunRecord]) -> dict[str, dict[str, Any]]:
+    """The machines that latencies were measured on, by digest."""
+    return {r.provenance.hardware_digest: r.provenance.hardware for r in done if r.phases and r.phases.query}
 
 
 def _not_shown(own: list[RunRecord], done: list[RunRecord]) -> list[str]:

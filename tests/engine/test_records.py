@@ -1,0 +1,183 @@
+"""Run records: what is written is what is read, what the schema says, and nothing that is not JSON."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from made_records import make_record, run_baselines
+
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.record import (
+    RECORD_VERSION,
+    SCHEMA_FILE,
+    Interval,
+    RunRecord,
+    read_record,
+    record_path,
+    records,
+    schema_text,
+    write_record,
+)
+from ial_bench.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def real(tiny_city: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return run_baselines(tiny_city, tmp_path_factory.mktemp("run"), ["random"])[0]
+
+
+def write_anyhow(path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path, real: RunRecord):
+    full = make_record(
+        "m", {"SSA-1": (0.25, (0.125, 0.5)), "MRR": 1 / 3}, title="Käthe's “method”\n", config={"a": [1, {"b": None}]},
+        backbone="timm:resnet50", weights="ab", latency_ms=0.1, limit=3, storage_bytes=2**40,
+    )  # fmt: skip
+    skipped = make_record("m", status="skipped", reason="no weights")
+    for number, record in enumerate([full, skipped, real]):
+        path = tmp_path / f"{number}.json"
+        write_record(path, record)
+        assert read_record(path) == record
+
+
+def test_a_record_is_plain_utf8_that_a_person_can_read(tmp_path: Path):
+    write_record(tmp_path / "r.json", make_record(title="Käthe"))
+    text = (tmp_path / "r.json").read_text(encoding="utf-8")
+    assert '"title": "Käthe"' in text
+    assert text.count("\n") > 50
+    assert text.endswith("}\n")
+
+
+def test_the_shipped_schema_is_the_one_of_the_classes():
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
+
+
+def schema() -> Any:
+    shipped = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(shipped)
+    assert shipped["$schema"] == jsonschema.Draft202012Validator.META_SCHEMA["$id"]
+    return jsonschema.Draft202012Validator(shipped)
+
+
+def test_a_real_record_fits_the_schema(real: RunRecord):
+    assert real.status == "done"
+    schema().validate(real.model_dump(mode="json"))
+
+
+def put(*keys: str, value: Any) -> Callable[[Any], None]:
+    def change(data: Any) -> None:
+        for key in keys[:-1]:
+            data = data[key]
+        data[keys[-1]] = value
+
+    return change
+
+
+MUTATIONS = {
+    "a key of another schema": put("notes", value="hello"),
+    "a key of another schema inside": put("method", "notes", value="hello"),
+    "no run id": lambda data: data.pop("run_id"),
+    "no such status": put("status", value="finished"),
+    "a text for a number": put("seed", value="zero"),
+    "percent in words": put("metrics", "accuracy", "SSA-1", "value", value="12 %"),
+    "half an interval": put("metrics", "accuracy", "SSA-1", "ci95", value=[0.1]),
+    "an older schema": put("schema_version", value=0),
+}
+
+
+@pytest.mark.parametrize("change", MUTATIONS.values(), ids=MUTATIONS)
+def test_schema_and_reader_refuse_the_same(real: RunRecord, change: Callable[[Any], None], tmp_path: Path):
+    data = copy.deepcopy(real.model_dump(mode="json"))
+    change(data)
+    with pytest.raises(jsonschema.ValidationError):
+        schema().validate(data)
+    write_anyhow(tmp_path / "r.json", data)
+    with pytest.raises(DataError, match=r"r\.json is not a run record"):
+        read_record(tmp_path / "r.json")
+
+
+def test_the_refusal_names_the_key(real: RunRecord, tmp_path: Path):
+    data = real.model_dump(mode="json")
+    data["metrics"]["accuracy"]["SSA-1"]["value"] = "much"
+    write_anyhow(tmp_path / "r.json", data)
+    with pytest.raises(DataError, match=r"metrics\.accuracy\.SSA-1\.value: "):
+        read_record(tmp_path / "r.json")
+
+
+def test_a_newer_schema_is_refused_by_its_number_whatever_else_it_holds(tmp_path: Path):
+    newer = RECORD_VERSION + 1
+    write_anyhow(tmp_path / "r.json", {"schema_version": newer, "all": "is different"})
+    with pytest.raises(DataError, match=rf"schema_version {newer}, this ial-bench reads up to {RECORD_VERSION}") as e:
+        read_record(tmp_path / "r.json")
+    assert "pip install -U ial-bench" in str(e.value)
+
+
+def test_a_record_cut_off_anywhere_is_a_data_error(tmp_path: Path, real: RunRecord):
+    path = tmp_path / "r.json"
+    write_record(path, real)
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 2, 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"r\.json is not valid JSON"):
+            read_record(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "1", '"text"'])
+def test_json_of_another_form_is_a_data_error(tmp_path: Path, text: str):
+    (tmp_path / "r.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"r\.json is not a run record: the whole: "):
+        read_record(tmp_path / "r.json")
+
+
+def test_a_missing_record_and_a_folder_in_its_place_are_data_errors(tmp_path: Path):
+    with pytest.raises(DataError, match="no such file"):
+        read_record(tmp_path / "r.json")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(DataError, match=r"cannot read .*folder\.json"):
+        read_record(tmp_path / "folder.json")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_nan_and_infinity_are_never_written(tmp_path: Path, bad: float):
+    with pytest.raises(ValueError, match="finite number"):
+        Interval(value=bad, ci95=None)
+    path = tmp_path / "r.json"
+    write_record(path, make_record(config={"a": bad}))  # what a method says of itself may hold anything
+    json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert read_record(path).method.config == {"a": None}
+
+
+def test_nan_is_not_read_either(tmp_path: Path):
+    data = make_record(accuracy={"SSA-1": 0.5}).model_dump(mode="json")
+    data["metrics"]["accuracy"]["SSA-1"]["value"] = float("nan")
+    write_anyhow(tmp_path / "r.json", data)
+    with pytest.raises(DataError, match=r"metrics\.accuracy\.SSA-1\.value"):
+        read_record(tmp_path / "r.json")
+
+
+def test_records_go_on_after_one_that_cannot_be_read(tmp_path: Path):
+    for dataset, method, run in [("a", "m", "1"), ("a", "m", "2"), ("a", "n", "3"), ("b", "m", "4")]:
+        write_record(record_path(tmp_path, dataset, method, run), make_record(method, dataset=dataset))
+    bad = record_path(tmp_path, "a", "m", "2")
+    bad.write_bytes(bad.read_bytes()[:100])
+    found = list(records(tmp_path, "a"))
+    assert [path.stem for path, _ in found] == ["1", "2", "3"]
+    assert [isinstance(record, DataError) for _, record in found] == [False, True, False]
+    assert str(bad) in str(found[1][1])
+    assert [path.stem for path, _ in records(tmp_path)] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("name", ["*", "[ab]", "..", "", "a/m"])
+def test_the_name_of_a_dataset_is_no_pattern(tmp_path: Path, name: str):
+    write_record(record_path(tmp_path, "a", "m", "1"), make_record(dataset="a"))
+    assert list(records(tmp_path, name)) == []
+    assert list(records(tmp_path, str(tmp_path / "a"))) == []

@@ -1,0 +1,312 @@
+"""Planning and running: identities, resumption, failures, skips, and the protocol's checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jsonschema
+import numpy as np
+import pytest
+
+from ial_bench import ImageBatch, Method, MethodInfo, Photos, SkipMethod, TopK
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.plan import Choice, EngineOptions, Planned, RunSpec, plan
+from ial_bench.engine.predictions import read_predictions
+from ial_bench.engine.record import SCHEMA_FILE, RunRecord, read_record, record_path
+from ial_bench.engine.run import Engine
+from ial_bench.method import NoReport, config_from_text
+from ial_bench.registry import Registry
+from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
+
+BUILT_IN = ("clip-zero-shot", "gps-oracle", "linear-probe", "majority", "random", "retrieval")
+
+
+class Bench:
+    """An engine in a folder of its own."""
+
+    def __init__(self, data: Dataset, folder: Path, **changes: Any) -> None:
+        options = EngineOptions(folder / "results", folder / "cache", batch_size=8, timing=False)
+        self.options = replace(options, **changes)
+        self.data = data
+        report = NoReport()
+        self.report = report
+        self.store = FeatureStore(self.options.cache, "cpu", self.options.batch_size, 0, report)
+        self.engine = Engine(data, self.options, self.store, report)
+
+    def plan(self, methods: Sequence[type[Method]], seeds: Sequence[int] = (0,), **settings: str) -> list[Planned]:
+        choices = []
+        for method in methods:
+            own = dict(settings)
+            if "backbone" in method.Config.model_fields:
+                own.setdefault("backbone", CHECK_BACKBONE)
+            if method.info.name == "linear-probe" and not self.options.timing:
+                own.setdefault("c", "1.0")  # the search for C has a test of its own
+            choices.append(Choice(method, config_from_text(method, own), "tests"))
+        return plan(self.data, choices, seeds, self.options, self.store, self.report)
+
+    def run(self, methods: Sequence[type[Method]], seeds: Sequence[int] = (0,), **settings: str) -> list[RunRecord]:
+        return [p.done or self.engine.execute(p) for p in self.plan(methods, seeds, **settings)]
+
+    def answers(self, record: RunRecord) -> TopK:
+        path = record_path(self.options.results, self.data.name, record.method.name, record.run_id)
+        assert record.predictions is not None
+        return read_predictions(path.parent / record.predictions.path)[1]
+
+    def prediction_bytes(self) -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in self.options.results.rglob("*.parquet")}
+
+
+def built_in(*names: str) -> list[type[Method]]:
+    registry = Registry()
+    return [registry.get(n) for n in names]
+
+
+class Awkward(Method):
+    """Answers whatever it is told to, for trying the engine's checks."""
+
+    info = MethodInfo(name="awkward", title="Awkward", family="test")
+    answer: ClassVar[Any] = None
+
+    def predict(self, images: ImageBatch, k: int) -> TopK:
+        return type(self).answer(images, k)  # type: ignore[no-any-return]
+
+
+def test_all_built_in_methods_run_and_are_not_run_again(tiny_city: Dataset, tmp_path: Path) -> None:
+    bench = Bench(tiny_city, tmp_path, timing=True)
+    records = bench.run(built_in(*BUILT_IN))
+    assert [r.status for r in records] == ["done"] * len(BUILT_IN), [r.reason for r in records]
+    schema = json.loads(SCHEMA_FILE.read_text())
+    for record in records:
+        path = record_path(bench.options.results, tiny_city.name, record.method.name, record.run_id)
+        jsonschema.validate(json.loads(path.read_text()), schema)
+        assert read_record(path) == record
+        assert record.phases is not None
+        assert record.phases.query is not None
+        assert record.phases.query.n >= 200
+        assert record.phases.query.warmup >= 20
+        assert record.phases.query.p50_ms <= record.phases.query.p95_ms <= record.phases.query.p99_ms
+    again = Bench(tiny_city, tmp_path, timing=True)
+    assert [p.state for p in again.plan(built_in(*BUILT_IN))] == ["done"] * len(BUILT_IN)
+
+
+def test_methods_that_look_beat_those_that_do_not(tiny_city: Dataset, tmp_path: Path) -> None:
+    """The drawn city's addresses differ in colour alone: even untrained features tell them apart."""
+    found = {
+        r.method.name: r.metrics.accuracy["SSA-1"].value
+        for r in Bench(tiny_city, tmp_path).run(built_in("linear-probe", "retrieval", "majority", "random"))
+        if r.metrics
+    }
+    assert min(found["linear-probe"], found["retrieval"]) > 0.8
+    assert found["majority"] == pytest.approx(1 / 6)
+
+
+def test_a_second_engine_gives_the_same_bytes(tiny_city: Dataset, tmp_path: Path) -> None:
+    first, second = Bench(tiny_city, tmp_path / "a"), Bench(tiny_city, tmp_path / "b")
+    first.run(built_in(*BUILT_IN), seeds=(0, 1))
+    second.run(built_in(*BUILT_IN), seeds=(0, 1))
+    assert first.prediction_bytes() == second.prediction_bytes()
+    assert len(first.prediction_bytes()) == len(BUILT_IN) + 1  # only `random` has a second seed
+
+
+def test_rerun_runs_again_and_agrees(tiny_city: Dataset, tmp_path: Path) -> None:
+    bench = Bench(tiny_city, tmp_path)
+    bench.run(built_in("retrieval"))
+    before = bench.prediction_bytes()
+    again = Bench(tiny_city, tmp_path, rerun=True)
+    (planned,) = again.plan(built_in("retrieval"))
+    assert planned.state == "run"
+    again.engine.execute(planned)
+    assert again.prediction_bytes() == before
+
+
+SPEC = RunSpec("m", "1", {"a": 1}, "w", "d", "c", None, 0, 10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "n"},
+        {"version": "2"},
+        {"config": {"a": 2}},
+        {"weights_digest": "x"},
+        {"dataset_digest": "x"},
+        {"candidate_digest": "x"},
+        {"limit": 5},
+        {"seed": 1},
+        {"k": 5},
+        {"dtype": "float16"},
+        {"splits": ("train",)},
+        {"protocol_version": 2},
+    ],
+)
+def test_whatever_can_change_a_result_changes_its_identity(change: dict[str, Any]) -> None:
+    assert replace(SPEC, **change).run_id != SPEC.run_id
+    assert replace(SPEC).run_id == SPEC.run_id
+
+
+def test_batch_size_and_workers_do_not_change_the_identity(tiny_city: Dataset, tmp_path: Path) -> None:
+    ids = {
+        Bench(tiny_city, tmp_path, batch_size=size, workers=size).plan(built_in("majority"))[0].spec.run_id
+        for size in (1, 16)
+    }
+    assert len(ids) == 1
+
+
+def test_a_limited_run_never_passes_for_a_whole_one(tiny_city: Dataset, tmp_path: Path) -> None:
+    (limited,) = Bench(tiny_city, tmp_path, limit=6).run(built_in("majority"))
+    assert limited.dataset.n_queries == 6
+    assert limited.dataset.n_candidates == 6
+    (planned,) = Bench(tiny_city, tmp_path).plan(built_in("majority"))
+    assert planned.state == "run"
+    assert planned.spec.run_id != limited.run_id
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda images, k: TopK.from_scores(np.zeros((len(images), 3)), k), "scores of shape|indices of shape"),
+        (lambda images, k: TopK(_first(images, k) + 3, _flat(images, k)), "outside 0..5"),
+        (lambda images, k: TopK(np.zeros((len(images), k), np.int32), _flat(images, k)), "twice"),
+        (lambda images, k: TopK(_first(images, k), _flat(images, k) + np.nan), "NaN"),
+        (lambda images, k: TopK(_first(images, k), _flat(images, k) + np.arange(k)), "rise"),
+        (lambda images, k: TopK(_first(images, k)[:, ::-1], _flat(images, k)), "ordered by candidate index"),
+        (lambda images, k: TopK(_first(images, k), _flat(images, k), np.full((len(images), 2), 500.0)), "latitude"),
+        (lambda images, k: 1 / 0, "ZeroDivisionError"),
+        (lambda images, k: images.positions, "oracles"),
+    ],
+)  # fmt: skip
+def test_wrong_answers_fail_the_run_and_name_it(
+    tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, words: str
+) -> None:
+    monkeypatch.setattr(Awkward, "answer", answer)
+    awkward, majority = Bench(tiny_city, tmp_path, k=6).run([Awkward, *built_in("majority")])
+    assert awkward.status == "failed"
+    assert awkward.reason is not None
+    assert awkward.traceback is not None
+    assert any(w in awkward.reason for w in words.split("|"))
+    assert awkward.metrics is None
+    assert majority.status == "done"  # the other methods go on
+
+
+def _flat(images: ImageBatch, k: int) -> Any:
+    return np.zeros((len(images), k), np.float32)
+
+
+def _first(images: ImageBatch, k: int) -> Any:
+    return np.tile(np.arange(k, dtype=np.int32), (len(images), 1))
+
+
+def test_a_failed_run_is_tried_again(tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Awkward, "answer", lambda images, k: 1 / 0)
+    bench = Bench(tiny_city, tmp_path)
+    assert bench.run([Awkward])[0].status == "failed"
+    monkeypatch.setattr(Awkward, "answer", lambda images, k: TopK.from_scores(np.zeros((len(images), 6)), k))
+    assert bench.run([Awkward])[0].status == "done"
+
+
+def test_a_method_that_cannot_run_is_skipped_with_its_reason(tiny_city: Dataset, tmp_path: Path) -> None:
+    class Skips(Awkward):
+        def prepare(self) -> None:
+            raise SkipMethod("needs a dataset with captions")
+
+    (record,) = Bench(tiny_city, tmp_path).run([Skips])
+    assert (record.status, record.reason) == ("skipped", "needs a dataset with captions")
+    assert record.metrics is None
+
+
+def test_missing_weights_are_a_skip_and_never_a_number(tiny_city: Dataset, tmp_path: Path) -> None:
+    (record,) = Bench(tiny_city, tmp_path).run(built_in("linear-probe"), backbone="openclip:ViT-B-16/openai")
+    assert record.status == "skipped"
+    assert record.reason is not None
+    assert "weights of openclip:ViT-B-16/openai are not on this machine" in record.reason
+    assert record.metrics is None
+
+
+def test_a_resumed_run_takes_over_what_was_finished(
+    tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {"fit": 0, "predict": 0}
+
+    class Counts(built_in("majority")[0]):  # type: ignore[misc]
+        info = MethodInfo(name="counts", title="Counts", family="test")
+        broken = True
+
+        def fit(self, train: Photos, val: Photos) -> None:
+            calls["fit"] += 1
+            super().fit(train, val)
+
+        def predict(self, images: ImageBatch, k: int) -> TopK:
+            calls["predict"] += 1
+            if self.broken and calls["predict"] == 3:
+                raise KeyboardInterrupt
+            return super().predict(images, k)  # type: ignore[no-any-return]
+
+    bench = Bench(tiny_city, tmp_path, chunk_rows=4)  # 24 queries: 6 chunks
+    (planned,) = bench.plan([Counts])
+    with pytest.raises(KeyboardInterrupt):
+        bench.engine.execute(planned)
+    monkeypatch.setattr(Counts, "broken", False)
+    resumed = bench.engine.execute(planned)
+    assert resumed.status == "done"
+    assert calls == {"fit": 1, "predict": 3 + 4}  # the fit and two chunks were kept
+    whole = Bench(tiny_city, tmp_path / "whole", chunk_rows=100)
+    (straight,) = whole.run([Counts])
+    assert straight.run_id == resumed.run_id
+    assert whole.prediction_bytes() == bench.prediction_bytes()
+
+
+def test_a_cut_off_chunk_is_answered_again(tiny_city: Dataset, tmp_path: Path) -> None:
+    class Stops(built_in("majority")[0]):  # type: ignore[misc]
+        def predict(self, images: ImageBatch, k: int) -> TopK:
+            if images.keys[0] == tiny_city.split("query").keys()[8]:
+                raise KeyboardInterrupt
+            return super().predict(images, k)  # type: ignore[no-any-return]
+
+    bench = Bench(tiny_city, tmp_path, chunk_rows=4)
+    (planned,) = bench.plan([Stops])
+    with pytest.raises(KeyboardInterrupt):
+        bench.engine.execute(planned)
+    chunks = sorted(tmp_path.glob("cache/runs/*/answers-*.npz"))
+    assert len(chunks) == 2
+    chunks[0].write_bytes(chunks[0].read_bytes()[:50])
+    (record,) = bench.run(built_in("majority"))
+    reference = Bench(tiny_city, tmp_path / "reference").run(built_in("majority"))
+    assert record.run_id == reference[0].run_id
+    assert bench.prediction_bytes() == Bench(tiny_city, tmp_path / "reference").prediction_bytes()
+
+
+def test_no_queries_is_a_run_without_metrics(tmp_path: Path) -> None:
+    city = make_tiny_city(tmp_path / "city", query_places=0)
+    records = Bench(city, tmp_path, timing=True).run(built_in("majority", "random", "linear-probe"))
+    assert [(r.status, r.metrics) for r in records] == [("done", None)] * 3
+
+
+def test_one_candidate_and_k_beyond_it(tmp_path: Path) -> None:
+    city = make_tiny_city(tmp_path / "city", n_addresses=1)
+    for record in Bench(city, tmp_path).run(built_in(*BUILT_IN)):
+        assert record.status == "done", record.reason
+        assert record.predictions is not None
+        assert record.predictions.k == 1
+        assert record.metrics is not None
+        assert record.metrics.accuracy["SSA-5"].value == 1.0
+
+
+def test_provenance_tells_enough_to_repeat(tiny_city: Dataset, tmp_path: Path) -> None:
+    (record,) = Bench(tiny_city, tmp_path).run(built_in("linear-probe"))
+    assert record.method.config["backbone"] == CHECK_BACKBONE
+    assert record.method.weights_digest
+    assert record.method.facts["c"] > 0
+    assert record.dataset.digest == tiny_city.digest
+    assert record.provenance.packages["numpy"] == np.__version__
+    assert record.provenance.hardware["cores"]
+    assert record.provenance.engine["dataset_folder"] == str(tiny_city.folder)
+    assert record.size is not None
+    assert record.size.parameters_trained == 32 * 6 + 6
+    assert record.phases is not None
+    assert record.phases.features is not None
+    assert record.phases.features.images == 84
