@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,14 @@ def test_worker_processes_change_nothing(photos: Photos, tmp_path: Path) -> None
     alone = store(tmp_path / "a").photos(CHECK_BACKBONE, photos)
     helped = store(tmp_path / "b", workers=2).photos(CHECK_BACKBONE, photos)
     np.testing.assert_array_equal(alone, helped)
+
+
+def test_photos_and_preprocessing_reach_spawned_workers(photos: Photos) -> None:
+    """Where processes are not forked (macOS, Python 3.14), all of it is pickled."""
+    for backbone in (CHECK_BACKBONE, "timm:test_vit/random-init"):
+        preprocess = load_encoder(backbone, "cpu").preprocess
+        sent, preprocess_sent = pickle.loads(pickle.dumps((photos, preprocess)))  # noqa: S301
+        assert torch.equal(preprocess_sent(sent.image(2)), preprocess(photos.image(2)))
 
 
 def test_every_photo_is_encoded_once(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

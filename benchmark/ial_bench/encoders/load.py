@@ -13,6 +13,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _load_openclip(text: str, spec: EncoderSpec, device: str) -> Encoder:
 
     return Encoder(
         card=_card(text, spec, model, model.visual, _plain(settings), _output_dim(model.visual), file),
-        preprocess=_on_arrays(transform),
+        preprocess=_OnArrays(transform),
         encode_images=_inference(model.encode_image),
         encode_texts=encode_texts,
         logit_scale=float(model.logit_scale.exp()),
@@ -168,7 +169,7 @@ def _load_timm(text: str, spec: EncoderSpec, device: str) -> Encoder:
     transform = create_transform(**settings, is_training=False)
     return Encoder(
         card=_card(text, spec, model, model, _plain(settings), int(model.num_features), file),
-        preprocess=_on_arrays(transform),
+        preprocess=_OnArrays(transform),
         encode_images=_inference(model),
         encode_texts=None,
         logit_scale=1.0,
@@ -299,13 +300,16 @@ def _inference(encode: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torc
     return run
 
 
-def _on_arrays(transform: Callable[[Any], torch.Tensor]) -> Callable[[RGB], torch.Tensor]:
-    from PIL import Image
+@dataclass(frozen=True)
+class _OnArrays:
+    """A library's transform of PIL images, applied to arrays. A class, so that it reaches worker processes."""
 
-    def run(photo: RGB) -> torch.Tensor:
-        return transform(Image.fromarray(photo))
+    transform: Callable[[Any], torch.Tensor]
 
-    return run
+    def __call__(self, photo: RGB) -> torch.Tensor:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(photo))
 
 
 def _output_dim(visual: Any) -> int:

@@ -87,6 +87,7 @@ class Planned:
         method: the class.
         config: its configuration.
         origin: the distribution or file the class comes from.
+        backbone: the encoder it starts from.
         state: ``run``, ``done`` or ``skip``.
         reason: why it is skipped.
         done: the record of a run that is done.
@@ -96,6 +97,7 @@ class Planned:
     method: type[Method]
     config: MethodConfig
     origin: str
+    backbone: str | None
     state: Literal["run", "done", "skip"]
     reason: str | None = None
     done: RunRecord | None = None
@@ -168,15 +170,15 @@ def _plan_one(
         info.name, info.version, choice.config.model_dump(mode="json"), weights, dataset.digest,
         dataset.candidates.digest, options.limit, seed, options.k,
     )  # fmt: skip
-    common = (spec, choice.method, choice.config, choice.origin)
+    common = (spec, choice.method, choice.config, choice.origin, method.backbone)
     if reason is not None:
         return Planned(*common, "skip", reason=reason)
-    if not options.rerun and (record := _finished(options.results, dataset.name, spec)) is not None:
+    if not options.rerun and (record := finished(options.results, dataset.name, spec)) is not None:
         return Planned(*common, "done", done=record)
     return Planned(*common, "run")
 
 
-def _finished(results: Path, dataset: str, spec: RunSpec) -> RunRecord | None:
+def finished(results: Path, dataset: str, spec: RunSpec) -> RunRecord | None:
     """The record of the run if it is done and its predictions are there."""
     path = record_path(results, dataset, spec.method, spec.run_id)
     if not path.is_file():

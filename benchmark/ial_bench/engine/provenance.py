@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,8 @@ _PACKAGES = (
     "ial-bench", "numpy", "scipy", "pyarrow", "pillow", "torch", "torchvision", "open_clip_torch", "timm", "faiss-cpu",
     "safetensors",
 )  # fmt: skip
+
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @cache
@@ -66,26 +67,26 @@ def cpu_model() -> str:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """What a latency depends on: processor, cores, threads and, on a GPU, its name and driver."""
+    """What a latency depends on: processor, usable cores, threads, torch build and, on a GPU, its name and driver."""
     found: dict[str, Any] = {
         "cpu": cpu_model(),
-        "cores": os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "machine": platform.machine(),
         "system": platform.system(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "torch": packages().get("torch"),
         "device": device,
     }
-    if (torch := sys.modules.get("torch")) is not None:  # a run without torch is not slowed down by asking it
-        found |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
-        if device.startswith("cuda"):
-            properties = torch.cuda.get_device_properties(device)
-            found |= {
-                "gpu": properties.name,
-                "gpu_memory_bytes": properties.total_memory,
-                "cuda": torch.version.cuda,
-            }
+    if device.startswith("cuda"):
+        import torch
+
+        properties = torch.cuda.get_device_properties(device)
+        found |= {"gpu": properties.name, "gpu_memory_bytes": properties.total_memory, "cuda": torch.version.cuda}
+        with suppress(OSError):  # the driver says its version here on Linux
+            found["driver"] = _NVIDIA_DRIVER.read_text(encoding="utf-8").splitlines()[0].strip()
     return found
 
 
 def hardware_digest(facts: dict[str, Any]) -> str:
     """A fingerprint that is equal where latencies may be compared."""
-    return digest({k: v for k, v in facts.items() if k not in {"torch", "threads"}})[:16]
+    return digest(facts)[:16]

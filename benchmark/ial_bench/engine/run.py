@@ -18,7 +18,7 @@ import numpy as np
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import predictions, provenance
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import EngineOptions, Planned, Selection, make_context
+from ial_bench.engine.plan import EngineOptions, Planned, Selection, finished, make_context
 from ial_bench.engine.record import (
     DatasetRecord,
     FeaturePhase,
@@ -91,6 +91,8 @@ class Engine:
             return self._store(planned, _Outcome("skipped", planned.reason), started)
         work = make_folder(self.options.cache / "runs") / planned.spec.run_id
         with storage_errors(work), FileLock(f"{work}.lock"):
+            if not self.options.rerun and (record := finished(self.options.results, self.dataset.name, planned.spec)):
+                return record  # by another process, while this one waited for the lock
             try:
                 outcome = self._run(planned, make_folder(work))
             except SkipMethod as skip:
@@ -209,9 +211,7 @@ class Engine:
                 stochastic=info.stochastic,
                 final_fit=info.final_fit,
                 config=dict(spec.config),
-                backbone=planned.method(
-                    planned.config, make_context(self.options, self.store, self.report, spec.seed)
-                ).backbone,
+                backbone=planned.backbone,
                 weights_digest=spec.weights_digest,
                 facts=outcome.facts or {},
             ),
