@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from ial_bench.errors import BenchError, ConfigError, UnknownNameError, unknown_name
 
@@ -163,8 +163,9 @@ def _file_entries(file: Path) -> list[Entry]:
     classes = [
         value
         for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module_name
-        and "info" in vars(value)
+        # Python 3.10 takes an alias such as list[int] for a class; it has no place of its own in a module.
+        if inspect.isclass(value) and get_origin(value) is None and issubclass(value, Method)
+        and value.__module__ == module_name and "info" in vars(value)
     ]  # fmt: skip
     if not classes:
         raise ConfigError(f"{file} defines no method", "a method is a subclass of ial_bench.Method with an `info`")

@@ -44,9 +44,9 @@ def engine(photos: Photos, workers: int, cache: Path) -> Any:
 
 def test_engine_against_a_bare_loop(benchmark: Any, tmp_path: Path) -> None:
     full = not benchmark.disabled
-    city = make_tiny_city(tmp_path / "city", n_addresses=8, train_places=40 if full else 3, size=320 if full else 64)
+    city = make_tiny_city(tmp_path / "city", n_addresses=4, train_places=32 if full else 3, size=320 if full else 64)
     photos = city.split("train", "val")
-    rounds = 5 if full else 1
+    rounds = 9 if full else 1
     rates = {"bare": [], "engine": []}  # type: dict[str, list[float]]
     for number in range(rounds):  # in turns, so that a machine whose speed drifts is fair to both
         rate, expected = bare(photos, workers=1)

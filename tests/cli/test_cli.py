@@ -36,7 +36,7 @@ Bench = Callable[..., Said]
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
+    monkeypatch.setenv(cli.DEBUG_VARIABLE, "")  # and taken back, should --debug set it
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str) -> Said:
@@ -203,7 +203,7 @@ def test_debug_shows_the_traceback(bench: Bench) -> None:
 def test_settings_from_a_file(tiny_city: Dataset, bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(
-        f'[linear-probe]\nc = 0.25\n[retrieval]\nk_grid = [3]\ntemperature_grid = [0.1]\n'
+        f"[linear-probe]\nc = 0.25\n[retrieval]\nk_grid = [3]\ntemperature_grid = [0.1]\n"
         f'backbone = "{CHECK_BACKBONE}"\n'
     )
     common = ("run", "-d", str(tiny_city.folder), "--config", str(file), "--no-timing", "--json")

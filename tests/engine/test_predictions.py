@@ -41,7 +41,7 @@ POSITIONS = pytest.mark.parametrize("positions", [False, True], ids=["without po
 
 @SHAPES
 @POSITIONS
-def test_a_chunk_is_read_as_it_was_written(tmp_path: Path, n: int, k: int, positions: bool):
+def test_a_chunk_is_read_as_it_was_written(tmp_path: Path, n: int, k: int, positions: bool) -> None:
     top = answers(n, k, positions)
     write_chunk(tmp_path / "c.npz", top)
     back = read_chunk(tmp_path / "c.npz")
@@ -49,11 +49,11 @@ def test_a_chunk_is_read_as_it_was_written(tmp_path: Path, n: int, k: int, posit
     assert equal(back, top)
 
 
-def test_a_missing_chunk_is_none(tmp_path: Path):
+def test_a_missing_chunk_is_none(tmp_path: Path) -> None:
     assert read_chunk(tmp_path / "c.npz") is None
 
 
-def test_a_chunk_cut_off_anywhere_is_none(tmp_path: Path):
+def test_a_chunk_cut_off_anywhere_is_none(tmp_path: Path) -> None:
     path = tmp_path / "c.npz"
     write_chunk(path, answers(3, 2, positions=True))
     whole = path.read_bytes()
@@ -63,7 +63,7 @@ def test_a_chunk_cut_off_anywhere_is_none(tmp_path: Path):
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
-def test_a_chunk_with_any_byte_changed_is_none_or_unharmed(tmp_path: Path, flip: int):
+def test_a_chunk_with_any_byte_changed_is_none_or_unharmed(tmp_path: Path, flip: int) -> None:
     path, top = tmp_path / "c.npz", answers(3, 2, positions=True)
     write_chunk(path, top)
     whole = path.read_bytes()
@@ -76,7 +76,7 @@ def test_a_chunk_with_any_byte_changed_is_none_or_unharmed(tmp_path: Path, flip:
     assert noticed > len(whole) / 2
 
 
-def test_another_file_in_a_chunks_place_is_none(tmp_path: Path):
+def test_another_file_in_a_chunks_place_is_none(tmp_path: Path) -> None:
     path = tmp_path / "c.npz"
     path.write_bytes(b"hello")
     assert read_chunk(path) is None
@@ -88,7 +88,7 @@ def test_another_file_in_a_chunks_place_is_none(tmp_path: Path):
 
 
 @POSITIONS
-def test_chunks_are_joined_in_order(positions: bool):
+def test_chunks_are_joined_in_order(positions: bool) -> None:
     parts = [answers(n, 2, positions, seed=n) for n in (3, 1, 2)]
     whole = join(parts, 2)
     assert len(whole) == 6
@@ -98,20 +98,22 @@ def test_chunks_are_joined_in_order(positions: bool):
     assert ([] if whole.positions is None else whole.positions.tolist()) == told
 
 
-def test_no_chunks_are_no_answers_of_the_right_width():
+def test_no_chunks_are_no_answers_of_the_right_width() -> None:
     whole = join([], 4)
     assert whole.indices.shape == whole.scores.shape == (0, 4)
-    assert (whole.indices.dtype, whole.scores.dtype, whole.positions) == (np.int32, np.float32, None)
+    assert whole.indices.dtype == np.int32
+    assert whole.scores.dtype == np.float32
+    assert whole.positions is None
 
 
-def test_positions_for_some_chunks_only_are_an_error():
+def test_positions_for_some_chunks_only_are_an_error() -> None:
     with pytest.raises(PredictionError, match="positions are given for some photos only"):
         join([answers(2, 1, positions=True), answers(2, 1, positions=False)], 1)
 
 
 @pytest.mark.parametrize(("n", "k"), [(5, 4), (5, 1), (1, 1), (0, 3), (0, 1)])
 @POSITIONS
-def test_predictions_are_read_as_they_were_written(tmp_path: Path, n: int, k: int, positions: bool):
+def test_predictions_are_read_as_they_were_written(tmp_path: Path, n: int, k: int, positions: bool) -> None:
     top, ids = answers(n, k, positions), [f"photo {i} of Käthe's" for i in range(n)]
     write_predictions(tmp_path / "p.parquet", ids, top)
     read_ids, back = read_predictions(tmp_path / "p.parquet")
@@ -119,7 +121,7 @@ def test_predictions_are_read_as_they_were_written(tmp_path: Path, n: int, k: in
     assert equal(back, top)
 
 
-def test_predictions_of_several_row_groups_keep_their_order(tmp_path: Path):
+def test_predictions_of_several_row_groups_keep_their_order(tmp_path: Path) -> None:
     n = 70_000
     top = TopK(np.arange(2 * n, dtype=np.int32).reshape(n, 2), np.zeros((n, 2), np.float32))
     write_predictions(tmp_path / "p.parquet", [str(i) for i in range(n)], top)
@@ -129,7 +131,7 @@ def test_predictions_of_several_row_groups_keep_their_order(tmp_path: Path):
     assert equal(back, top)
 
 
-def test_the_file_has_the_columns_that_are_documented(tmp_path: Path):
+def test_the_file_has_the_columns_that_are_documented(tmp_path: Path) -> None:
     top = answers(2, 3, positions=True)
     assert top.positions is not None
     write_predictions(tmp_path / "p.parquet", ["a", "b"], top)
@@ -143,7 +145,7 @@ def test_the_file_has_the_columns_that_are_documented(tmp_path: Path):
     }
 
 
-def test_equal_answers_give_equal_bytes_and_the_digest_is_of_them(tmp_path: Path):
+def test_equal_answers_give_equal_bytes_and_the_digest_is_of_them(tmp_path: Path) -> None:
     ids = ["a", "b", "c"]
     first = write_predictions(tmp_path / "1.parquet", ids, answers(3, 2, positions=True))
     assert write_predictions(tmp_path / "2.parquet", ids, answers(3, 2, positions=True)) == first
@@ -152,7 +154,7 @@ def test_equal_answers_give_equal_bytes_and_the_digest_is_of_them(tmp_path: Path
     assert write_predictions(tmp_path / "3.parquet", ids, answers(3, 2, positions=True, seed=1)) != first
 
 
-def test_predictions_cut_off_anywhere_are_a_data_error(tmp_path: Path):
+def test_predictions_cut_off_anywhere_are_a_data_error(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     write_predictions(path, ["a", "b", "c"], answers(3, 2, positions=True))
     whole = path.read_bytes()
@@ -171,12 +173,12 @@ def test_predictions_cut_off_anywhere_are_a_data_error(tmp_path: Path):
     ],
     ids=["too few columns", "lists of any length", "no scores"],
 )
-def test_a_table_of_another_form_is_a_data_error(tmp_path: Path, columns: dict[str, object]):
+def test_a_table_of_another_form_is_a_data_error(tmp_path: Path, columns: dict[str, object]) -> None:
     pq.write_table(pa.table(columns), tmp_path / "p.parquet")
     with pytest.raises(DataError, match=r"p\.parquet does not hold predictions"):
         read_predictions(tmp_path / "p.parquet")
 
 
-def test_missing_predictions_are_a_data_error(tmp_path: Path):
+def test_missing_predictions_are_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such predictions"):
         read_predictions(tmp_path / "p.parquet")

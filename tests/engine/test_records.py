@@ -10,7 +10,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from made_records import make_record, run_baselines
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import (
@@ -25,6 +24,7 @@ from ial_bench.engine.record import (
     write_record,
 )
 from ial_bench.errors import DataError
+from made_records import make_record, run_baselines
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def write_anyhow(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data), encoding="utf-8")
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path: Path, real: RunRecord):
+def test_a_record_is_read_as_it_was_written(tmp_path: Path, real: RunRecord) -> None:
     full = make_record(
         "m", {"SSA-1": (0.25, (0.125, 0.5)), "MRR": 1 / 3}, title="Käthe's “method”\n", config={"a": [1, {"b": None}]},
         backbone="timm:resnet50", weights="ab", latency_ms=0.1, limit=3, storage_bytes=2**40,
@@ -49,7 +49,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, real: RunRecord):
         assert read_record(path) == record
 
 
-def test_a_record_is_plain_utf8_that_a_person_can_read(tmp_path: Path):
+def test_a_record_is_plain_utf8_that_a_person_can_read(tmp_path: Path) -> None:
     write_record(tmp_path / "r.json", make_record(title="Käthe"))
     text = (tmp_path / "r.json").read_text(encoding="utf-8")
     assert '"title": "Käthe"' in text
@@ -57,7 +57,7 @@ def test_a_record_is_plain_utf8_that_a_person_can_read(tmp_path: Path):
     assert text.endswith("}\n")
 
 
-def test_the_shipped_schema_is_the_one_of_the_classes():
+def test_the_shipped_schema_is_the_one_of_the_classes() -> None:
     assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
 
 
@@ -68,7 +68,7 @@ def schema() -> Any:
     return jsonschema.Draft202012Validator(shipped)
 
 
-def test_a_real_record_fits_the_schema(real: RunRecord):
+def test_a_real_record_fits_the_schema(real: RunRecord) -> None:
     assert real.status == "done"
     schema().validate(real.model_dump(mode="json"))
 
@@ -95,7 +95,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("change", MUTATIONS.values(), ids=MUTATIONS)
-def test_schema_and_reader_refuse_the_same(real: RunRecord, change: Callable[[Any], None], tmp_path: Path):
+def test_schema_and_reader_refuse_the_same(real: RunRecord, change: Callable[[Any], None], tmp_path: Path) -> None:
     data = copy.deepcopy(real.model_dump(mode="json"))
     change(data)
     with pytest.raises(jsonschema.ValidationError):
@@ -105,7 +105,7 @@ def test_schema_and_reader_refuse_the_same(real: RunRecord, change: Callable[[An
         read_record(tmp_path / "r.json")
 
 
-def test_the_refusal_names_the_key(real: RunRecord, tmp_path: Path):
+def test_the_refusal_names_the_key(real: RunRecord, tmp_path: Path) -> None:
     data = real.model_dump(mode="json")
     data["metrics"]["accuracy"]["SSA-1"]["value"] = "much"
     write_anyhow(tmp_path / "r.json", data)
@@ -113,7 +113,7 @@ def test_the_refusal_names_the_key(real: RunRecord, tmp_path: Path):
         read_record(tmp_path / "r.json")
 
 
-def test_a_newer_schema_is_refused_by_its_number_whatever_else_it_holds(tmp_path: Path):
+def test_a_newer_schema_is_refused_by_its_number_whatever_else_it_holds(tmp_path: Path) -> None:
     newer = RECORD_VERSION + 1
     write_anyhow(tmp_path / "r.json", {"schema_version": newer, "all": "is different"})
     with pytest.raises(DataError, match=rf"schema_version {newer}, this ial-bench reads up to {RECORD_VERSION}") as e:
@@ -121,7 +121,7 @@ def test_a_newer_schema_is_refused_by_its_number_whatever_else_it_holds(tmp_path
     assert "pip install -U ial-bench" in str(e.value)
 
 
-def test_a_record_cut_off_anywhere_is_a_data_error(tmp_path: Path, real: RunRecord):
+def test_a_record_cut_off_anywhere_is_a_data_error(tmp_path: Path, real: RunRecord) -> None:
     path = tmp_path / "r.json"
     write_record(path, real)
     whole = path.read_bytes()
@@ -132,13 +132,13 @@ def test_a_record_cut_off_anywhere_is_a_data_error(tmp_path: Path, real: RunReco
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "1", '"text"'])
-def test_json_of_another_form_is_a_data_error(tmp_path: Path, text: str):
+def test_json_of_another_form_is_a_data_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"r\.json is not a run record: the whole: "):
         read_record(tmp_path / "r.json")
 
 
-def test_a_missing_record_and_a_folder_in_its_place_are_data_errors(tmp_path: Path):
+def test_a_missing_record_and_a_folder_in_its_place_are_data_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_record(tmp_path / "r.json")
     (tmp_path / "folder.json").mkdir()
@@ -147,7 +147,7 @@ def test_a_missing_record_and_a_folder_in_its_place_are_data_errors(tmp_path: Pa
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_nan_and_infinity_are_never_written(tmp_path: Path, bad: float):
+def test_nan_and_infinity_are_never_written(tmp_path: Path, bad: float) -> None:
     with pytest.raises(ValueError, match="finite number"):
         Interval(value=bad, ci95=None)
     path = tmp_path / "r.json"
@@ -156,7 +156,7 @@ def test_nan_and_infinity_are_never_written(tmp_path: Path, bad: float):
     assert read_record(path).method.config == {"a": None}
 
 
-def test_nan_is_not_read_either(tmp_path: Path):
+def test_nan_is_not_read_either(tmp_path: Path) -> None:
     data = make_record(accuracy={"SSA-1": 0.5}).model_dump(mode="json")
     data["metrics"]["accuracy"]["SSA-1"]["value"] = float("nan")
     write_anyhow(tmp_path / "r.json", data)
@@ -164,7 +164,7 @@ def test_nan_is_not_read_either(tmp_path: Path):
         read_record(tmp_path / "r.json")
 
 
-def test_records_go_on_after_one_that_cannot_be_read(tmp_path: Path):
+def test_records_go_on_after_one_that_cannot_be_read(tmp_path: Path) -> None:
     for dataset, method, run in [("a", "m", "1"), ("a", "m", "2"), ("a", "n", "3"), ("b", "m", "4")]:
         write_record(record_path(tmp_path, dataset, method, run), make_record(method, dataset=dataset))
     bad = record_path(tmp_path, "a", "m", "2")
@@ -177,7 +177,7 @@ def test_records_go_on_after_one_that_cannot_be_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["*", "[ab]", "..", "", "a/m"])
-def test_the_name_of_a_dataset_is_no_pattern(tmp_path: Path, name: str):
+def test_the_name_of_a_dataset_is_no_pattern(tmp_path: Path, name: str) -> None:
     write_record(record_path(tmp_path, "a", "m", "1"), make_record(dataset="a"))
     assert list(records(tmp_path, name)) == []
     assert list(records(tmp_path, str(tmp_path / "a"))) == []

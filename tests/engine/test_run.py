@@ -209,6 +209,19 @@ def test_a_failed_run_is_tried_again(tiny_city: Dataset, tmp_path: Path, monkeyp
     assert bench.run([Awkward])[0].status == "done"
 
 
+def test_facts_that_are_no_json_fail_the_run_alone(tiny_city: Dataset, tmp_path: Path) -> None:
+    class Told(built_in("majority")[0]):  # type: ignore[misc]
+        info = MethodInfo(name="told", title="Told", family="test")
+
+        def facts(self) -> Any:
+            return {"lr": np.float32(1.0), "loss": float("nan")}
+
+    told, majority = Bench(tiny_city, tmp_path).run([Told, *built_in("majority")])
+    assert told.status == "failed"
+    assert "not JSON" in str(told.reason)
+    assert majority.status == "done"
+
+
 def test_a_method_that_cannot_run_is_skipped_with_its_reason(tiny_city: Dataset, tmp_path: Path) -> None:
     class Skips(Awkward):
         def prepare(self) -> None:

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ial_bench.cli import options
+from ial_bench.cli import options, synth
 
 app = typer.Typer(rich_markup_mode=None, help="Import and verify datasets.", no_args_is_help=True)
 importers = typer.Typer(
     rich_markup_mode=None, help="Turn data in a known layout into a dataset folder.", no_args_is_help=True
 )
 app.add_typer(importers, name="import")
+app.command("synth")(synth.synth)
+app.command("show")(synth.show)
 
 
 def share(text: str) -> float:
@@ -67,11 +69,10 @@ def import_released(
     """
     from ial_bench.datasets.released import REPORT, ReleasedOptions
     from ial_bench.datasets.released import import_released as run_import
-    from ial_bench.errors import ConfigError
+    from ial_bench.datasets.table import checked_name
     from ial_bench.homes import data_home as home
 
-    if not name or "/" in name or name.startswith("."):
-        raise ConfigError(f"{name!r} cannot be a dataset's name", "use letters, digits and -, such as my-city")
+    checked_name(name)
     summary = run_import(
         ReleasedOptions(
             annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,

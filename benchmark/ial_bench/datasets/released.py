@@ -13,6 +13,7 @@ be used is listed in a report with the reason, and never given made-up values.
 from __future__ import annotations
 
 import csv
+import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -271,7 +272,8 @@ def _locate_images(folder: Path, records: list[_Record], bad: list[tuple[str, st
     if any(r.path.startswith(f"{folder.resolve().name}/") for r in records[:1000]):
         roots.append(folder.resolve().parent)
     sample = records[:: max(1, len(records) // 200)]
-    root = max(roots, key=lambda r: sum((r / s.path).is_file() for s in sample))
+    # Path.is_file would raise at a name that is too long.
+    root = max(roots, key=lambda r: sum(os.path.isfile(r / s.path) for s in sample))  # noqa: PTH113
     kept = []
     for record in records:
         try:
@@ -421,5 +423,6 @@ def _write_report(path: Path, bad: list[tuple[str, str, str]]) -> None:
 
 
 def _defused(cell: str) -> str:
-    """`cell` so that no spreadsheet takes it for a formula."""
+    """`cell` so that no spreadsheet takes it for a formula, and without the NUL that csv of Python 3.10 cannot write."""
+    cell = cell.replace("\0", "\\0")
     return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"} else cell

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
-from ial_bench.errors import DataError
+from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import atomic_path, make_folder, read_toml, storage_errors, write_text
 
 SCHEMA_VERSION = 1
@@ -54,6 +56,17 @@ PHOTO_SCHEMA = pa.schema(
     ]
 )
 _ROW_GROUP = 131_072
+
+
+def checked_name(name: str) -> str:
+    """`name`, if it can be a dataset's: it becomes the name of folders.
+
+    Raises:
+        ConfigError: empty, or with characters that a folder's name should not have.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
+        raise ConfigError(f"{name!r} cannot be a dataset's name", "use letters, digits and - . _ + such as my-city")
+    return name
 
 
 @dataclass(frozen=True)
@@ -138,7 +151,7 @@ class Description:
         try:
             bounds = Bounds(**{k: float(data["bounds"][k]) for k in ("south", "west", "north", "east")})
             return cls(
-                str(data["name"]), str(data.get("title", data["name"])), str(data["images"]), bounds,
+                checked_name(str(data["name"])), str(data.get("title", data["name"])), str(data["images"]), bounds,
                 str(data.get("licence", "")), dict(data.get("made_by", {})),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
@@ -178,11 +191,11 @@ def write_dataset(
         schema=ADDRESS_SCHEMA,
     )
     photo_table = pa.table({name: photos[name] for name in PHOTO_SCHEMA.names}, schema=PHOTO_SCHEMA)
-    split = np.asarray(photo_table["split"])
-    rank = np.select([split == name for name in SPLITS], range(len(SPLITS)))
-    order = np.lexsort((np.asarray(photo_table["photo_id"]).astype(str), rank))
+    rank = pc.index_in(photo_table["split"], value_set=pa.array(SPLITS))
+    keys = pa.table({"rank": rank, "photo_id": photo_table["photo_id"]})
+    order = pc.sort_indices(keys, sort_keys=[("rank", "ascending"), ("photo_id", "ascending")])
     _write_table(folder / ADDRESSES, address_table)
-    _write_table(folder / PHOTOS, photo_table.take(pa.array(order)))
+    _write_table(folder / PHOTOS, photo_table.take(order))
     write_text(folder / DESCRIPTION, description.to_toml())
 
 

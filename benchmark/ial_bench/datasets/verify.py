@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -104,12 +105,7 @@ def _table_problems(dataset: Dataset, photos: Photos) -> Iterable[Problem]:
     rows = dataset.numbers("address")
     for i in np.flatnonzero((rows < 0) | (rows >= len(dataset.addresses))):
         yield Problem("address out of range", ids[i], f"row {rows[i]} of {len(dataset.addresses)}")
-    for address in dataset.addresses:
-        try:
-            if Address.parse(address.text) != address:
-                yield Problem("address not canonical", address.text, "its parts do not make up its text")
-        except AddressError as error:
-            yield Problem("address not parsable", address.text, error.problem)
+    yield from _address_problems(dataset)
     positions = photos.positions
     fine = valid(positions)
     inside = dataset.description.bounds.contain(positions)
@@ -118,6 +114,22 @@ def _table_problems(dataset: Dataset, photos: Photos) -> Iterable[Problem]:
         yield Problem(kind, ids[i], f"{positions[i, 0]:.6f}, {positions[i, 1]:.6f}")
     yield from _straddling(dataset, ("train", "val", "database"), "query", "train and query")
     yield from _straddling(dataset, ("train",), "val", "train and val")
+
+
+def _address_problems(dataset: Dataset) -> Iterable[Problem]:
+    seen: dict[object, str] = {}
+    for address in dataset.addresses:
+        try:
+            if Address.parse(address.text) != address:
+                yield Problem("address not canonical", address.text, "its parts do not make up its text")
+        except AddressError as error:
+            yield Problem("address not parsable", address.text, error.problem)
+        if address.key in seen:
+            yield Problem("address twice", address.text, f"means the same as {seen[address.key]}")
+        seen[address.key] = address.text
+    for before, after in pairwise([a.text for a in dataset.addresses]):
+        if before > after:
+            yield Problem("addresses not sorted", after, f"stands after {before}; the order decides ties")
 
 
 def _straddling(dataset: Dataset, some: tuple[str, ...], other: str, what: str) -> Iterable[Problem]:

@@ -102,7 +102,11 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - a method may raise anything; the other runs go on
                 reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
                 outcome = _Outcome("failed", reason, traceback.format_exc())
-            record = self._store(planned, outcome, started)
+            try:
+                record = self._store(planned, outcome, started)
+            except ValueError as error:  # facts or numbers that JSON cannot hold
+                outcome = _Outcome("failed", f"what it tells is not JSON: {error}", traceback.format_exc())
+                record = self._store(planned, outcome, started)
             if outcome.status != "failed":
                 shutil.rmtree(work, ignore_errors=True)
             return record

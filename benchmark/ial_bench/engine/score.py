@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ial_bench.addresses import Address, fold
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine.record import DistanceMetrics, Interval, Metrics
@@ -62,10 +63,7 @@ def score(
     return Metrics(accuracy=named, distance_m=distance)
 
 
-def _key(address: object, part: str) -> tuple[str, ...]:
-    from ial_bench.addresses import Address, fold
-
-    assert isinstance(address, Address)  # noqa: S101 - for the type checker
+def _key(address: Address, part: str) -> tuple[str, ...]:
     return address.street_key if part == "street_key" else (fold(getattr(address, part)),)
 
 

@@ -17,11 +17,11 @@ def first_hit(top: Ints, truth: Ints, groups: Ints | None = None) -> npt.NDArray
 
     Args:
         top: [n, k] candidate indices, best first.
-        truth: [n] the right candidate, or the right group where `groups` is given; negative: none is right.
+        truth: [n] the right candidate, or the right group where `groups` is given; -1: none is right.
         groups: [n_candidates] group of each candidate, such as its street.
     """
     listed = top if groups is None else groups[top]
-    right = (listed == truth[:, None]) & (truth[:, None] >= 0)
+    right = listed == truth[:, None]
     return np.asarray(np.where(right.any(axis=1), right.argmax(axis=1), MISSED), dtype=np.int64)
 
 

@@ -52,7 +52,7 @@ def _spread(cell: Cell, column: Column) -> str:
 
 def _line(text: str) -> str:
     """`text` on one line, without control characters."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
 
 
 def markdown(table: Table) -> str:

@@ -1,0 +1,382 @@
+"""`bench score` and `bench leaderboard` on stored runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ial_bench.cli.main import main
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.record import RunRecord, read_record, record_path, records, write_record
+from ial_bench.testing import make_tiny_city
+from made_records import make_record, run_baselines
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Bench = Callable[..., Outcome]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """The command line, in this process."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_city: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of three methods on the tiny city; read only."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert [r.status for r in run_baselines(tiny_city, folder, seeds=(0, 1))] == ["done"] * 4
+    return folder / "results"
+
+
+@pytest.fixture
+def results(runs: Path, tmp_path: Path) -> Path:
+    """A copy to change."""
+    return Path(shutil.copytree(runs, tmp_path / "results"))
+
+
+def stored(results: Path) -> dict[Path, RunRecord]:
+    found = {}
+    for path, record in records(results):
+        assert isinstance(record, RunRecord)
+        found[path] = record
+    return found
+
+
+def one(results: Path, method: str) -> Path:
+    return next((results / "tiny-city" / method).glob("*.json"))
+
+
+def without_metrics(results: Path) -> None:
+    for path, record in stored(results).items():
+        write_record(path, record.model_copy(update={"metrics": None}))
+
+
+# --------------------------------------------------------------------------------------------------- bench score
+
+
+def test_score_gives_the_metrics_of_the_run(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    before = stored(results)
+    without_metrics(results)
+    assert all(r.metrics is None for r in stored(results).values())
+    outcome = bench("score", "--dataset", tiny_city.folder, "--results", results)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert stored(results) == before
+
+
+def test_score_imports_no_torch(results: Path, tiny_city: Dataset) -> None:
+    before = stored(results)
+    without_metrics(results)
+    code = (
+        "import sys\n"
+        "from ial_bench.cli.main import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted({'torch', 'open_clip', 'timm', 'torchvision'} & set(sys.modules)))\n"
+    )
+    for arguments in (["score", "-d", str(tiny_city.folder)], ["leaderboard", "-d", "tiny-city", "-f", "md"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments, "--results", str(results)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[-1] == "[]"
+        assert len(done.stdout.splitlines()) > 4
+    assert stored(results) == before
+
+
+def test_score_prints_a_line_a_run(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results, "--ks", "2,1")
+    header, *rows = (text.split("\t") for text in outcome.out.splitlines())
+    assert header == ["method", "seed", "SSA-1", "SSA-2", "SA-1", "SA-2", "MRR"]
+    records_now = sorted(stored(results).values(), key=lambda r: (r.method.name, r.run_id))
+    expected = []
+    for r in records_now:
+        assert r.metrics is not None
+        numbers = [f"{100 * r.metrics.accuracy[m].value:.2f}" for m in header[2:]]
+        expected.append([r.method.name, str(r.seed), *numbers])
+    assert rows == expected
+    assert {tuple(r[:2]) for r in rows} == {("gps-oracle", "0"), ("majority", "0"), ("random", "0"), ("random", "1")}
+
+
+def test_score_of_other_ks_is_stored_beside_ssa_1(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    assert bench("score", "-d", tiny_city.folder, "--results", results, "--ks", "3").code == 0
+    for record in stored(results).values():
+        assert record.metrics is not None
+        assert [n for n in record.metrics.accuracy if n.startswith("SSA")] == ["SSA-1", "SSA-3"]
+
+
+def test_score_of_chosen_methods_leaves_the_others_alone(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    without_metrics(results)
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results, "--methods", "majority, gps-oracle")
+    assert outcome.code == 0
+    scored = {r.method.name for r in stored(results).values() if r.metrics is not None}
+    assert scored == {"majority", "gps-oracle"}
+
+
+def test_score_prints_json_for_programs(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results, "--json", "-m", "majority")
+    (record,) = json.loads(outcome.out)
+    assert RunRecord.model_validate(record) == read_record(one(results, "majority"))
+
+
+def test_a_limited_run_is_scored_on_its_own_queries(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:
+    (before,) = run_baselines(tiny_city, tmp_path, ["gps-oracle"], limit=5)
+    assert before.dataset.n_queries == 5
+    without_metrics(tmp_path / "results")
+    assert bench("score", "-d", tiny_city.folder, "--results", tmp_path / "results").code == 0
+    assert list(stored(tmp_path / "results").values()) == [before]
+
+
+def test_changed_predictions_are_refused_and_the_rest_is_scored(
+    bench: Bench, results: Path, tiny_city: Dataset
+) -> None:
+    without_metrics(results)
+    path = one(results, "majority")
+    predictions = path.with_suffix(".predictions.parquet")
+    whole = bytearray(predictions.read_bytes())
+    whole[100] ^= 1
+    predictions.write_bytes(whole)
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results)
+    assert outcome.code == 1
+    assert f"{predictions} was changed since it was written" in outcome.err
+    assert read_record(path).metrics is None
+    assert sum(r.metrics is not None for r in stored(results).values()) == 3
+
+
+def test_missing_predictions_are_refused(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    predictions = one(results, "majority").with_suffix(".predictions.parquet")
+    predictions.unlink()
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results)
+    assert outcome.code == 1
+    assert f"no such predictions: {predictions}" in outcome.err
+
+
+def test_another_version_of_the_dataset_is_refused(bench: Bench, results: Path, tmp_path: Path) -> None:
+    before = stored(results)
+    other = make_tiny_city(tmp_path / "other", query_label_shift=1)
+    outcome = bench("score", "-d", other.folder, "--results", results)
+    assert outcome.code == 1
+    assert outcome.err.count("was made on another version of dataset 'tiny-city'") == 4
+    assert stored(results) == before
+
+
+def test_another_version_of_the_protocol_is_refused(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    path = one(results, "majority")
+    write_record(path, read_record(path).model_copy(update={"protocol_version": 0}))
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results)
+    assert outcome.code == 1
+    assert f"{path} was made under protocol version 0" in outcome.err
+
+
+def test_a_k_larger_than_what_is_stored_is_refused(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:
+    results = tmp_path / "results"
+    (before,) = run_baselines(tiny_city, tmp_path, ["majority"], k=3)
+    assert before.metrics is not None
+    assert "SSA-5" not in before.metrics.accuracy
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results, "--ks", "1,4")
+    assert outcome.code == 1
+    assert "stores the first 3 candidates, too few for k = 4" in outcome.err
+    assert "--k 4" in outcome.err
+    assert bench("score", "-d", tiny_city.folder, "--results", results, "--ks", "1,3").code == 0
+    assert bench("score", "-d", tiny_city.folder, "--results", results).code == 0
+    assert list(stored(results).values()) == [before]
+
+
+def test_a_k_larger_than_the_candidate_set_is_no_problem(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    assert bench("score", "-d", tiny_city.folder, "--results", results, "--ks", "50").code == 0
+    metrics = read_record(one(results, "random")).metrics
+    assert metrics is not None
+    assert metrics.accuracy["SSA-50"].value == 1.0
+
+
+def test_a_cut_off_record_is_named_and_the_rest_is_scored(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    path = one(results, "majority")
+    path.write_bytes(path.read_bytes()[:200])
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results)
+    assert outcome.code == 1
+    assert f"{path} is not valid JSON" in outcome.err
+    assert len(outcome.out.splitlines()) == 1 + 3
+
+
+@pytest.mark.parametrize("ks", ["", "a", "1,,2", "0", "-1", "1.5"])
+def test_ks_that_are_none_are_a_usage_error(bench: Bench, results: Path, tiny_city: Dataset, ks: str) -> None:
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results, "--ks", ks)
+    assert outcome.code == 2
+    assert f"--ks {ks!r}" in outcome.err
+    assert outcome.out == ""
+
+
+def test_an_unknown_method_is_a_usage_error_with_a_suggestion(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    outcome = bench("score", "-d", tiny_city.folder, "--results", results, "-m", "majorty")
+    assert outcome.code == 2
+    assert "did you mean 'majority'?" in outcome.err
+
+
+def test_no_finished_runs_are_an_error(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:
+    outcome = bench("score", "-d", tiny_city.folder, "--results", tmp_path)
+    assert outcome.code == 1
+    assert "no finished runs on 'tiny-city'" in outcome.err
+
+
+def test_an_unknown_dataset_is_a_usage_error(bench: Bench, results: Path) -> None:
+    outcome = bench("score", "-d", "pitts-ail", "--results", results)
+    assert outcome.code == 2
+    assert "did you mean 'pitts-ial'?" in outcome.err
+
+
+# --------------------------------------------------------------------------------------------- bench leaderboard
+
+
+def test_the_leaderboard_shows_the_stored_numbers(bench: Bench, results: Path) -> None:
+    outcome = bench("leaderboard", "-d", "tiny-city", "-f", "csv", "--results", results, "--metrics", "SSA-1,MRR")
+    assert (outcome.code, outcome.err) == (0, "")
+    rows = {r["method"]: r for r in csv.DictReader(io.StringIO(outcome.out))}
+    assert set(rows) == {"Random", "Most frequent address", "GPS oracle"}
+    by_method: dict[str, list[RunRecord]] = {}
+    for record in stored(results).values():
+        by_method.setdefault(record.method.title, []).append(record)
+    for title, row in rows.items():
+        for name in ("SSA-1", "MRR"):
+            values = [r.metrics.accuracy[name].value for r in by_method[title] if r.metrics]
+            assert float(row[name]) == pytest.approx(sum(values) / len(values), abs=1e-15)
+    assert [rows[t]["seeds"] for t in ("Random", "Most frequent address")] == ["2", "1"]
+    assert rows["GPS oracle"]["kind"] == "oracle"
+
+
+@pytest.mark.parametrize(
+    ("fmt", "starts"),
+    [(None, "**tiny-city**"), ("md", "**tiny-city**"), ("latex", "% tiny-city"), ("csv", "dataset,kind,method")],
+)
+def test_each_format_goes_to_stdout_or_to_a_file(
+    bench: Bench, results: Path, tmp_path: Path, fmt: str | None, starts: str
+) -> None:
+    arguments = ["leaderboard", "--results", results, *([] if fmt is None else ["--format", fmt])]
+    printed = bench(*arguments)
+    assert printed.code == 0
+    assert printed.out.startswith(starts)
+    file = tmp_path / "below" / "table.txt"
+    written = bench(*arguments, "--out", file)
+    assert (written.code, written.out) == (0, "")
+    assert f"wrote {file}" in written.err
+    assert file.read_text(encoding="utf-8") == printed.out
+
+
+def test_every_dataset_with_results_is_shown_and_written(bench: Bench, results: Path, tmp_path: Path) -> None:
+    write_record(record_path(results, "other-city", "m", "1"), make_record("m", {"SSA-1": 0.5}, dataset="other-city"))
+    printed = bench("leaderboard", "--results", results)
+    assert printed.out.index("**other-city**") < printed.out.index("**tiny-city**")
+    file = tmp_path / "table.csv"
+    assert bench("leaderboard", "--results", results, "--out", file, "-f", "csv").code == 0
+    text = file.read_text(encoding="utf-8")
+    assert {r[0] for r in csv.reader(io.StringIO(text))} == {"dataset", "other-city", "tiny-city"}
+
+
+def test_published_rows_are_appended_unless_declined(bench: Bench, tmp_path: Path) -> None:
+    record = make_record("m", {"SSA-1": 0.5, "SA-1": 0.6}, dataset="pitts-ial")
+    write_record(record_path(tmp_path, "pitts-ial", "m", "1"), record)
+    assert (
+        "| *AddressCLIP* \\[xu2024addressclip\\] |  | 80.4 | 82.6 |" in bench("leaderboard", "--results", tmp_path).out
+    )
+    assert "AddressCLIP" not in bench("leaderboard", "--results", tmp_path, "--no-published").out
+
+
+def test_default_columns_are_those_that_the_records_have(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:
+    run_baselines(tiny_city, tmp_path, ["majority"], k=3)
+    outcome = bench("leaderboard", "--results", tmp_path / "results")
+    assert outcome.code == 0
+    assert "| method | backbone | SSA-1 % | SA-1 % |" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--metrics", "SSA1"], "unknown metric 'SSA1'; did you mean 'SSA-1'"),
+        (["--metrics", "SSA-1,MMR"], "unknown metric 'MMR'; did you mean 'MRR'"),
+        (["--metrics", " , "], "names no metric"),
+        (["--format", "latx"], "unknown format 'latx'; did you mean 'latex'"),
+        (["--dataset", "tinycity"], "unknown dataset with results 'tinycity'; did you mean 'tiny-city'"),
+        (["--dataset", "*"], "unknown dataset with results '*'"),
+        (["--dataset", "/some/folder"], "unknown dataset with results '/some/folder'"),
+    ],
+)
+def test_an_unknown_name_is_a_usage_error_with_a_suggestion(
+    bench: Bench, results: Path, arguments: list[str], says: str
+) -> None:
+    outcome = bench("leaderboard", "--results", results, *arguments)
+    assert outcome.code == 2
+    assert says in outcome.err
+    assert outcome.out == ""
+
+
+def test_no_results_are_an_error(bench: Bench, tmp_path: Path) -> None:
+    outcome = bench("leaderboard", "--results", tmp_path)
+    assert outcome.code == 1
+    assert f"no results in {tmp_path}" in outcome.err
+
+
+def test_a_cut_off_record_is_named_and_the_rest_is_shown(bench: Bench, results: Path) -> None:
+    path = one(results, "majority")
+    path.write_bytes(path.read_bytes()[:200])
+    outcome = bench("leaderboard", "-d", "tiny-city", "-f", "md", "--results", results)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"not read: {path} is not valid JSON")
+    assert "| Random |" in outcome.out
+    assert "Most frequent address" not in outcome.out
+
+
+def test_a_dataset_whose_records_are_all_damaged_does_not_hide_the_others(bench: Bench, results: Path) -> None:
+    path = record_path(results, "broken-city", "m", "1")
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    outcome = bench("leaderboard", "--results", results)
+    assert outcome.code == 1
+    assert str(path) in outcome.err
+    assert "| Random |" in outcome.out
+    alone = bench("leaderboard", "--results", results, "-d", "broken-city")
+    assert (alone.code, alone.out) == (1, "")
+    assert "did you mean" not in alone.err
+
+
+def test_skipped_methods_are_listed_below_the_table(bench: Bench, results: Path) -> None:
+    record = make_record("clip", status="skipped", reason="no [weights] here", dataset="tiny-city")
+    write_record(record_path(results, "tiny-city", "clip", "1"), record)
+    outcome = bench("leaderboard", "--results", results)
+    assert outcome.code == 0
+    assert "- clip was skipped: no \\[weights\\] here" in outcome.out
+
+
+def test_a_limit_shows_the_runs_that_have_it(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:
+    run_baselines(tiny_city, tmp_path, ["majority"])
+    run_baselines(tiny_city, tmp_path, ["random"], limit=5)
+    whole = bench("leaderboard", "--results", tmp_path / "results")
+    assert "Random" not in whole.out
+    limited = bench("leaderboard", "--results", tmp_path / "results", "--limit", "5")
+    assert "| Random |" in limited.out
+    assert "Most frequent" not in limited.out

@@ -1,0 +1,266 @@
+"""Distances, means and projections, against the ellipsoid, closed forms and brute force."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import Geod, Proj
+
+from ial_bench.errors import ConfigError
+from ial_bench.geo.points import (
+    EARTH_RADIUS_M,
+    Points,
+    centroids,
+    haversine_m,
+    unit_vectors,
+    utm_epsg,
+    utm_to_wgs84,
+    valid,
+)
+
+FIXED = settings(derandomize=True, deadline=None)
+WGS84 = Geod(ellps="WGS84")
+
+latitude = st.floats(-90, 90)
+longitude = st.floats(-180, 180)
+point = st.tuples(latitude, longitude)
+
+
+def points(*pairs: tuple[float, float]) -> Points:
+    return np.array(pairs, dtype=np.float64)
+
+
+def geodesic_m(a: Points, b: Points) -> npt.NDArray[np.float64]:
+    return np.asarray(WGS84.inv(a[:, 1], a[:, 0], b[:, 1], b[:, 0])[2])
+
+
+class TestDistance:
+    def test_is_the_geodesic_within_six_in_a_thousand(self) -> None:
+        rng = np.random.default_rng(0)
+        a = np.stack([rng.uniform(-90, 90, 5000), rng.uniform(-180, 180, 5000)], axis=1)
+        far = np.stack([rng.uniform(-90, 90, 5000), rng.uniform(-180, 180, 5000)], axis=1)
+        near = np.clip(a + rng.normal(0, 0.01, a.shape), [-90, -180], [90, 180])
+        for b in (far, near):
+            np.testing.assert_allclose(haversine_m(a, b), geodesic_m(a, b), rtol=0.006)
+
+    @FIXED
+    @given(point, point)
+    def test_is_the_angle_between_unit_vectors(self, a: tuple[float, float], b: tuple[float, float]) -> None:
+        """An independent closed form: atan2 of the cross and the dot product."""
+
+        def vector(lat: float, lon: float) -> npt.NDArray[np.float64]:
+            lat, lon = math.radians(lat), math.radians(lon)
+            return np.array([math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)])
+
+        u, v = vector(*a), vector(*b)
+        angle = math.atan2(float(np.linalg.norm(np.cross(u, v))), float(u @ v))
+        assert haversine_m(points(a), points(b))[0] == pytest.approx(angle * EARTH_RADIUS_M, abs=0.5)
+
+    @FIXED
+    @given(point, point)
+    def test_is_symmetric_and_none_to_itself(self, a: tuple[float, float], b: tuple[float, float]) -> None:
+        there, back = haversine_m(points(a), points(b))[0], haversine_m(points(b), points(a))[0]
+        assert there == back
+        assert 0 <= there <= math.pi * EARTH_RADIUS_M
+        assert haversine_m(points(a), points(a))[0] == 0
+
+    def test_one_degree_of_the_equator(self) -> None:
+        degree = 2 * math.pi * EARTH_RADIUS_M / 360
+        assert degree == pytest.approx(111_195, abs=1)
+        assert haversine_m(points((0, 10)), points((0, 11)))[0] == pytest.approx(degree, rel=1e-12)
+
+    def test_a_few_metres_are_exact(self) -> None:
+        """Where an arc cosine would lose all digits."""
+        a, b = points((40.44, -79.95)), points((40.44 + 1e-6, -79.95))
+        assert haversine_m(a, b)[0] == pytest.approx(1e-6 / 360 * 2 * math.pi * EARTH_RADIUS_M, rel=1e-6)
+
+    def test_across_the_antimeridian(self) -> None:
+        assert haversine_m(points((10, 179.999)), points((10, -179.999)))[0] == pytest.approx(
+            haversine_m(points((10, 0.001)), points((10, -0.001)))[0], rel=1e-9
+        )
+        assert haversine_m(points((5, 180)), points((5, -180)))[0] == pytest.approx(0, abs=1e-6)
+
+    def test_poles_and_antipodes(self) -> None:
+        half = math.pi * EARTH_RADIUS_M
+        assert haversine_m(points((90, 0)), points((90, 123)))[0] == pytest.approx(0, abs=1e-6)
+        assert haversine_m(points((90, 7)), points((-90, 123)))[0] == pytest.approx(half, rel=1e-12)
+        assert haversine_m(points((0, 0)), points((0, 180)))[0] == pytest.approx(half, rel=1e-12)
+        assert haversine_m(points((90, 55)), points((0, -100)))[0] == pytest.approx(half / 2, rel=1e-12)
+
+    def test_broadcasts(self) -> None:
+        a, b = points((1, 2), (3, 4), (5, 6)), points((7, 8), (9, 10))
+        table = haversine_m(a[:, None], b[None])
+        assert table.shape == (3, 2)
+        for i in range(3):
+            for j in range(2):
+                assert table[i, j] == haversine_m(a[i], b[j])
+
+    def test_no_position_is_no_distance(self) -> None:
+        assert np.isnan(haversine_m(points((np.nan, 1)), points((0, 0)))[0])
+
+    def test_nearest_in_space_is_nearest_on_the_earth(self) -> None:
+        rng = np.random.default_rng(1)
+        some = np.stack([rng.uniform(-90, 90, 400), rng.uniform(-180, 180, 400)], axis=1)
+        here = points((12.0, 179.9))
+        straight = np.linalg.norm(unit_vectors(some) - unit_vectors(here), axis=1)
+        np.testing.assert_array_equal(np.argsort(straight), np.argsort(haversine_m(some, here)))
+        np.testing.assert_allclose(np.linalg.norm(unit_vectors(some), axis=1), 1)
+
+
+class TestCentroids:
+    @staticmethod
+    def brute_force(some: Points) -> npt.NDArray[np.float64]:
+        """For points near each other: the plain mean, of longitudes counted from the first point's."""
+        lon = some[0, 1] + (some[:, 1] - some[0, 1] + 180) % 360 - 180
+        return np.array([some[:, 0].mean(), (lon.mean() + 180) % 360 - 180])
+
+    @pytest.mark.parametrize("middle", [(40.44, -79.95), (-33.9, 151.2), (0.0, 0.0), (-17.0, 179.9999), (65.0, -180.0)])
+    def test_small_groups_as_by_brute_force(self, middle: tuple[float, float]) -> None:
+        rng = np.random.default_rng(2)
+        some = np.array(middle) + rng.normal(0, 1e-3, (60, 2))
+        some[:, 1] = (some[:, 1] + 180) % 360 - 180
+        groups = rng.permutation(np.repeat(np.arange(4), 15))
+        found = centroids(some, groups, 4)
+        for group in range(4):
+            wanted = self.brute_force(some[groups == group])
+            assert haversine_m(found[group], wanted) < 0.02
+        if abs(middle[1]) > 179:
+            assert (np.abs(some[:, 1]) > 179).all()  # on both sides of it
+            assert (np.abs(found[:, 1]) > 179).all()
+
+    def test_middle_of_two_is_the_midpoint_of_the_geodesic_on_the_sphere(self) -> None:
+        a, b = points((10, 170)), points((20, -160))
+        middle = centroids(np.concatenate([a, b]), np.array([0, 0]), 1)
+        sphere = Geod(a=EARTH_RADIUS_M, b=EARTH_RADIUS_M)
+        ((lon, lat),) = sphere.npts(170, 10, -160, 20, 1)
+        np.testing.assert_allclose(middle[0], [lat, lon], atol=1e-9)
+
+    def test_poles(self) -> None:
+        around = points(*((89.0, lon) for lon in range(-180, 180, 30)))
+        assert centroids(around, np.zeros(len(around), dtype=int), 1)[0, 0] == pytest.approx(90)
+
+    def test_empty_group_has_none(self) -> None:
+        found = centroids(points((1, 2), (3, 4)), np.array([0, 2]), 4)
+        np.testing.assert_allclose(found[[0, 2]], [[1, 2], [3, 4]])
+        assert np.isnan(found[[1, 3]]).all()
+        assert centroids(np.empty((0, 2)), np.empty(0, dtype=int), 0).shape == (0, 2)
+        assert np.isnan(centroids(np.empty((0, 2)), np.empty(0, dtype=int), 2)).all()
+
+    @FIXED
+    @given(point)
+    def test_of_one_point_is_the_point(self, one: tuple[float, float]) -> None:
+        assert haversine_m(centroids(points(one, one), np.array([0, 0]), 1)[0], np.array(one)) < 1e-3
+
+
+class TestValid:
+    @pytest.mark.parametrize(
+        ("lat", "lon", "fine"),
+        [
+            (0, 0, True),
+            (90, 180, True),
+            (-90, -180, True),
+            (90.0001, 0, False),
+            (-90.0001, 0, False),
+            (0, 180.0001, False),
+            (0, -180.0001, False),
+            (np.nan, 0, False),
+            (0, np.nan, False),
+            (np.inf, 0, False),
+            (0, -np.inf, False),
+            (-79.95, 40.44, True),
+            (-179.95, 40.44, False),
+        ],
+    )
+    def test_ranges(self, lat: float, lon: float, fine: bool) -> None:
+        assert valid(points((lat, lon), (1, 1))).tolist() == [fine, True]
+
+
+class TestUtm:
+    @pytest.mark.parametrize(
+        ("zone", "epsg"),
+        [
+            ("17N", 32617),
+            ("17n", 32617),
+            (" 17N ", 32617),
+            ("1N", 32601),
+            ("01N", 32601),
+            ("60N", 32660),
+            ("17T", 32617),
+            ("31U", 32631),
+            ("33X", 32633),
+            ("30P", 32630),
+            ("10S", 32710),
+            ("56S", 32756),
+            ("56H", 32756),
+            ("22C", 32722),
+            ("37M", 32737),
+        ],
+    )
+    def test_zone(self, zone: str, epsg: int) -> None:
+        assert utm_epsg(zone) == epsg
+
+    @pytest.mark.parametrize(
+        "zone",
+        ["", "N", "17", "0N", "61N", "99S", "17I", "17O", "17A", "17B", "17Y", "17Z", "17NN", "N17", "-7N", "117N"],
+    )
+    def test_no_zone(self, zone: str) -> None:
+        with pytest.raises(ConfigError, match="is not a UTM zone") as caught:
+            utm_epsg(zone)
+        assert repr(zone) in caught.value.problem
+        assert "17N" in (caught.value.fix or "")
+
+    @pytest.mark.parametrize(
+        ("zone", "number", "south", "city"),
+        [
+            ("17N", 17, False, (40.44, -79.99)),
+            ("17T", 17, False, (40.44, -79.99)),
+            ("31N", 31, False, (52.205, 0.119)),
+            ("56S", 56, True, (-33.86, 151.21)),
+            ("23K", 23, True, (-22.9, -43.2)),
+            ("60S", 60, True, (-17.0, 179.9)),
+            ("1N", 1, False, (52.0, -179.9)),
+        ],
+    )
+    def test_round_trip(self, zone: str, number: int, south: bool, city: tuple[float, float]) -> None:
+        """From degrees with a projection of its own definition, and back with ours."""
+        rng = np.random.default_rng(3)
+        there = np.array(city) + rng.uniform(-0.05, 0.05, (50, 2))
+        east, north = Proj(proj="utm", zone=number, ellps="WGS84", south=south)(there[:, 1], there[:, 0])
+        back = utm_to_wgs84(np.stack([east, north], axis=1), zone)
+        np.testing.assert_allclose(back, there, atol=1e-8)  # a millimetre
+
+    def test_known_point(self) -> None:
+        """The middle of a zone on the equator is easting 500 km, northing 0."""
+        np.testing.assert_allclose(utm_to_wgs84(points((500_000, 0)), "31N"), [[0, 3]], atol=1e-9)
+        np.testing.assert_allclose(utm_to_wgs84(points((500_000, 10_000_000)), "31S"), [[0, 3]], atol=1e-9)
+
+    def test_no_number_and_no_place_become_nan(self) -> None:
+        bad = [(np.nan, 4_000_000), (500_000, np.nan), (np.inf, 4_000_000), (1e30, 1e30)]
+        found = utm_to_wgs84(points(*bad, (500_000, 4_000_000)), "17N")
+        assert np.isnan(found[:-1]).all()
+        assert np.isfinite(found[-1]).all()
+
+    def test_nothing(self) -> None:
+        assert utm_to_wgs84(np.empty((0, 2)), "17N").shape == (0, 2)
+
+    def test_real_positions(self, cambridge: Path) -> None:
+        """The UTM positions of the annotation are the degrees beside the photos."""
+
+        def rows(path: Path) -> list[dict[str, str]]:
+            with path.open(newline="") as file:
+                return list(csv.DictReader(file))
+
+        degrees = {r["path"]: (float(r["lat"]), float(r["lon"])) for r in rows(cambridge / "coords.csv")}
+        metres = rows(cambridge / "annotations" / "coords.csv")
+        assert len(metres) == 1260
+        found = utm_to_wgs84(points(*((float(r["utm_easting"]), float(r["utm_northing"])) for r in metres)), "31N")
+        off = haversine_m(found, points(*(degrees[r["filename"]] for r in metres)))
+        assert off.max() < 15
+        assert np.median(off) < 1

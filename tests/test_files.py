@@ -1,0 +1,310 @@
+"""Files are whole or absent; what others wrote is read with an error that names the file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ial_bench import files
+from ial_bench.errors import DataError, StorageError
+
+FIXED = settings(derandomize=True, deadline=None)
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+).filter(lambda value: "\\ud" not in json.dumps(value))  # no halves of characters: they are no UTF-8
+
+
+def only(folder: Path) -> list[str]:
+    """Names of all that lies in `folder`, hidden ones too."""
+    return sorted(p.name for p in folder.iterdir())
+
+
+class TestAtomicPath:
+    def test_writes_and_makes_folders(self, tmp_path: Path) -> None:
+        target = tmp_path / "a" / "b" / "c.bin"
+        files.write_bytes(target, b"\0\xff")
+        assert target.read_bytes() == b"\0\xff"
+        assert only(target.parent) == ["c.bin"]
+
+    def test_target_appears_at_the_end(self, tmp_path: Path) -> None:
+        target = tmp_path / "x"
+        with files.atomic_path(target) as temporary:
+            temporary.write_text("whole")
+            assert not target.exists()
+            assert temporary.parent == tmp_path  # on the same disk, so that renaming is one step
+        assert target.read_text() == "whole"
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+    def test_failure_keeps_the_old_file_and_leaves_nothing(self, tmp_path: Path, error: type[BaseException]) -> None:
+        def write(target: Path) -> None:
+            with files.atomic_path(target) as temporary:
+                temporary.write_text("half")
+                raise error
+
+        target = tmp_path / "x"
+        target.write_text("old")
+        with pytest.raises(error):
+            write(target)
+        assert target.read_text() == "old"
+        assert only(tmp_path) == ["x"]
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+    def test_disk_gives_up_while_syncing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        def fsync(_: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        target = tmp_path / "x"
+        target.write_text("old")
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(StorageError) as caught:
+            files.write_bytes(target, b"new")
+        assert str(target) in caught.value.problem
+        assert os.strerror(number) in caught.value.problem
+        assert caught.value.fix
+        assert target.read_text() == "old"
+        assert only(tmp_path) == ["x"]
+
+    def test_data_is_synced_before_it_is_renamed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        target, synced = tmp_path / "x", []
+
+        def fsync(handle: int) -> None:
+            synced.append((os.fstat(handle).st_size, target.exists()))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        files.write_bytes(target, b"12345")
+        assert synced == [(5, False)]
+
+    def test_other_errors_pass_as_they_are(self, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match="is wrong") as caught, files.atomic_path(tmp_path / "x"):
+            raise OSError(errno.EIO, "the disk is wrong")
+        assert not isinstance(caught.value, StorageError)
+
+    def test_rights_are_those_of_a_new_file(self, tmp_path: Path) -> None:
+        plain = tmp_path / "plain"
+        plain.touch()
+        files.write_bytes(tmp_path / "x", b"")
+        assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+    def test_long_name(self, tmp_path: Path) -> None:
+        target = tmp_path / ("é" * 120)  # 240 bytes of the 255 that a name may have
+        files.write_bytes(target, b"1")
+        assert only(tmp_path) == [target.name]
+
+    def test_too_long_name(self, tmp_path: Path) -> None:
+        with pytest.raises(StorageError, match="File name too long"):
+            files.write_bytes(tmp_path / ("x" * 300), b"1")
+        assert only(tmp_path) == []
+
+    def test_folder_in_the_way(self, tmp_path: Path) -> None:
+        (tmp_path / "x" / "y").mkdir(parents=True)
+        with pytest.raises(StorageError) as caught:
+            files.write_bytes(tmp_path / "x", b"1")
+        assert caught.value.fix
+        assert only(tmp_path) == ["x"]
+
+    def test_file_in_the_way_of_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "x").touch()
+        for target in (tmp_path / "x" / "y", tmp_path / "x" / "y" / "z"):
+            with pytest.raises(StorageError, match="cannot write") as caught:
+                files.write_bytes(target, b"1")
+            assert "another folder" in (caught.value.fix or "")
+
+    def test_disk_that_really_is_full(self, tmp_path: Path) -> None:
+        """In a process of its own that may write no file over 4 kB: the first write over it fails."""
+        program = (
+            "import sys, pathlib, resource\n"
+            "from ial_bench import files\n"
+            "from ial_bench.errors import StorageError\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+            "files.write_bytes(pathlib.Path(sys.argv[1]), b'o' * 4096)\n"
+            "try:\n"
+            "    files.write_bytes(pathlib.Path(sys.argv[1]), b'n' * 5000)\n"
+            "except StorageError as error:\n"
+            "    print(error.problem, '|', error.fix)\n"
+        )
+        target = tmp_path / "x"
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(target)], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert str(target) in done.stdout
+        assert "too large" in done.stdout
+        assert "| None" not in done.stdout
+        assert target.read_bytes() == b"o" * 4096
+        assert only(tmp_path) == ["x"]
+        assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096  # ours is as it was
+
+
+class TestJson:
+    @FIXED
+    @given(json_values)
+    def test_round_trip(self, tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+        path = tmp_path_factory.getbasetemp() / "value.json"
+        files.write_json(path, value)
+        assert files.read_json(path) == value
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])
+    def test_no_number_is_not_written(self, tmp_path: Path, value: object) -> None:
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            files.write_json(tmp_path / "x.json", value)
+        assert only(tmp_path) == []
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b'{"a": [1, 2',
+            b"\xff\xfe\x00",
+            b'{"a": "\xff"}',
+            b"[" * 100_000,
+            b"1" * 10_000,
+            b'{"a": 1, "b": {"c": 1, "c": 2}}',
+            b"nope",
+        ],
+        ids=["empty", "cut off", "UTF-16 of nothing", "Latin 1", "deep", "long number", "key twice", "no JSON"],
+    )
+    def test_bad_file_is_named(self, tmp_path: Path, data: bytes) -> None:
+        path = tmp_path / "records.json"
+        path.write_bytes(data)
+        with pytest.raises(DataError, match="is not valid JSON") as caught:
+            files.read_json(path)
+        assert str(path) in caught.value.problem
+        assert caught.value.fix
+
+    def test_key_that_stands_twice_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "x.json").write_text('[{"photo": 1, "other": 2, "photo": 3}]')
+        with pytest.raises(DataError, match="the key 'photo' stands twice"):
+            files.read_json(tmp_path / "x.json")
+
+    def test_missing_or_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="no such file"):
+            files.read_json(tmp_path / "x.json")
+        with pytest.raises(DataError, match="cannot read"):
+            files.read_json(tmp_path)
+
+
+class TestToml:
+    def test_reads(self, tmp_path: Path) -> None:
+        (tmp_path / "x.toml").write_text('name = "Zürich"\n[bounds]\nsouth = 1.5\n', encoding="utf-8")
+        assert files.read_toml(tmp_path / "x.toml") == {"name": "Zürich", "bounds": {"south": 1.5}}
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"name", b"a = 1\na = 2\n", b'a = "\xff"', b"a = " + b"[" * 100_000, b"a = " + b"1" * 10_000],
+        ids=["cut off", "key twice", "Latin 1", "deep", "long number"],
+    )
+    def test_bad_file_is_named(self, tmp_path: Path, data: bytes) -> None:
+        path = tmp_path / "dataset.toml"
+        path.write_bytes(data)
+        with pytest.raises(DataError, match="is not valid TOML") as caught:
+            files.read_toml(path)
+        assert str(path) in caught.value.problem
+
+    def test_missing_or_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="no such file"):
+            files.read_toml(tmp_path / "x.toml")
+        with pytest.raises(DataError, match="cannot read"):
+            files.read_toml(tmp_path)
+
+
+class TestDigests:
+    def test_of_a_value_ignores_order_of_keys_alone(self) -> None:
+        assert files.digest({"a": 1, "b": [1, 2]}) == files.digest({"b": [1, 2], "a": 1})
+        others = [
+            {"a": 1, "b": [2, 1]},
+            {"a": 1},
+            {"a": "1", "b": [1, 2]},
+            {"a": 1.0, "b": [1, 2]},
+            [["a", 1], ["b", [1, 2]]],
+        ]
+        assert len({files.digest(v) for v in others} | {files.digest({"a": 1, "b": [1, 2]})}) == len(others) + 1
+
+    def test_of_a_value_is_the_sha_of_its_canonical_text(self) -> None:
+        assert files.canonical_json({"b": "é", "a": [1, None]}) == '{"a":[1,null],"b":"é"}'.encode()
+        assert files.digest([]) == hashlib.sha256(b"[]").hexdigest()
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            files.digest(float("nan"))
+
+    @pytest.mark.parametrize("size", [0, 1, 3_000_000])
+    def test_of_a_file(self, tmp_path: Path, size: int) -> None:
+        (tmp_path / "x").write_bytes(b"7" * size)
+        assert files.sha256_file(tmp_path / "x") == hashlib.sha256(b"7" * size).hexdigest()
+        with (tmp_path / "x").open("rb") as file:
+            assert files._sha256(file) == files.sha256_file(tmp_path / "x")  # the way of older Pythons
+
+
+class TestSafeRelative:
+    @pytest.mark.parametrize(
+        ("text", "path"),
+        [
+            ("images/0_0.jpg", "images/0_0.jpg"),
+            ("./images/0_0.jpg", "images/0_0.jpg"),
+            ("images//a///b.jpg", "images/a/b.jpg"),
+            ("images/./a.jpg", "images/a.jpg"),
+            ("images\\a.jpg", "images/a.jpg"),
+            (".\\images\\a.jpg", "images/a.jpg"),
+            ("a..b/..c.jpg", "a..b/..c.jpg"),
+            ("...", "..."),
+            ("a/b/", "a/b"),
+            ("with blank/ü.jpg", "with blank/ü.jpg"),
+            ("~/a.jpg", "~/a.jpg"),
+            ("@1@2@.jpg", "@1@2@.jpg"),
+        ],
+    )
+    def test_safe(self, text: str, path: str) -> None:
+        assert files.safe_relative(text) == path
+        assert files.safe_relative(path) == path
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            " ",
+            "\t\n",
+            ".",
+            "./",
+            "/",
+            "/etc/passwd",
+            "//etc/passwd",
+            "\\etc\\passwd",
+            "..",
+            "../a.jpg",
+            "a/../../b.jpg",
+            "a/..",
+            "images/../a.jpg",
+            "..\\a.jpg",
+            "a\\..\\..\\b.jpg",
+            "a\0.jpg",
+        ],
+    )
+    def test_unsafe(self, text: str) -> None:
+        with pytest.raises(DataError, match="unsafe photo path") as caught:
+            files.safe_relative(text)
+        assert repr(text) in caught.value.problem
+
+    @FIXED
+    @given(st.text(st.sampled_from("./\\ab~ "), max_size=12))
+    def test_what_is_accepted_stays_below(self, text: str) -> None:
+        try:
+            path = files.safe_relative(text)
+        except DataError:
+            return
+        assert os.path.normpath(f"/top/folder/{path}").startswith("/top/folder/")
+        assert not Path(path).is_absolute()
