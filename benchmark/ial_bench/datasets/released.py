@@ -423,6 +423,6 @@ def _write_report(path: Path, bad: list[tuple[str, str, str]]) -> None:
 
 
 def _defused(cell: str) -> str:
-    """`cell` so that no spreadsheet takes it for a formula, and without the NUL that csv of Python 3.10 cannot write."""
+    """`cell` so that no spreadsheet takes it for a formula; NUL, which Python 3.10 cannot write, is spelled out."""
     cell = cell.replace("\0", "\\0")
     return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"} else cell
