@@ -103,6 +103,21 @@ class TestAtomicPath:
         files.write_bytes(tmp_path / "x", b"")
         assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
+    def test_leaves_the_process_as_it_was(self, tmp_path: Path) -> None:
+        def next_handle() -> int:
+            handle = os.open(os.devnull, os.O_RDONLY)
+            os.close(handle)
+            return handle
+
+        handle, before = next_handle(), os.umask(0o027)
+        try:
+            files.write_bytes(tmp_path / "x", b"")
+            assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+        finally:
+            after = os.umask(before)
+        assert after == 0o027
+        assert next_handle() == handle
+
     def test_long_name(self, tmp_path: Path) -> None:
         target = tmp_path / ("é" * 120)  # 240 bytes of the 255 that a name may have
         files.write_bytes(target, b"1")
@@ -152,6 +167,27 @@ class TestAtomicPath:
         assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096  # ours is as it was
 
 
+class TestCheckWritable:
+    def test_makes_the_folder_and_leaves_nothing_in_it(self, tmp_path: Path) -> None:
+        files.check_writable(tmp_path / "a" / "b")
+        assert only(tmp_path / "a" / "b") == []
+
+    def test_file_in_the_way(self, tmp_path: Path) -> None:
+        (tmp_path / "x").touch()
+        with pytest.raises(StorageError) as caught:
+            files.check_writable(tmp_path / "x" / "y")
+        assert caught.value.fix
+
+    def test_closed_door(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def temporary_file(**_: object) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr("tempfile.TemporaryFile", temporary_file)
+        with pytest.raises(StorageError, match="Read-only") as caught:
+            files.check_writable(tmp_path)
+        assert str(tmp_path) in caught.value.problem
+
+
 class TestJson:
     @FIXED
     @given(json_values)
@@ -189,7 +225,7 @@ class TestJson:
         assert caught.value.fix
 
     def test_key_that_stands_twice_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "x.json").write_text('[{"photo": 1, "other": 2, "photo": 3}]')
+        (tmp_path / "x.json").write_text('[{"first": 0, "photo": 1, "other": 2, "photo": 3}]')
         with pytest.raises(DataError, match="the key 'photo' stands twice"):
             files.read_json(tmp_path / "x.json")
 

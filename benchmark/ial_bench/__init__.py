@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ial_bench.errors import SkipMethod as SkipMethod
     from ial_bench.frozen import Features as Features
     from ial_bench.frozen import FrozenEncoderMethod as FrozenEncoderMethod
+    from ial_bench.frozen import unit_norm as unit_norm
     from ial_bench.images import ImageBatch as ImageBatch
     from ial_bench.method import Method as Method
     from ial_bench.method import MethodConfig as MethodConfig
@@ -44,6 +45,7 @@ _HOMES = {
     "SkipMethod": "errors",
     "State": "method",
     "TopK": "topk",
+    "unit_norm": "frozen",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the names of _HOMES are strings

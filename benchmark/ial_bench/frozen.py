@@ -49,6 +49,12 @@ class Features:
             yield np.asarray(self.x[part]), self.labels[part]
 
 
+def unit_norm(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """float32 [n, d]: rows divided by their Euclidean norm, so that inner products are cosines; zeros stay zeros."""
+    norms = np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
+    return np.ascontiguousarray(x / norms, dtype=np.float32)
+
+
 class FrozenEncoderMethod(Method):
     """A method that works on features of a frozen encoder.
 

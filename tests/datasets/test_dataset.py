@@ -410,6 +410,7 @@ class TestDamage:
             ("south = 39.0", 'south = "far"', "far"),
             ("[bounds]", "[borders]", "'bounds'"),
             ("schema_version = 1", "schema_version =", "not valid TOML"),
+            ('name = "small"', 'name = "../small"', "cannot be a dataset's name"),
         ],
     )
     def test_description_with_a_wrong_value(self, folder: Path, old: str, new: str, why: str) -> None:

@@ -234,6 +234,12 @@ class TestSoundRelease:
             shutil.copy(pool.path(i), tree.root / key)
         assert verify(tree.load()[1]).problems == []
 
+    def test_steps_are_told(self, tree: Tree) -> None:
+        steps: list[str] = []
+        import_released(tree.options(), steps.append)
+        assert steps[0] == "reading town_train.json, town_queries.json"
+        assert steps[-1] == f"writing {tree.root / 'out'}"
+
     def test_images_stay_where_they_are(self, tree: Tree) -> None:
         before = {p: p.stat().st_mtime_ns for p in tree.images.rglob("*")}
         tree.load()
@@ -642,6 +648,7 @@ class TestPositions:
             ("x@1@2@10@S@037.5@-122.25@x@t@1@2@3@4@5@6@.jpg", None),
             ("@1@2@10@S@@@x@t@1@2@3@4@5@6@.jpg", None),
             ("@1@2@10@S@0@0@x@t@1@2@3@4@5@6@.jpg", None),
+            ("@1@2@10@S@0@9.5@x@t@1@2@3@4@5@6@.jpg", (0, 9.5)),  # on the equator
             ("images/0_0.jpg", None),
         ],
     )
@@ -812,7 +819,7 @@ class TestCommand:
         assert f"next: bench data verify {out}" in done.stdout
         assert (Dataset(out).description.title, Dataset(out).description.licence) == ("Town", "none")
 
-    @pytest.mark.parametrize("name", ["", "a/b", "../x", ".hidden", "/abs"])
+    @pytest.mark.parametrize("name", ["", "a/b", "../x", ".hidden", "/abs", "a,b", "a b", "a\nb"])
     def test_name_that_is_none(self, tree: Tree, name: str) -> None:
         arguments = ["--name" if a == "--name" else name if a == "town" else a for a in self.arguments(tree)]
         with pytest.raises(ConfigError, match="cannot be a dataset's name"):

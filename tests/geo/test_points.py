@@ -41,6 +41,10 @@ def geodesic_m(a: Points, b: Points) -> npt.NDArray[np.float64]:
     return np.asarray(WGS84.inv(a[:, 1], a[:, 0], b[:, 1], b[:, 0])[2])
 
 
+def test_radius_is_the_mean_of_the_ellipsoid() -> None:
+    assert pytest.approx((2 * WGS84.a + WGS84.b) / 3, abs=0.05) == EARTH_RADIUS_M
+
+
 class TestDistance:
     def test_is_the_geodesic_within_six_in_a_thousand(self) -> None:
         rng = np.random.default_rng(0)

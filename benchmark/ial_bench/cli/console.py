@@ -88,7 +88,7 @@ def print_rows(headers: list[str], rows: list[list[str]], title: str = "") -> No
     """A table on stdout: drawn on a terminal, tab-separated elsewhere."""
     if not sys.stdout.isatty():
         for row in [headers, *rows]:
-            print("\t".join(" ".join(cell.split()) for cell in row))
+            print("\t".join(_plain(cell) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
@@ -96,5 +96,10 @@ def print_rows(headers: list[str], rows: list[list[str]], title: str = "") -> No
 
     table = Table(*headers, title=title or None)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_plain(cell)) for cell in row))
     Console().print(table)
+
+
+def _plain(cell: str) -> str:
+    """`cell` on one line, without characters that would steer the terminal: it may be somebody else's file name."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(cell.split()))

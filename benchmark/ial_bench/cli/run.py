@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ial_bench.cli import options
 
 if TYPE_CHECKING:
-    from ial_bench.engine.plan import Choice, Planned
+    from ial_bench.datasets.dataset import Dataset
+    from ial_bench.engine.features import FeatureStore
+    from ial_bench.engine.plan import Choice, EngineOptions, Planned
     from ial_bench.engine.record import RunRecord
+    from ial_bench.method import Reporter
     from ial_bench.registry import Registry
+
+DEFAULT_DATASET = "synth-city"
+"""What is run where no dataset is named: a city that is drawn on the spot."""
 
 
 def run(
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of a dataset, or the path of its folder.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="Names or folders, comma-separated; all: every one in the data home.")
+    ] = DEFAULT_DATASET,
     methods: Annotated[str, typer.Option("--methods", "-m", help="Comma-separated names, or all.")] = "all",
     seeds: Annotated[str, typer.Option(help="Seeds for methods with randomness: 0 1 2")] = "0",
     settings: Annotated[
@@ -47,59 +55,97 @@ def run(
     data_home: options.DataHome = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run methods on a dataset and print the leaderboard.
+    """Run methods on datasets and print the leaderboards.
 
-    What is done already is not run again; what was interrupted resumes.
+    What is done already is not run again; what was interrupted resumes. Without --dataset, on a drawn city.
 
     Example: bench run --methods all --dataset sf-ial-large --seeds 0 1 2
     """
     from ial_bench.cli.console import ConsoleReporter, print_json
-    from ial_bench.datasets.locate import open_dataset
     from ial_bench.engine.devices import default_workers, resolve_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
-    from ial_bench.engine.run import Engine
     from ial_bench.homes import cache_home, results_home
     from ial_bench.registry import Registry
 
     report = ConsoleReporter()
     registry = Registry(plugin or ())
-    choices = choose(registry, methods, settings or [], config, backbone)
+    wanted_seeds = _seeds(seeds)
+    choose(registry, methods, settings or [], config, backbone)  # wrong names are told before any work is done
     for note in registry.notes:
         report.log(f"note: {note}")
-    data = open_dataset(dataset, data_home)
     engine_options = EngineOptions(
         results_home(results), cache_home(cache), resolve_device(device), batch_size,
         default_workers() if workers is None else workers,
         k=k, limit=limit, timing=timing, rerun=rerun, chunk_rows=chunk,
     )  # fmt: skip
     store = FeatureStore(engine_options.cache, engine_options.device, batch_size, engine_options.workers, report, chunk)
-    todo = plan(data, choices, _seeds(seeds), engine_options, store, report)
+    datasets = [open_or_make(name, data_home, report) for name in _dataset_names(dataset, data_home)]
+    plans = []
+    for data in datasets:
+        choices = choose(registry, methods, settings or [], config, backbone or data.description.backbone or None)
+        plans.append((data, plan(data, choices, wanted_seeds, engine_options, store, report)))
     if dry_run:
-        _show_plan(todo, as_json)
+        _show_plans(plans, as_json)
         return
-    engine = Engine(data, engine_options, store, report)
-    outcomes: list[RunRecord] = []
-    for number, planned in enumerate(todo, 1):
-        if planned.done is not None:
-            outcomes.append(planned.done)
-            continue
-        report.log(
-            f"[{number}/{len(todo)}] {planned.method.info.name} (seed {planned.spec.seed}, run {planned.spec.run_id})"
-        )
-        record = engine.execute(planned)
-        outcomes.append(record)
-        if record.status != "done":
-            report.log(f"{record.status}: {record.reason}")
-    _summarise(report, todo, outcomes)
+    outcomes = [r for data, todo in plans for r in _execute(data, todo, engine_options, store, report)]
     if as_json:
         print_json([r.model_dump(mode="json") for r in outcomes])
     else:
         from ial_bench.cli.leaderboard import print_leaderboard
 
-        print_leaderboard(engine_options.results, data.name, limit=limit)
+        for data in datasets:
+            print_leaderboard(engine_options.results, data.name, limit=limit)
     if any(r.status == "failed" for r in outcomes):
         raise typer.Exit(1)
+
+
+def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
+    """The dataset called `name`; the embedded city is made where it is not there yet."""
+    import os
+
+    from ial_bench.datasets.locate import installed, open_dataset
+    from ial_bench.homes import data_home
+
+    if name == DEFAULT_DATASET and not any(f.name == name for f in installed(home)):
+        from ial_bench.datasets.synth_city.options import preset
+        from ial_bench.datasets.synth_city.write import make_city
+
+        report.log(f"{name} is a drawn city, a control whose truth is known; it says nothing about real ones")
+        options = preset(name)
+        with report.track(options.n_photos, f"make {name}", "photos") as advance:
+            make_city(data_home(home) / name, options, os.cpu_count() or 1, advance, name)
+    return open_dataset(name, home)
+
+
+def _dataset_names(text: str, home: Path | None) -> list[str]:
+    from ial_bench.datasets.locate import installed
+    from ial_bench.errors import ConfigError
+
+    names = [f.name for f in installed(home)] if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
+    if not names:
+        raise ConfigError("no dataset named", "`bench list datasets` shows what there is")
+    return list(dict.fromkeys(names))
+
+
+def _execute(
+    data: Dataset, todo: list[Planned], engine_options: EngineOptions, store: FeatureStore, report: Reporter
+) -> list[RunRecord]:
+    """Run what is not done; the records of all, in the plan's order."""
+    from ial_bench.engine.run import Engine
+
+    engine = Engine(data, engine_options, store, report)
+    outcomes: list[RunRecord] = []
+    for number, planned in enumerate(todo, 1):
+        if planned.done is None:
+            run = f"{planned.method.info.name} (seed {planned.spec.seed}, run {planned.spec.run_id})"
+            report.log(f"[{number}/{len(todo)}] {data.name}: {run}")
+        record = planned.done or engine.execute(planned)
+        if record.status != "done":
+            report.log(f"{record.status}: {record.reason}")
+        outcomes.append(record)
+    _summarise(report, data.name, todo, outcomes)
+    return outcomes
 
 
 def choose(
@@ -161,31 +207,30 @@ def _seeds(text: str) -> list[int]:
         raise ConfigError(f"--seeds {text!r} is not a list of whole numbers", "for instance --seeds 0 1 2") from None
 
 
-def _show_plan(todo: list[Planned], as_json: bool) -> None:
+def _show_plans(plans: list[tuple[Dataset, list[Planned]]], as_json: bool) -> None:
     from ial_bench.cli.console import print_json, print_rows
 
     rows = [
         {
+            "dataset": data.name,
             "method": p.spec.method,
             "seed": p.spec.seed,
             "run_id": p.spec.run_id,
             "state": p.state,
             "reason": p.reason,
         }
+        for data, todo in plans
         for p in todo
     ]
     if as_json:
         print_json(rows)
     else:
-        print_rows(
-            ["method", "seed", "run", "state", "reason"],
-            [[str(v or "" if k == "reason" else v) for k, v in r.items()] for r in rows],
-        )
+        print_rows(list(rows[0]), [["" if v is None else str(v) for v in row.values()] for row in rows])
 
 
-def _summarise(report: Any, todo: list[Planned], outcomes: list[RunRecord]) -> None:
+def _summarise(report: Reporter, dataset: str, todo: list[Planned], outcomes: list[RunRecord]) -> None:
     already = sum(p.done is not None for p in todo)
     new = [r.status for p, r in zip(todo, outcomes, strict=True) if p.done is None]
     parts = [f"{already} done already"] if already else []
     parts += [f"{new.count(s)} {s}" for s in ("done", "skipped", "failed") if s in new]
-    report.log(f"{len(todo)} runs: {', '.join(parts)}")
+    report.log(f"{dataset}: {len(todo)} runs: {', '.join(parts)}")

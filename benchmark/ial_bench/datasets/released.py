@@ -142,6 +142,9 @@ def import_released(options: ReleasedOptions, progress: Callable[[str], None] = 
             f"{len(bad):,} of {n_all:,} records cannot be used, more than --max-bad {options.max_bad:.2%}: {shown}",
             f"see {options.out / REPORT}; mend the data, or raise --max-bad if that share is to be expected",
         )
+    for split in ("train", "query"):
+        if not any(r.split == split for r in records):
+            raise DataError(f"no {split} record can be used", f"see {options.out / REPORT}; mend the data")
     rule = named_rule(options.place_rule) if options.place_rule else detect_rule([r.path for r in records], positions)
     found = [rule.place(r.path) for r in records]
     if alone := sum(not place for place in found):
@@ -283,6 +286,9 @@ def _locate_images(folder: Path, records: list[_Record], bad: list[tuple[str, st
             continue
         if not stat.S_ISREG(status.st_mode):
             bad.append((record.source, record.key, f"image is no file: {root / record.path}"))
+            continue
+        if not status.st_size:
+            bad.append((record.source, record.key, f"image is empty: {root / record.path}"))
             continue
         record.size = status.st_size
         kept.append(record)

@@ -106,6 +106,7 @@ class Description:
         bounds: the city's box.
         licence: terms of the photos, in words.
         made_by: how it was made: importer, its options, counts.
+        backbone: encoder to use where the user names none; empty for the harness's default.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Description:
     bounds: Bounds
     licence: str = ""
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    backbone: str = ""
 
     def to_toml(self) -> str:
         """The text of ``dataset.toml``."""
@@ -126,6 +128,7 @@ class Description:
                 "title": self.title,
                 "images": self.images,
                 "licence": self.licence,
+                **({"backbone": self.backbone} if self.backbone else {}),
                 "bounds": vars(self.bounds),
                 "made_by": dict(self.made_by),
             }
@@ -152,8 +155,10 @@ class Description:
             bounds = Bounds(**{k: float(data["bounds"][k]) for k in ("south", "west", "north", "east")})
             return cls(
                 checked_name(str(data["name"])), str(data.get("title", data["name"])), str(data["images"]), bounds,
-                str(data.get("licence", "")), dict(data.get("made_by", {})),
+                str(data.get("licence", "")), dict(data.get("made_by", {})), str(data.get("backbone", "")),
             )  # fmt: skip
+        except ConfigError as error:
+            raise DataError(f"{path}: {error.problem}", error.fix) from error
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} lacks a needed key or has a wrong value: {error}", "import it again") from error
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from ial_bench import Candidates, FrozenEncoderMethod, MethodInfo, SkipMethod, State
+from ial_bench import Candidates, FrozenEncoderMethod, MethodInfo, SkipMethod, State, unit_norm
 
 _FIELD = "{address}"
 
@@ -59,12 +59,12 @@ class ClipZeroShot(FrozenEncoderMethod):
         total = np.zeros((len(candidates), encoder.card.dim), dtype=np.float32)
         for template in self.config.templates:
             # Not str.format: an address may hold braces of its own.
-            total += _unit(encoder.encode_texts([template.replace(_FIELD, t) for t in candidates.texts]))
-        self.texts = _unit(total) * np.float32(encoder.logit_scale)  # [n_candidates, d]
+            total += unit_norm(encoder.encode_texts([template.replace(_FIELD, t) for t in candidates.texts]))
+        self.texts = unit_norm(total) * np.float32(encoder.logit_scale)  # [n_candidates, d]
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """CLIP's logits."""
-        return np.asarray(_unit(x) @ self.texts.T)
+        return np.asarray(unit_norm(x) @ self.texts.T)
 
     def state(self) -> State:
         """The text features."""
@@ -73,7 +73,3 @@ class ClipZeroShot(FrozenEncoderMethod):
     def restore(self, state: State) -> None:
         """Take them over."""
         self.texts = state["texts"]
-
-
-def _unit(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12)), dtype=np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo
+from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, unit_norm
 
 _DEFAULT_K, _DEFAULT_TEMPERATURE = 20, 0.05  # for datasets without a val split
 _BLOCK = 4096
@@ -119,10 +119,6 @@ class Retrieval(FrozenEncoderMethod):
             self.val_ssa1 = float(stored["val_ssa1"][0]) if len(stored["val_ssa1"]) else None
 
 
-def _unit(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12)))
-
-
 def _flat_index(parts: list[Features]) -> tuple[Any, npt.NDArray[np.int32]]:
     """An exact inner-product index of all photos whose address is a candidate, and their labels."""
     import faiss
@@ -131,7 +127,7 @@ def _flat_index(parts: list[Features]) -> tuple[Any, npt.NDArray[np.int32]]:
     labels = []
     for part in parts:
         for x, y in part.blocks():
-            index.add(_unit(x[y >= 0]))
+            index.add(unit_norm(x[y >= 0]))
             labels.append(y[y >= 0])
     return index, np.concatenate(labels).astype(np.int32)
 
@@ -140,7 +136,7 @@ def _search(
     index: Any, labels: npt.NDArray[np.int32], x: npt.NDArray[np.float32], k: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Similarities and labels of the k nearest, [n, k], nearest first."""
-    similarity, rows = index.search(_unit(x), min(k, index.ntotal))
+    similarity, rows = index.search(unit_norm(x), min(k, index.ntotal))
     return similarity, labels[rows]
 
 

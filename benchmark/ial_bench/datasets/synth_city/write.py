@@ -1,0 +1,249 @@
+"""From options to a dataset folder: photos over a process pool, resumable, the same bytes whoever makes them.
+
+    synth-city.json         the options, written first: what the folder may be resumed with
+    images/ROLE/SUB/*.jpg   the photos; a file under its own name is whole
+    rows/SUB.json           captions and sizes of a sub-street whose photos are all there
+    dataset.toml, ...       the dataset, written last
+
+The work is cut by sub-street. Nothing a photo depends on is shared between two, so neither the number of workers
+nor an interruption can show in a photo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ial_bench.datasets.synth_city.captions import caption
+from ial_bench.datasets.synth_city.captures import QUERY, captures_of
+from ial_bench.datasets.synth_city.layout import City, make_layout
+from ial_bench.datasets.synth_city.options import PRETRAIN_SEEDS, SUFFIXES, CityOptions
+from ial_bench.datasets.synth_city.records import CITY_VERSION, IMAGES, shots_of, write_tables
+from ial_bench.datasets.synth_city.render import photo_of
+from ial_bench.datasets.synth_city.trace import trace
+from ial_bench.errors import ConfigError, DataError, StorageError
+from ial_bench.files import make_folder, read_json, storage_errors, write_json
+from ial_bench.images import RGB
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.dataset import Dataset
+
+MARKER, ROWS = "synth-city.json", "rows"
+_JPEG_QUALITY = 92
+_UNFINISHED = ".part"
+
+
+def make_city(
+    out: Path,
+    options: CityOptions,
+    workers: int = 1,
+    progress: Callable[[int], object] = lambda _: None,
+    name: str = "synth-city",
+) -> Dataset:
+    """Make the city of `options` in `out`, or what is missing of it, and open it.
+
+    Args:
+        out: the dataset folder. May be new, empty, or a synth city of the same options, whole or in part.
+        options: what it is to be.
+        workers: processes that render; photos do not depend on it.
+        progress: called with the number of photos done since the last call.
+        name: the name the dataset is reported by.
+
+    Raises:
+        ConfigError: the seed is one of those kept for pretraining.
+        DataError: `out` holds something else, or a city of other options; nothing is touched.
+        StorageError: the folder cannot be written to, or the disk is full. What is done is kept.
+    """
+    from ial_bench.datasets.dataset import Dataset
+    from ial_bench.datasets.table import DESCRIPTION
+
+    if options.seed in PRETRAIN_SEEDS:
+        raise ConfigError(
+            f"city seed {options.seed:,} is kept for pretraining, so that no encoder has seen a measured city",
+            f"give a seed below {PRETRAIN_SEEDS.start:,}",
+        )
+    _claim(out, options, name)
+    city = make_layout(options)
+    subs = range(len(city.sub_streets))
+    with _stop_cleanly(out):
+        missing = []
+        for sub in subs:
+            if _kept_rows(out, city, sub) is None:
+                missing.append(sub)
+            else:
+                progress(len(shots_of(city, sub)))
+        if not missing and (out / DESCRIPTION).is_file():
+            return Dataset(out)
+        _photograph(out, city, missing, workers, progress)
+        write_tables(out, city, name, [_kept_rows(out, city, sub) or {} for sub in subs])
+    return Dataset(out)
+
+
+def _claim(out: Path, options: CityOptions, name: str) -> None:
+    """See that `out` is ours to write in, and mark it."""
+    mark = {"synth_city": CITY_VERSION, "name": name, "options": options.to_json()}
+    marker = out / MARKER
+    if marker.is_file():
+        there = read_json(marker)
+        if there != mark:
+            differing = _difference(there, mark)
+            raise DataError(
+                f"{out} is a synth city of other options ({differing}); it is not overwritten",
+                "choose another folder or --name, or delete that one first",
+            )
+        return
+    with storage_errors(out):
+        occupied = out.exists() and (
+            not out.is_dir() or any(not p.name.startswith(f".{MARKER}") for p in out.iterdir())
+        )
+    if occupied:
+        raise DataError(
+            f"{out} is there and is not a synth city; it is not overwritten", "choose another folder or --name"
+        )
+    write_json(marker, mark)
+
+
+def _difference(there: Any, mark: dict[str, Any]) -> str:
+    if not isinstance(there, dict) or there.get("synth_city") != mark["synth_city"]:
+        return "made by another version"
+    if there.get("name") != mark["name"]:
+        return f"its name is {there.get('name')!r}"
+    old = there.get("options") or {}
+    return ", ".join(f"{k}: {old.get(k)}, not {v}" for k, v in mark["options"].items() if old.get(k) != v)
+
+
+@contextlib.contextmanager
+def _stop_cleanly(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(
+            f"{error.problem}; the photos of {out} that are done are kept",
+            f"{error.fix or 'mend that'}; then give the same command again, and it goes on from there",
+        ) from error
+
+
+def _kept_rows(out: Path, city: City, sub: int) -> dict[str, Any] | None:
+    """What an earlier run wrote of a sub-street; None unless all its photos are there, of the right size."""
+    path = out / ROWS / f"{sub:05d}.json"
+    if not path.is_file():
+        return None
+    try:
+        rows = read_json(path)
+        ids, sizes, captions = rows["photo_id"], rows["bytes"], rows["caption"]
+        suffix = SUFFIXES[city.options.image_format]
+        whole = len(ids) == len(sizes) == len(captions) and all(
+            _size_of(out / IMAGES / f"{photo_id}.{suffix}") == size for photo_id, size in zip(ids, sizes, strict=True)
+        )
+    except (DataError, KeyError, TypeError):
+        return None
+    return rows if whole else None
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _photograph(out: Path, city: City, missing: list[int], workers: int, progress: Callable[[int], object]) -> None:
+    if min(workers, len(missing)) <= 1:
+        for sub in missing:
+            progress(_one_sub_street(out, city, sub))
+        return
+    # Not forked: the caller may have threads (of torch, say), and a lock held by one of them would stay locked.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(missing)), context, _start_worker, (out, city)) as pool:
+        try:
+            for done in as_completed([pool.submit(_in_worker, sub) for sub in missing]):
+                progress(done.result())
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that renders was ended from outside, for want of memory perhaps",
+                "give the same command again with fewer --workers; it goes on from there",
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(out: Path, city: City) -> None:
+    _worker.update(out=out, city=city)
+
+
+def _in_worker(sub: int) -> int:
+    return _one_sub_street(_worker["out"], _worker["city"], sub)
+
+
+def _one_sub_street(out: Path, city: City, sub: int) -> int:
+    """Render a sub-street; how many photos it has. Photos that are there are left as they are."""
+    suffix, size = SUFFIXES[city.options.image_format], city.options.size
+    rows: dict[str, list[Any]] = {"photo_id": [], "bytes": [], "caption": [], "heading": []}
+    views: dict[str, Iterator[Any]] = {}
+    for shot in shots_of(city, sub):
+        number = city.options.query_views if shot.place.role == QUERY else city.options.train_views
+        capture = next(views.setdefault(shot.place.place_id, captures_of(city, shot.place, number)))
+        seen = trace(city, capture, size)
+        data = encode(photo_of(city, capture, seen), city.options.image_format)
+        target = out / IMAGES / f"{shot.photo_id}.{suffix}"
+        if _size_of(target) != len(data):
+            _write_photo(target, data)
+        for column, value in zip(
+            rows.values(), (shot.photo_id, len(data), caption(city, capture, seen), capture.heading), strict=True
+        ):
+            column.append(value)
+    write_json(out / ROWS / f"{sub:05d}.json", rows)
+    return len(rows["photo_id"])
+
+
+def encode(photo: RGB, image_format: str) -> bytes:
+    """The bytes of an image file. JPEGs keep full colour resolution: photos of 64 pixels have none to spare."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    if image_format == "png":
+        Image.fromarray(photo).save(buffer, "PNG", compress_level=6)
+    else:
+        Image.fromarray(photo).save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def _write_photo(target: Path, data: bytes) -> None:
+    """Whole or not at all. Not synced: a power cut can cost photos, and then the size tells which."""
+    make_folder(target.parent)
+    with storage_errors(target):
+        part = target.with_name(target.name + _UNFINISHED)
+        try:
+            part.write_bytes(data)
+            os.replace(part, target)  # noqa: PTH105 - Path.replace makes another Path of each of a million
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def options_of(folder: Path) -> CityOptions:
+    """The options a synth city was made from.
+
+    Raises:
+        DataError: not a synth city.
+    """
+    path = folder / MARKER
+    if not path.is_file():
+        raise DataError(f"{folder} is not a synth city: no {MARKER} in it", "make one with `bench data synth`")
+    try:
+        found = read_json(path)["options"]
+        return CityOptions(**{**found, "blocks": tuple(found["blocks"])})
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} does not hold a city's options: {error}", "make the city again") from error
