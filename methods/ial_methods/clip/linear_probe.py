@@ -152,7 +152,7 @@ class _Problem:
 
         self._torch = torch
         self._parts = parts
-        self._device = device
+        self._device = "cpu" if device == "mps" else device  # Apple's GPUs have no float64
         labels = np.concatenate([p.labels for p in parts])
         self.classes = np.unique(labels[labels >= 0])
         self.n = int((labels >= 0).sum())
