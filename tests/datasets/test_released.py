@@ -21,16 +21,10 @@ from typer.testing import CliRunner
 from ial_bench.addresses import Address
 from ial_bench.cli.data import share
 from ial_bench.cli.main import app
+from ial_bench.datasets.coords import read_coords, sf_xl_position
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.released import (
-    REPORT,
-    ImportSummary,
-    ReleasedOptions,
-    import_released,
-    read_coords,
-    sf_xl_position,
-)
+from ial_bench.datasets.released import REPORT, ImportSummary, ReleasedOptions, import_released
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, DataError, StorageError

@@ -18,28 +18,25 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from ial_bench.addresses import Address
+from ial_bench.datasets.coords import read_coords, sf_xl_position
 from ial_bench.datasets.places import PlaceRule, detect_rule, named_rule
 from ial_bench.datasets.splits import cut_val
 from ial_bench.datasets.table import DESCRIPTION, SPLITS, Bounds, Description, write_dataset
 from ial_bench.errors import AddressError, ConfigError, DataError
 from ial_bench.files import atomic_path, make_folder, read_json, safe_relative
-from ial_bench.geo.points import Points, utm_to_wgs84, valid
+from ial_bench.geo.points import Points, valid
 
 REPORT = "import-report.csv"
 _KINDS = ("train", "database", "queries")
 _SPLIT_OF = {"train": "train", "database": "database", "queries": "query"}
-_NAME_COLUMNS = ("filename", "file", "path", "image")
-_UTM_COLUMNS = ("utm_easting", "utm_northing")
-_DEGREE_COLUMNS = (("lat", "lon"), ("latitude", "longitude"))
 
 
 @dataclass(frozen=True)
@@ -142,9 +139,10 @@ def import_released(options: ReleasedOptions, progress: Callable[[str], None] = 
             f"{len(bad):,} of {n_all:,} records cannot be used, more than --max-bad {options.max_bad:.2%}: {shown}",
             f"see {options.out / REPORT}; mend the data, or raise --max-bad if that share is to be expected",
         )
-    for split in ("train", "query"):
-        if not any(r.split == split for r in records):
-            raise DataError(f"no {split} record can be used", f"see {options.out / REPORT}; mend the data")
+    if not any(r.split == "train" for r in records):
+        raise DataError("no train record can be used", f"see {options.out / REPORT}; mend the data")
+    if not any(r.split == "query" for r in records):
+        notes.append("no query record can be used: methods can be trained, but not measured")
     rule = named_rule(options.place_rule) if options.place_rule else detect_rule([r.path for r in records], positions)
     found = [rule.place(r.path) for r in records]
     if alone := sum(not place for place in found):
@@ -325,67 +323,6 @@ def _inside_city(
         lat, lon = positions[i]
         bad.append((records[i].source, records[i].key, f"position far outside the city: {lat:.5f}, {lon:.5f}"))
     return [r for r, ok in zip(records, inside, strict=True) if ok], positions[inside], bounds
-
-
-def read_coords(path: Path, utm_zone: str | None) -> dict[str, tuple[float, float]]:
-    """Positions by photo path, in WGS84 degrees.
-
-    Args:
-        path: a CSV with the columns ``filename, utm_easting, utm_northing`` or ``filename, lat, lon``.
-        utm_zone: needed for UTM columns.
-
-    Raises:
-        DataError: missing or malformed file, or without those columns.
-        ConfigError: UTM columns without a zone.
-    """
-    types = {c: pa.float64() for c in (*_UTM_COLUMNS, *(c for pair in _DEGREE_COLUMNS for c in pair))}
-    types |= dict.fromkeys(_NAME_COLUMNS, pa.string())
-    try:
-        table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=types))
-        header = table.column_names
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}", "give --coords CSV") from error
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a well-formed CSV: {error}", "its first line names the columns") from error
-    names = next((c for c in _NAME_COLUMNS if c in header), None)
-    degrees = next((d for d in _DEGREE_COLUMNS if set(d) <= set(header)), None)
-    metres = set(_UTM_COLUMNS) <= set(header)
-    if names is None or not (degrees or metres) or len(set(header)) < len(header):
-        raise DataError(
-            f"{path} has the columns {', '.join(header)}",
-            "name them, each once: filename,utm_easting,utm_northing or filename,lat,lon",
-        )
-    values = np.stack([table[c].to_numpy() for c in degrees or _UTM_COLUMNS], axis=1)
-    values[~values.any(axis=1)] = np.nan  # 0, 0 is what a missing position often became
-    if not degrees:
-        if utm_zone is None:
-            raise ConfigError(f"{path} has UTM positions, whose zone is not known", "give --utm-zone, such as 17N")
-        values = utm_to_wgs84(values, utm_zone)
-    where: dict[str, tuple[float, float]] = {}
-    for key, (lat, lon) in zip(table[names].to_pylist(), values.tolist(), strict=True):
-        if key and where.setdefault(_plain(key), (lat, lon)) != (lat, lon):
-            where[_plain(key)] = np.nan, np.nan  # two positions of one photo: which is right?
-    return where
-
-
-def sf_xl_position(path: str) -> tuple[float, float] | None:
-    """Latitude and longitude from an SF-XL file name, None where the name has another form.
-
-    ``@utm_east@utm_north@zone@letter@lat@lon@pano_id@tile@heading@pitch@roll@height@timestamp@note@.jpg``
-    """
-    parts = path.rsplit("/", 1)[-1].split("@")
-    if len(parts) != 16 or parts[0]:
-        return None
-    try:
-        lat, lon = float(parts[5]), float(parts[6])
-    except ValueError:
-        return None
-    return (lat, lon) if lat or lon else None
-
-
-def _plain(path: str) -> str:
-    """`path` as `safe_relative` writes it."""
-    return str(PurePosixPath(path.replace("\\", "/")))
 
 
 def _number_addresses(records: list[_Record], notes: list[str]) -> tuple[list[Address], npt.NDArray[np.int32]]:
