@@ -13,6 +13,7 @@ from pydantic import Field
 from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, unit_norm
 
 _DEFAULT_K, _DEFAULT_TEMPERATURE = 20, 0.05  # for datasets without a val split
+_LISTED = 200  # neighbours whose addresses are listed after those that got votes
 _BLOCK = 4096
 
 
@@ -20,7 +21,8 @@ class Retrieval(FrozenEncoderMethod):
     """Weighted k-nearest-neighbour vote over cosine similarities, searched exactly with FAISS.
 
     The vote of neighbour i is ``exp(s_i / T) / sum_j exp(s_j / T)`` over the k nearest; an address's score is the
-    sum of its neighbours' votes. k and T are chosen on val; the gallery is train + val + database.
+    sum of its neighbours' votes. Addresses without a vote follow in the order of their most similar photo among the
+    200 nearest, so that a small k still gives a list. k and T are chosen on val; the gallery is train + val + database.
     """
 
     info = MethodInfo(
@@ -63,9 +65,10 @@ class Retrieval(FrozenEncoderMethod):
         del self._labelled
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Votes."""
-        similarity, labels = _search(self.gallery, self.labels, x, self.k)
-        return _vote(similarity, labels, self.temperature, self.n_candidates)
+        """Votes; below them, addresses without one by their nearest photo."""
+        similarity, labels = _search(self.gallery, self.labels, x, max(self.k, _LISTED))
+        votes = _vote(similarity[:, : self.k], labels[:, : self.k], self.temperature, self.n_candidates)
+        return np.where(votes > 0, votes, _nearest(similarity, labels, self.n_candidates))
 
     def _choose(self, train: Features, val: Features) -> tuple[int, float]:
         ks, temperatures = self.config.k_grid, self.config.temperature_grid
@@ -150,3 +153,12 @@ def _vote(
     cells = labels + np.arange(n, dtype=np.int64)[:, None] * n_candidates
     votes = np.bincount(cells.ravel(), weights.ravel(), minlength=n * n_candidates)
     return votes.reshape(n, n_candidates).astype(np.float32)
+
+
+def _nearest(
+    similarity: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], n_candidates: int
+) -> npt.NDArray[np.float32]:
+    """[n, n_candidates]: similarity of each address's nearest listed photo, less 2: below any vote. -4 for none."""
+    scores = np.full((len(similarity), n_candidates), -4.0, dtype=np.float32)
+    np.maximum.at(scores, (np.arange(len(similarity))[:, None], labels), similarity - 2)
+    return scores
