@@ -15,6 +15,9 @@ NEEDED = (
     "ial_bench/engine/run-record.schema.json",
     "ial_bench/method_template.py.txt",
     "ial_bench/encoders/openclip_models/tiny-check.json",
+    "ial_bench/encoders/openclip_models/tiny-street.json",
+    "ial_bench/encoders/openclip_models/tiny-street.merges.txt.gz",
+    "ial_bench/encoders/openclip_models/tiny-street.synth.safetensors",
     "ial_bench/report/published_numbers/xu2024addressclip.json",
 )
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import ial_bench
-from ial_bench.cli import check, data, doctor, leaderboard, listing, new_method, run, score, show
+from ial_bench.cli import check, data, doctor, leaderboard, listing, new_method, pretrain, run, score, show
 from ial_bench.errors import BenchError, ConfigError, UnknownNameError
 
 DEBUG_VARIABLE = "IAL_BENCH_DEBUG"
@@ -32,6 +32,7 @@ app.command("show")(show.show)
 app.add_typer(data.app, name="data")
 app.command("check")(check.check)
 app.command("new-method")(new_method.new_method)
+app.add_typer(pretrain.app, name="pretrain")
 app.command("doctor")(doctor.doctor)
 
 

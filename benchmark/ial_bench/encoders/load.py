@@ -57,12 +57,12 @@ def _load_openclip(text: str, spec: EncoderSpec, device: str) -> Encoder:
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    name = _openclip_model(spec)
-    file, quick_gelu = _openclip_weights(name, spec)
-    with _quiet_build():
+    name, own = _openclip_model(spec)
+    file, quick_gelu = _openclip_weights(name, spec, own)
+    with quiet_build():
         model = open_clip.create_model(
             name,
-            pretrained=None if spec.random_init or spec.weights_file is not None else spec.weights,
+            pretrained=None if own or spec.random_init or spec.weights_file is not None else spec.weights,
             load_weights=False,
             force_quick_gelu=quick_gelu,
             pretrained_text=False,
@@ -73,7 +73,7 @@ def _load_openclip(text: str, spec: EncoderSpec, device: str) -> Encoder:
     model.eval().requires_grad_(requires_grad=False).to(device)
     settings = dict(model.visual.preprocess_cfg)
     transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
-    tokenizer = open_clip.get_tokenizer(name)
+    tokenizer = _tokenizer(name) if own else open_clip.get_tokenizer(name)
 
     def encode_texts(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         blocks = []
@@ -93,12 +93,37 @@ def _load_openclip(text: str, spec: EncoderSpec, device: str) -> Encoder:
     )
 
 
-def _openclip_model(spec: EncoderSpec) -> str:
-    """The model's name in open_clip's list; a model given as a JSON configuration is added to the list."""
+def own_model(model: str) -> tuple[str, Any]:
+    """Add a model of ours to open_clip's list: its name there, and its tokenizer."""
+    import open_clip
+
+    import ial_bench.encoders.tiny_street  # noqa: F401 - registers its image tower with timm
+
+    open_clip.add_model_config(_OWN_MODELS / f"{model}.json")
+    return model, _tokenizer(model)
+
+
+def _tokenizer(name: str) -> Any:
+    """The model's tokenizer; one of ours has merges of its own beside its configuration, or else has CLIP's."""
+    import open_clip
+    from open_clip.tokenizer import SimpleTokenizer
+
+    merges = _OWN_MODELS / f"{name}.merges.txt.gz"
+    if not merges.is_file():
+        return open_clip.get_tokenizer(name)
+    context = open_clip.get_model_config(name)["text_cfg"]["context_length"]
+    return SimpleTokenizer(bpe_path=str(merges), context_length=context)
+
+
+def _openclip_model(spec: EncoderSpec) -> tuple[str, bool]:
+    """The model's name in open_clip's list, and whether it is one of ours.
+
+    A model of ours, or one given as a JSON configuration, is added to the list.
+    """
     import open_clip
 
     own = _OWN_MODELS / f"{spec.model}.json"
-    if spec.model.endswith(".json") or own.is_file():
+    if own.is_file() or spec.model.endswith(".json"):
         path = own if own.is_file() else Path(spec.model).expanduser()
         config = read_json(path)
         if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
@@ -106,15 +131,17 @@ def _openclip_model(spec: EncoderSpec) -> str:
                 f"{path} is not an open_clip model configuration",
                 "it needs embed_dim, vision_cfg and text_cfg",
             )
+        if own.is_file():
+            return own_model(spec.model)[0], True
         open_clip.add_model_config(path)
-        return path.stem
+        return path.stem, False
     if spec.model not in open_clip.list_models():
         error = unknown_name("open_clip model", spec.model, open_clip.list_models(), "see open_clip.list_models()")
         raise ConfigError(error.problem, error.fix)
-    return spec.model
+    return spec.model, False
 
 
-def _openclip_weights(name: str, spec: EncoderSpec) -> tuple[Path | None, bool]:
+def _openclip_weights(name: str, spec: EncoderSpec, own: bool) -> tuple[Path | None, bool]:
     """The checkpoint (downloaded if it is not in the cache) and whether its training used QuickGELU."""
     import open_clip
 
@@ -123,9 +150,12 @@ def _openclip_weights(name: str, spec: EncoderSpec) -> tuple[Path | None, bool]:
     if spec.weights_file is not None:
         return spec.weights_file, False
     tag = str(spec.weights)
-    config = open_clip.get_pretrained_cfg(name, tag)
+    shipped = {p.name.split(".")[1]: p for p in sorted(_OWN_MODELS.glob(f"{name}.*.safetensors"))} if own else {}
+    if tag in shipped:
+        return shipped[tag], False
+    config = {} if own else open_clip.get_pretrained_cfg(name, tag)
     if not config:
-        tags = [*open_clip.list_pretrained_tags_by_model(name), RANDOM_INIT]
+        tags = [*shipped, *open_clip.list_pretrained_tags_by_model(name), RANDOM_INIT]
         error = unknown_name(f"weights of {name}", tag, tags, f"one of {', '.join(tags)}, or the path of a checkpoint")
         raise ConfigError(error.problem, error.fix)
     hub, url = str(config.get("hf_hub") or ""), str(config.get("url") or "")
@@ -154,7 +184,7 @@ def _load_timm(text: str, spec: EncoderSpec, device: str) -> Encoder:
             f"{text!r}: {spec.weights!r} is neither a file nor {RANDOM_INIT}",
             "pretrained weights of timm are part of the model's name: timm:MODEL.TAG",
         )
-    with _quiet_build():
+    with quiet_build():
         model = timm.create_model(spec.model, pretrained=False, num_classes=0)
         if file is None and not spec.random_init:
             file = _timm_weights(text, model)
@@ -276,7 +306,7 @@ def _reachable(host: str) -> bool:
 
 
 @contextmanager
-def _quiet_build() -> Iterator[None]:
+def quiet_build() -> Iterator[None]:
     """Build a model from a fixed seed, leaving torch's own random state as it was.
 
     The libraries' notes on activations and missing weights are kept quiet: both are settled here.

@@ -17,6 +17,8 @@ from ial_bench.errors import DataError
 from ial_bench.seeds import generator
 
 IMAGES = "images"
+ENCODER = "openclip:tiny-street/synth"
+"""The small CLIP that comes with the harness, trained on other drawn cities: what fits photos of 64 pixels."""
 CITY_VERSION = 1
 """Raised when the same options give other photos than before."""
 _MARGIN_M = 2_500.0  # of the bounds around the city
@@ -81,6 +83,7 @@ def write_tables(out: Path, city: City, name: str, rows: list[dict[str, Any]]) -
             name, f"Synth city {options.seed} ({len(subs)} sub-streets)", IMAGES, _bounds(city),
             "drawn by ial-bench: no photographs, no rights of others",
             {"maker": "synth-city", "version": CITY_VERSION, "options": options.to_json()},
+            ENCODER,
         ),
         addresses,
         [a.verbose for a in addresses],
