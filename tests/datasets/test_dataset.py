@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,14 @@ class TestReading:
         ids = ["é", "éé", "銀座", "a\nb", "𝄞", "x y", "'", "z"]
         data = Dataset(write(tmp_path / "x", photo_id=ids))
         assert sorted(Photos(data, np.arange(8)).ids) == sorted(ids)
+
+    def test_threads_may_ask_at_once(self, folder: Path) -> None:
+        wanted = {name: Dataset(folder).texts(name).to_pylist() for name in ("photo_id", "split", "place_id", "path")}
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(50):
+                data = Dataset(folder)  # a new one: columns are read once
+                found = list(pool.map(lambda name, d=data: (name, d.texts(name).to_pylist()), [*wanted] * 8))
+                assert all(values == wanted[name] for name, values in found)
 
 
 class TestPickling:

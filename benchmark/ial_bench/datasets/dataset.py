@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class Dataset:
         self._photos = _open_table(self.folder / PHOTOS, PHOTO_SCHEMA)
         self._address_file = _open_table(self.folder / ADDRESSES, ADDRESS_SCHEMA)
         self._columns: dict[str, Any] = {}
+        self._reading = RLock()  # a ParquetFile serves one thread at a time
 
     def __len__(self) -> int:
         return int(self._photos.metadata.num_rows)
@@ -137,15 +139,17 @@ class Dataset:
 
     def numbers(self, column: str) -> npt.NDArray[Any]:
         """A numeric column, [n]. Kept once read."""
-        if column not in self._columns:
-            self._columns[column] = self._column(column).to_numpy()
+        with self._reading:
+            if column not in self._columns:
+                self._columns[column] = self._column(column).to_numpy()
         return self._columns[column]  # type: ignore[no-any-return]
 
     def texts(self, column: str) -> Any:
         """A text column as a pyarrow array. Kept once read."""
-        if column not in self._columns:
-            # large_string: the texts of a column together may pass 2 GB.
-            self._columns[column] = pc.cast(self._column(column), pa.large_string()).combine_chunks()
+        with self._reading:
+            if column not in self._columns:
+                # large_string: the texts of a column together may pass 2 GB.
+                self._columns[column] = pc.cast(self._column(column), pa.large_string()).combine_chunks()
         return self._columns[column]
 
     def texts_of(self, column: str, rows: npt.NDArray[np.int64]) -> list[str]:
@@ -178,14 +182,17 @@ class Dataset:
 
     def _read(self, file: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
         try:
-            return file.read(columns=columns)
+            with self._reading:
+                return file.read(columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"a table in {self.folder} is damaged: {error}", "import the dataset again") from error
 
 
 def _open_table(path: Path, schema: pa.Schema) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        # pre_buffer is for stores that answer slowly: a mapped file gains nothing, and two threads that
+        # read at once lose each other's buffers (pyarrow 26).
+        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}", "import the dataset again") from error
     except (pa.ArrowException, OSError) as error:
