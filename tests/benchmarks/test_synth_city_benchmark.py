@@ -8,6 +8,8 @@ encoder: nearest photo by its 16 x 16 thumbnail and the mean colours of its quar
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +57,43 @@ def test_seconds_a_preset(benchmark: Any, tmp_path: Path) -> None:
     benchmark.extra_info |= {"seconds": seconds, "photos": len(data)}
     print(f"\n{len(data):,} photos in {seconds:.1f} s")
     benchmark(make_city, tmp_path / "city", options)  # a city that is there already
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from ial_bench.datasets.synth_city import CityOptions, make_city
+from ial_bench.engine.timing import PeakMemory
+
+if __name__ == "__main__":  # its workers import it too
+    memory = PeakMemory("cpu")
+    blocks, size = (int(n) for n in sys.argv[2].split("x")), int(sys.argv[3])
+    data = make_city(Path(sys.argv[1]), CityOptions(seed=101, blocks=tuple(blocks), size=size), workers=2)
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(len(data), memory.rss_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
+"""
+
+
+def test_memory_does_not_grow_with_the_photos(benchmark: Any, tmp_path: Path) -> None:
+    """Peaks of the process and of its largest worker, on a city and on one of about ten times the photos.
+
+    Workers hold a photo at a time. The process holds the tables, about 2 kB a photo.
+    """
+    script = tmp_path / "make.py"
+    script.write_text(MEMORY)
+    peaks: list[tuple[int, int, int]] = []
+    for blocks in ("1x3", "3x5") if benchmark.disabled else ("3x4", "9x10"):
+        folder = tmp_path / blocks
+        command = [sys.executable, str(script), str(folder), blocks, "16" if benchmark.disabled else "64"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        photos, own, worker = (int(n) for n in done.stdout.split())
+        peaks.append((photos, own, worker))
+        print(f"\n{photos:,} photos: peak {own / 1e6:.0f} MB, a worker {worker / 1e6:.0f} MB")
+    benchmark.extra_info["peaks"] = peaks
+    (few, *small), (many, *large) = peaks
+    assert many > 9 * few
+    assert all(b < 2 * a for a, b in zip(small, large, strict=True))
+    benchmark(lambda: None)
 
 
 def features(photos: Photos) -> npt.NDArray[np.float64]:

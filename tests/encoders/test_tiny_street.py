@@ -35,7 +35,7 @@ NAME = "openclip:tiny-street/synth"
 FILES = Path(load.__file__).parent / "openclip_models"
 PHOTO = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
 PLAN = PhotoPlan(cities=2, blocks=(1, 3), places=6, views=4, seed=3)
-RECIPE = Recipe(plan=PLAN, steps=6, batch=8, warm_up=2, rate=3e-4)
+RECIPE = Recipe(plan=PLAN, steps=6, batch=8, warm_up=2, rate=3e-4, mix=(0.6, 0.25, 0.15))
 
 
 # --- the tokenizer ------------------------------------------------------------------------------------------

@@ -36,9 +36,7 @@ def tiny(
     steps: Annotated[int | None, typer.Option(help="Train so many steps instead: the same weights each time.")] = None,
     cities: Annotated[int, typer.Option(help="Synthetic cities to learn from; no dataset is made from them.")] = 24,
     seed: Annotated[int, typer.Option(help="Seed of the cities, of first weights and of order.")] = 0,
-    mix: Annotated[
-        str, typer.Option(help="Shares of texts: caption, caption with address, address.")
-    ] = "0.6,0.25,0.15",
+    mix: Annotated[str, typer.Option(help="Shares of texts: caption, caption with address, address.")] = "1,0,0",
     batch: Annotated[int, typer.Option(help="Photos of a step.")] = 256,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that render. [default: all cores]")] = None,
     merges: Annotated[

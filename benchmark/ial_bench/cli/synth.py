@@ -81,8 +81,9 @@ def synth(
     if "/" in called or called.startswith("."):
         raise ConfigError(f"{called!r} cannot be a dataset's name", "use letters, digits and -, such as my-city")
     folder = out or home(data_home) / called
-    with ConsoleReporter().track(wanted.n_photos, f"synth {called}", "photos") as advance:
-        data = make_city(folder, wanted, workers or os.cpu_count() or 1, advance, called)
+    report = ConsoleReporter()
+    with report.track(wanted.n_photos, f"synth {called}", "photos") as advance:
+        data = make_city(folder, wanted, workers or os.cpu_count() or 1, advance, called, report.log)
     counts = ", ".join(f"{n:,} {split}" for split, n in data.counts().items() if n)
     typer.echo(f"{called}: {counts} photos of {wanted.size} px; {len(data.addresses):,} addresses; in {data.folder}")
     shown = called if out is None else str(out) if "/" in str(out) else f"./{out}"

@@ -65,7 +65,7 @@ class Recipe:
     rate: float = 1e-3
     warm_up: int = 100
     decay: float = 0.05
-    mix: tuple[float, float, float] = (0.6, 0.25, 0.15)
+    mix: tuple[float, float, float] = (1.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         if (self.steps is not None and self.steps < 1) or not 0 < self.minutes < math.inf:
@@ -157,7 +157,8 @@ def new_model(seed: int) -> tuple[Any, Any]:
     """An untrained model and its tokenizer."""
     import open_clip
 
-    from ial_bench.encoders.load import own_model, quiet_build
+    from ial_bench.encoders.build import quiet_build
+    from ial_bench.encoders.openclip import own_model
 
     name, tokenizer = own_model(MODEL)
     with quiet_build():

@@ -4,6 +4,7 @@
     images/ROLE/SUB/*.jpg   the photos; a file under its own name is whole
     rows/SUB.json           captions and sizes of a sub-street whose photos are all there
     dataset.toml, ...       the dataset, written last
+    .synth-city.json.lock   held by the process that writes; gone once the city is whole
 
 The work is cut by sub-street. Nothing a photo depends on is shared between two, so neither the number of workers
 nor an interruption can show in a photo.
@@ -18,8 +19,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from ial_bench.datasets.synth_city.captions import caption
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
 
 MARKER, ROWS = "synth-city.json", "rows"
+_LOCK = f".{MARKER}.lock"
 _JPEG_QUALITY = 92
 _UNFINISHED = ".part"
 
@@ -47,8 +50,11 @@ def make_city(
     workers: int = 1,
     progress: Callable[[int], object] = lambda _: None,
     name: str = "synth-city",
+    say: Callable[[str], object] = lambda _: None,
 ) -> Dataset:
     """Make the city of `options` in `out`, or what is missing of it, and open it.
+
+    Where another process is making it, this one waits and then takes over what is there.
 
     Args:
         out: the dataset folder. May be new, empty, or a synth city of the same options, whole or in part.
@@ -56,6 +62,7 @@ def make_city(
         workers: processes that render; photos do not depend on it.
         progress: called with the number of photos done since the last call.
         name: the name the dataset is reported by.
+        say: told a line where it must wait for another process.
 
     Raises:
         ConfigError: the seed is one of those kept for pretraining.
@@ -70,10 +77,17 @@ def make_city(
             f"city seed {options.seed:,} is kept for pretraining, so that no encoder has seen a measured city",
             f"give a seed below {PRETRAIN_SEEDS.start:,}",
         )
-    _claim(out, options, name)
+    mark = {"synth_city": CITY_VERSION, "name": name, "options": options.to_json()}
+    _is_ours(out, mark)  # before a lock is laid there
     city = make_layout(options)
     subs = range(len(city.sub_streets))
-    with _stop_cleanly(out):
+    if (out / DESCRIPTION).is_file() and all(_kept_rows(out, city, sub) is not None for sub in subs):
+        progress(sum(len(shots_of(city, sub)) for sub in subs))
+        return Dataset(out)  # without a lock: the folder of a whole city may be read-only
+    with _stop_cleanly(out), _alone(out, say):
+        if not _is_ours(out, mark):
+            write_json(out / MARKER, mark)
+        _sweep(out)
         missing = []
         for sub in subs:
             if _kept_rows(out, city, sub) is None:
@@ -87,9 +101,12 @@ def make_city(
     return Dataset(out)
 
 
-def _claim(out: Path, options: CityOptions, name: str) -> None:
-    """See that `out` is ours to write in, and mark it."""
-    mark = {"synth_city": CITY_VERSION, "name": name, "options": options.to_json()}
+def _is_ours(out: Path, mark: dict[str, Any]) -> bool:
+    """Whether `out` is marked as this city; False if it is free to be.
+
+    Raises:
+        DataError: it is neither.
+    """
     marker = out / MARKER
     if marker.is_file():
         there = read_json(marker)
@@ -99,7 +116,7 @@ def _claim(out: Path, options: CityOptions, name: str) -> None:
                 f"{out} is a synth city of other options ({differing}); it is not overwritten",
                 "choose another folder or --name, or delete that one first",
             )
-        return
+        return True
     with storage_errors(out):
         occupied = out.exists() and (
             not out.is_dir() or any(not p.name.startswith(f".{MARKER}") for p in out.iterdir())
@@ -108,7 +125,7 @@ def _claim(out: Path, options: CityOptions, name: str) -> None:
         raise DataError(
             f"{out} is there and is not a synth city; it is not overwritten", "choose another folder or --name"
         )
-    write_json(marker, mark)
+    return False
 
 
 def _difference(there: Any, mark: dict[str, Any]) -> str:
@@ -118,6 +135,34 @@ def _difference(there: Any, mark: dict[str, Any]) -> str:
         return f"its name is {there.get('name')!r}"
     old = there.get("options") or {}
     return ", ".join(f"{k}: {old.get(k)}, not {v}" for k, v in mark["options"].items() if old.get(k) != v)
+
+
+@contextlib.contextmanager
+def _alone(out: Path, say: Callable[[str], object]) -> Iterator[None]:
+    """Hold the lock of `out`, so that no two processes write there. A killed process holds it no longer."""
+    from filelock import FileLock, Timeout
+
+    path = make_folder(out) / _LOCK
+    lock = FileLock(path)
+    with storage_errors(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"another process is making {out}; waiting for it")
+            lock.acquire()
+    try:
+        yield
+        # The city is whole: whoever holds or awaits a lock on this very file finds nothing left to write.
+        path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _sweep(out: Path) -> None:
+    """Remove the half-written files of a killed process; those of photos are written over."""
+    with storage_errors(out):
+        for half in (*out.glob(".*.tmp"), *(out / ROWS).glob(".*.tmp")):
+            half.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -181,6 +226,15 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(out: Path, city: City) -> None:
     _worker.update(out=out, city=city)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed, or it would write beside whoever resumes, and then wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _in_worker(sub: int) -> int:
