@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -62,12 +63,14 @@ class FrozenEncoderMethod(Method):
     candidate).
     """
 
+    uses_features: ClassVar[bool] = True
+
     class Config(MethodConfig):
         """Settings of every frozen-encoder method."""
 
         backbone: str = Field(
             DEFAULT_BACKBONE,
-            description="the encoder: openclip:MODEL/PRETRAINED_OR_FILE or timm:MODEL[/FILE]; "
+            description="the encoder: openclip:MODEL/PRETRAINED_OR_FILE, timm:MODEL[+POOLING][/FILE] or vpr:NAME/FILE; "
             "random-init in place of the weights asks for untrained ones",
         )
 
@@ -96,6 +99,11 @@ class FrozenEncoderMethod(Method):
     @abstractmethod
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scores [n, n_candidates] for features [n, d]; a higher score is a better candidate."""
+
+    def ssa1(self, photos: Features) -> float:
+        """Share of `photos` whose best-scored candidate is their address: SSA-1, for choices on val."""
+        right = sum(int((self.score_features(x).argmax(axis=1) == y).sum()) for x, y in photos.blocks(1024))
+        return right / len(photos)
 
     def features(self, photos: Photos) -> Features:
         """The features of `photos`, from the cache."""

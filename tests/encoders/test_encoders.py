@@ -14,7 +14,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from ial_bench.encoders import load
+from ial_bench.encoders import load, openclip, weights
 from ial_bench.encoders.base import remember_card, remembered_card
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.spec import EncoderSpec
@@ -156,7 +156,7 @@ def test_random_init_is_the_same_each_time() -> None:
 @pytest.mark.parametrize("text", ["openclip:ViT-B-16/openai", "openclip:ViT-B-32/laion2b_s34b_b79k", "timm:resnet18"])
 def test_without_weights_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, text: str, offline: str) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr(load, "_reachable", lambda _: False)
+    monkeypatch.setattr(weights, "reachable", lambda _: False)
     with pytest.raises(SkipMethod) as caught:
         load_encoder(text, "cpu")
     assert f"weights of {text} are not on this machine" in caught.value.reason
@@ -168,7 +168,7 @@ def test_a_download_that_fails_is_a_skip(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError("connection reset\nat length")
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
-    monkeypatch.setattr(load, "_reachable", lambda _: True)
+    monkeypatch.setattr(weights, "reachable", lambda _: True)
     monkeypatch.setattr(open_clip, "download_pretrained", fails)
     with pytest.raises(SkipMethod, match=r"could not be downloaded: connection reset$"):
         load_encoder("openclip:ViT-B-16/openai", "cpu")
@@ -197,7 +197,7 @@ def test_openai_weights_are_run_with_their_activation(monkeypatch: pytest.Monkey
     path = tmp_path / "w.safetensors"
     save_file({k: v.clone() for k, v in reference.state_dict().items()}, path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
-    monkeypatch.setattr(load, "_in_hub_cache", lambda *_: path)
+    monkeypatch.setattr(openclip, "in_hub_cache", lambda *_: path)
     monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda *_, **__: str(path))
     encoder = load_encoder("openclip:ViT-B-32/openai", "cpu")
     pixels = encoder.preprocess(PHOTO)[None]

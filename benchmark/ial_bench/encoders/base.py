@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from ial_bench.images import RGB
 
-_LIBRARIES = {"openclip": ("torch", "open_clip_torch"), "timm": ("torch", "timm")}
+_LIBRARIES = {
+    "openclip": ("torch", "open_clip_torch"),
+    "timm": ("torch", "timm"),
+    "vpr": ("torch", "torchvision", "timm"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class EncoderCard:
         text_parameters: parameters of the text tower, 0 without one.
         libraries: versions of the libraries that built it.
         weights_file: the checkpoint with size and modification time, where it came from a file.
+        further_files: the same of the others, where it came from several.
+        head: what is computed from the network's features (pooling, assignment) that its weights do not tell.
     """
 
     spec: str
@@ -47,11 +53,21 @@ class EncoderCard:
     text_parameters: int
     libraries: Mapping[str, str]
     weights_file: Mapping[str, Any] | None
+    further_files: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    head: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """Identity of the features it makes: weights and preprocessing."""
-        return digest({"weights": self.weights_digest, "preprocessing": dict(self.preprocessing)})
+        """Identity of the features it makes: weights, preprocessing and head."""
+        facts: dict[str, Any] = {"weights": self.weights_digest, "preprocessing": dict(self.preprocessing)}
+        if self.head:
+            facts["head"] = dict(self.head)
+        return digest(facts)
+
+    @property
+    def files(self) -> list[Mapping[str, Any]]:
+        """All the checkpoints that it came from."""
+        return [] if self.weights_file is None else [self.weights_file, *self.further_files]
 
 
 @dataclass(frozen=True)
@@ -100,13 +116,11 @@ def remembered_card(text: str, cache: Path) -> EncoderCard | None:
     spec = EncoderSpec.parse(text)
     if card.spec != text or dict(card.libraries) != library_versions(spec):
         return None
-    if card.weights_file is not None:
-        file = Path(card.weights_file["path"])
-        if not file.is_file() or file_fact(file) != card.weights_file:
-            return None
-        if (given := spec.weights_file) is not None and given.resolve() != file:
-            return None
-    return card
+    files = [Path(fact["path"]) for fact in card.files]
+    if any(not file.is_file() or file_fact(file) != fact for file, fact in zip(files, card.files, strict=True)):
+        return None
+    given = [file.resolve() for file in spec.weights_files]  # may be fewer: others came from a hub's cache
+    return card if given == files[: len(given)] else None
 
 
 def remember_card(card: EncoderCard, cache: Path) -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ial_bench.errors import ConfigError
+from ial_bench.encoders.places.names import FILES_JOINED_BY, PUBLISHED
+from ial_bench.errors import ConfigError, SkipMethod, unknown_name
 
 RANDOM_INIT = "random-init"
-LIBRARIES = ("openclip", "timm")
+LIBRARIES = ("openclip", "timm", "vpr")
+POOLINGS = ("avg", "cls", "gem", "max")
+_FORMS = (
+    "write openclip:MODEL/PRETRAINED_OR_FILE, openclip:CONFIG.json/FILE, timm:MODEL[+POOLING][/FILE] or vpr:NAME/FILE"
+)
+_VPR_NAMES = (
+    "write vpr:NAME/FILE, where NAME is cosplace-TRUNK-DIM or eigenplaces-TRUNK-DIM (such as cosplace-resnet50-512), "
+    "mixvpr-resnet50-DIM (128, 512, 4096), salad or anyloc-dinov2-vitg14"
+)
+_SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt"}
 
 
 @dataclass(frozen=True)
@@ -16,34 +27,48 @@ class EncoderSpec:
     """A parsed encoder name.
 
     Attributes:
-        library: ``openclip`` or ``timm``.
+        library: ``openclip``, ``timm``, or ``vpr``, the published place-recognition encoders.
         model: the model's name in that library, or, for openclip, the path of a model's JSON configuration.
-        weights: a pretrained tag, the path of a checkpoint, ``random-init``, or None for timm's default weights.
+        weights: a pretrained tag, the path of a checkpoint, ``random-init``, or None for timm's default weights; for
+            vpr one path, or several joined by ``::``.
+        pooling: of a timm backbone, how its last feature map or tokens become one feature; None for the model's own.
     """
 
     library: str
     model: str
     weights: str | None
+    pooling: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> EncoderSpec:
         """Read a spec.
 
         Raises:
-            ConfigError: another form.
+            ConfigError: another form, an unknown pooling or an unknown place-recognition encoder.
         """
         library, colon, rest = text.partition(":")
-        forms = "openclip:MODEL/PRETRAINED_OR_FILE, openclip:CONFIG.json/FILE or timm:MODEL[/FILE]"
         if not colon or library not in LIBRARIES:
-            raise ConfigError(f"{text!r} does not name an encoder", f"write {forms}")
-        if ".json/" in rest:
+            near = difflib.get_close_matches(library, LIBRARIES, n=1) if colon else []
+            hint = f"; did you mean {near[0]}:{rest}?" if near else ""
+            raise ConfigError(f"{text!r} does not name an encoder{hint}", _FORMS)
+        if library == "openclip" and ".json/" in rest:
             model, _, weights = rest.partition(".json/")
             model += ".json"
         else:
             model, _, weights = rest.partition("/")
+        pooling = None
+        if library == "timm":
+            model, plus, pooling_name = model.partition("+")
+            pooling = pooling_name if plus else None
         if not model or (library == "openclip" and not weights):
-            raise ConfigError(f"{text!r} does not say which weights", f"write {forms}")
-        return cls(library, model, weights or None)
+            raise ConfigError(f"{text!r} does not say which weights", _FORMS)
+        if pooling is not None and pooling not in POOLINGS:
+            raise _unknown("pooling", pooling, POOLINGS, f"one of {', '.join(POOLINGS)}: timm:{model}+gem")
+        if library == "vpr" and model not in PUBLISHED:
+            raise _unknown("place-recognition encoder", model, tuple(PUBLISHED), _VPR_NAMES)
+        if weights and library == "vpr" and not all(weights.split(FILES_JOINED_BY)):
+            raise ConfigError(f"{text!r} leaves a file out", f"write vpr:{model}/{PUBLISHED[model].files}")
+        return cls(library, model, weights or None, pooling)
 
     @property
     def random_init(self) -> bool:
@@ -51,16 +76,37 @@ class EncoderSpec:
         return self.weights == RANDOM_INIT
 
     @property
-    def weights_file(self) -> Path | None:
-        """The checkpoint, where the weights are given as a path."""
+    def weights_files(self) -> tuple[Path, ...]:
+        """The checkpoints, where the weights are given as paths."""
         if self.weights is None or self.random_init:
-            return None
-        path = Path(self.weights).expanduser()
-        looks_like_path = "/" in self.weights or path.suffix in {
-            ".pt",
-            ".pth",
-            ".bin",
-            ".safetensors",
-            ".ckpt",
-        }
-        return path if looks_like_path or path.is_file() else None
+            return ()
+        names = self.weights.split(FILES_JOINED_BY) if self.library == "vpr" else [self.weights]
+        paths = [Path(name).expanduser() for name in names]
+        known = all("/" in n or p.suffix in _SUFFIXES or p.is_file() for n, p in zip(names, paths, strict=True))
+        return tuple(paths) if known else ()
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The (first) checkpoint, where the weights are given as a path."""
+        return next(iter(self.weights_files), None)
+
+    @property
+    def network(self) -> str:
+        """The model with its pooling, as it is written in a spec."""
+        return self.model if self.pooling is None else f"{self.model}+{self.pooling}"
+
+
+def _unknown(kind: str, name: str, known: tuple[str, ...], fix: str) -> ConfigError:
+    error = unknown_name(kind, name, known, fix)
+    return ConfigError(error.problem, error.fix)
+
+
+def require_text_tower(text: str) -> None:
+    """Refuse, before anything is encoded, the encoders that are known to have no text tower.
+
+    Raises:
+        SkipMethod: the spec `text` names one.
+        ConfigError: it names no encoder.
+    """
+    if EncoderSpec.parse(text).library != "openclip":
+        raise SkipMethod(f"{text} has no text tower; give an openclip: backbone")

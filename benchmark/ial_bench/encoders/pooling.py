@@ -1,0 +1,80 @@
+"""From a map of local features to one feature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ial_bench.encoders.spec import EncoderSpec
+from ial_bench.errors import ConfigError
+
+GEM_P = 3.0
+GEM_EPS = 1e-6
+
+
+def gem(x: torch.Tensor, p: float | torch.Tensor = GEM_P, eps: float = GEM_EPS) -> torch.Tensor:
+    """Generalised mean of local features [n, c, m] to [n, c]: (mean over m of max(x, eps)^p)^(1/p).
+
+    Radenovic et al., Fine-tuning CNN Image Retrieval with No Human Annotation, TPAMI 2019, eq. 3. p = 1 is the mean,
+    p to infinity the maximum. Negative values, which tokens of a transformer have, count as `eps`.
+    """
+    return x.clamp(min=eps).pow(p).mean(dim=-1).pow(1.0 / p)
+
+
+class PooledBackbone(nn.Module):
+    """A timm backbone whose last feature map or tokens are pooled to one feature.
+
+    Args:
+        backbone: of timm, without a classifier.
+        pooling: ``avg``, ``gem``, ``max`` over all positions, prefix tokens left out; ``cls`` the class token.
+        name: of the backbone, for errors.
+
+    Raises:
+        ConfigError: it has no class token to take.
+    """
+
+    def __init__(self, backbone: Any, pooling: str, name: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.name = name
+        self.prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+        self.width = int(backbone.num_features)
+        if pooling == "cls" and (self.prefix == 0 or getattr(backbone, "cls_token", None) is None):
+            raise ConfigError(f"{name} has no class token", f"pool its positions: timm:{name}+gem, +avg or +max")
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What is done here, every number of it, as JSON values."""
+        return {"pooling": self.pooling} | ({"p": GEM_P, "eps": GEM_EPS} if self.pooling == "gem" else {})
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """float32 [n, 3, h, w] to [n, width].
+
+        Raises:
+            ConfigError: the backbone gives neither a map nor tokens.
+        """
+        x: Any = self.backbone.forward_features(pixels)
+        if not isinstance(x, torch.Tensor) or x.ndim not in {3, 4}:
+            raise ConfigError(f"{self.name} gives neither a map nor tokens to pool", f"leave it out: timm:{self.name}")
+        if x.ndim == 3:  # tokens [n, prefix + m, width]
+            if self.pooling == "cls":
+                return x[:, 0]
+            local = x[:, self.prefix :].transpose(1, 2)
+        else:  # a map, its channels second, or last as in Swin
+            channels_last = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
+            local = (x.flatten(1, 2).transpose(1, 2) if channels_last else x.flatten(2)).contiguous()
+        if self.pooling == "avg":
+            return local.mean(dim=-1)
+        return local.amax(dim=-1) if self.pooling == "max" else gem(local)
+
+
+def pooled(backbone: Any, spec: EncoderSpec) -> PooledBackbone | None:
+    """`backbone` with the pooling that `spec` asks for; None where it asks for none.
+
+    Raises:
+        ConfigError: it has no class token to take.
+    """
+    return None if spec.pooling is None else PooledBackbone(backbone, spec.pooling, spec.model)

@@ -1,0 +1,321 @@
+"""CLIP's two towers, opened where prompts enter: token embeddings in, features out.
+
+One thin layer over open_clip's own modules. Nothing of CLIP is copied or edited: the blocks, norms and projections
+are the model's, called in its order, and a test holds the result against ``encode_text`` and ``encode_image``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from ial_bench.encoders.openclip import build_openclip
+from ial_bench.encoders.spec import require_text_tower
+from ial_bench.errors import SkipMethod
+from ial_bench.images import RGB
+
+TEXT_CHUNK = 256
+"""Texts that go through the text tower together; more than that are taken in turn, their activations made anew
+in the backward pass, so that thousands of addresses fit into memory."""
+
+
+class ClipTowers(nn.Module):
+    """An open_clip model for training: all its parameters, frozen until asked for, and both towers opened.
+
+    Args:
+        model: an open_clip model.
+        tokenizer: texts to int64 [n, context].
+        preprocess: a decoded photo to a float tensor [3, h, w], as in evaluation.
+        preprocessing: open_clip's settings behind it: size, mean, std, interpolation, resize_mode.
+
+    Raises:
+        SkipMethod: its text tower is not a CLIP transformer of open_clip's own.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Callable[[list[str]], torch.Tensor],
+        preprocess: Callable[[RGB], torch.Tensor],
+        preprocessing: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.preprocess = preprocess
+        self.preprocessing = preprocessing
+        self._tokenizer = tokenizer
+        own_class = getattr(self._text, "cls_emb", None)  # CoCa reads a token of its own behind the text
+        if not hasattr(getattr(self._text, "transformer", None), "resblocks") or own_class is not None:
+            raise SkipMethod(f"the text tower of {type(model).__name__} is not a CLIP text transformer")
+        pool = getattr(self._text, "text_pool_type", None) or getattr(self._text, "pool_type", None)
+        if pool not in {"argmax", "eos"} or self._text.attn_mask is None:
+            raise SkipMethod("prompts need a causal text tower that is read at the end-of-text token, as CLIP's is")
+        eos = getattr(self._text, "text_eos_id", None) or getattr(self._text, "eos_id", None)
+        self._eos = None if pool == "argmax" else eos
+
+    @property
+    def _text(self) -> Any:
+        """The text tower; open_clip's CLIP class holds its parts itself."""
+        return getattr(self.model, "text", self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return self.model.logit_scale.device  # type: ignore[no-any-return]
+
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        """The factor on cosines, exp(t)."""
+        return self.model.logit_scale.exp()  # type: ignore[no-any-return]
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of a text at most, start and end included."""
+        return int(self._text.positional_embedding.shape[0])
+
+    @property
+    def text_width(self) -> int:
+        """Length of a token's embedding in the text tower."""
+        return int(self._text.token_embedding.weight.shape[1])
+
+    @property
+    def text_blocks(self) -> nn.ModuleList:
+        """The text tower's blocks."""
+        return self._text.transformer.resblocks  # type: ignore[no-any-return]
+
+    def image_parameters(self) -> list[nn.Parameter]:
+        """Those of the image tower."""
+        return list(self.model.visual.parameters())
+
+    def text_parameters(self) -> list[nn.Parameter]:
+        """Those of the text tower."""
+        image = {id(p) for p in self.model.visual.parameters()}
+        rest = (p for n, p in self.model.named_parameters() if not n.startswith("logit_"))
+        return [p for p in rest if id(p) not in image]
+
+    # --- texts ------------------------------------------------------------------------------------------------
+
+    def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
+        """int64 [n, context] on the device; longer texts are cut at a token's edge, their end kept."""
+        if not texts:
+            return torch.zeros((0, self.context_length), dtype=torch.long, device=self.device)
+        return self._tokenizer(list(texts)).to(self.device)
+
+    @property
+    def clip_tokenizer(self) -> Any:
+        """CLIP's tokenizer: ``encode(text)`` gives a list of tokens, without start and end.
+
+        Raises:
+            SkipMethod: the tokenizer is not CLIP's.
+        """
+        tokenizer: Any = self._tokenizer
+        if not (hasattr(tokenizer, "encode") and hasattr(tokenizer, "sot_token_id")):
+            name = type(tokenizer).__name__
+            raise SkipMethod(f"captions and prompts need CLIP's tokenizer; this model has a {name}")
+        return tokenizer
+
+    def tokenize_joined(self, heads: Sequence[str], tails: Sequence[str]) -> tuple[torch.Tensor, int]:
+        """Tokens of ``head, tail`` of each pair, and how many were too long.
+
+        Of one that is too long the head is cut at a token's edge, and the tail kept: it is the address behind a
+        caption. A tail that is too long by itself is cut at its end.
+
+        Raises:
+            SkipMethod: the tokenizer is not CLIP's.
+        """
+        tokenizer = self.clip_tokenizer
+        tokens = torch.zeros((len(heads), self.context_length), dtype=torch.long)
+        room = self.context_length - 2  # beside start and end
+        cut = 0
+        for row, head, tail in zip(tokens, heads, tails, strict=True):
+            body = tokenizer.encode(f"{head}, {tail}" if head else tail)
+            if len(body) > room:
+                cut += 1
+                end = tokenizer.encode(f", {tail}" if head else tail)[:room]
+                body = [*tokenizer.encode(head)[: room - len(end)], *end]
+            whole = [tokenizer.sot_token_id, *body, tokenizer.eot_token_id]
+            row[: len(whole)] = torch.tensor(whole)
+        return tokens.to(self.device), cut
+
+    def ends(self, tokens: torch.Tensor) -> torch.Tensor:
+        """int64 [n]: the place of each text's end-of-text token, where its feature is read."""
+        return tokens.argmax(dim=1) if self._eos is None else (tokens == self._eos).int().argmax(dim=1)
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens [n, l] to embeddings [n, l, width], without positions."""
+        return self._text.token_embedding(tokens)  # type: ignore[no-any-return]
+
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens [n, context] to features [n, d], not normalised."""
+        return self.encode_embeddings(lambda rows, used: self.embed(tokens[rows, :used]), self.ends(tokens))
+
+    def encode_embeddings(
+        self,
+        embed: Callable[[torch.Tensor, int], torch.Tensor],
+        ends: torch.Tensor,
+        deep: Sequence[torch.Tensor] = (),
+        chunk: int = TEXT_CHUNK,
+    ) -> torch.Tensor:
+        """Token embeddings to features [n, d], not normalised.
+
+        Attention is causal, so the columns behind a text's end never reach its feature: they are left out, and texts
+        of like length go together. That changes nothing but the time.
+
+        Args:
+            embed: gives the embeddings [rows, used, width] of some texts, without positions; called chunk by chunk.
+            ends: int64 [n], the place of each text's end.
+            deep: prompts [m, width] that take the places 1..m before block 1, 2, ... (MaPLe's deep prompts).
+            chunk: texts at once.
+        """
+        if len(ends) == 0:
+            one = self._project(torch.zeros(1, self.text_width, device=self.device))
+            return one[:0]
+        order = ends.argsort(stable=True)
+        parts = torch.split(order, chunk)
+        again = len(parts) > 1 and torch.is_grad_enabled()
+        features = []
+        for rows in parts:
+            used = int(ends[rows].max()) + 1
+            if again:
+                part = checkpoint(self._encode_part, embed, rows, used, ends, deep, use_reentrant=False)
+            else:
+                part = self._encode_part(embed, rows, used, ends, deep)
+            features.append(part)
+        return torch.cat(features)[order.argsort()]
+
+    def _encode_part(
+        self,
+        embed: Callable[[torch.Tensor, int], torch.Tensor],
+        rows: torch.Tensor,
+        used: int,
+        ends: torch.Tensor,
+        deep: Sequence[torch.Tensor],
+    ) -> torch.Tensor:
+        text = self._text
+        x = embed(rows, used)
+        x = x + text.positional_embedding[:used].to(x.dtype)
+        mask = text.attn_mask[:used, :used]
+        batch_first = text.transformer.batch_first
+        for i, block in enumerate(text.transformer.resblocks):
+            if 1 <= i <= len(deep):
+                prompt = deep[i - 1].to(x.dtype).expand(len(x), -1, -1)
+                x = torch.cat([x[:, :1], prompt, x[:, 1 + prompt.shape[1] :]], dim=1)
+            x = block(x, attn_mask=mask) if batch_first else block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
+        x = text.ln_final(x[torch.arange(len(x), device=x.device), ends[rows]])
+        return self._project(x)
+
+    def _project(self, x: torch.Tensor) -> torch.Tensor:
+        projection = self._text.text_projection
+        if projection is None:
+            return x
+        return projection(x) if isinstance(projection, nn.Linear) else x @ projection  # type: ignore[no-any-return]
+
+    # --- photos -----------------------------------------------------------------------------------------------
+
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalised pixels [n, 3, h, w] to features [n, d], not normalised."""
+        return self.model.encode_image(pixels)  # type: ignore[no-any-return]
+
+    @property
+    def image_width(self) -> int:
+        """Length of a token in the image tower.
+
+        Raises:
+            SkipMethod: it is no vision transformer.
+        """
+        return self._vit().width
+
+    @property
+    def image_blocks(self) -> int:
+        """Blocks of the image tower.
+
+        Raises:
+            SkipMethod: it is no vision transformer.
+        """
+        return len(self._vit().blocks)
+
+    def encode_prompted(self, pixels: torch.Tensor, prompts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Pixels and visual prompts to features [n, d], not normalised.
+
+        Args:
+            pixels: [n, 3, h, w], normalised.
+            prompts: [m, width] for block 0, which follow the photo's tokens and pass the norm before the blocks, where
+                the tower has one, as they do (Khattak et al., 2023); then those that take their places before block
+                1, 2, ...
+
+        Raises:
+            SkipMethod: the image tower is no vision transformer.
+        """
+        tower = self._vit()
+        x = tower.embed(pixels)
+        n_tokens = x.shape[1]
+        for i, block in enumerate(tower.blocks):
+            if i < len(prompts):
+                prompt = prompts[i] if i else tower.norm_before(prompts[i])
+                x = torch.cat([x[:, :n_tokens], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+            x = block(x) if tower.batch_first else block(x.transpose(0, 1)).transpose(0, 1)
+        return tower.read(x[:, :n_tokens])  # the prompts' own outputs are not pooled
+
+    def _vit(self) -> _Vit:
+        visual = self.model.visual
+        trunk = getattr(visual, "trunk", None)
+        if trunk is not None and hasattr(trunk, "blocks") and hasattr(trunk, "_pos_embed"):
+            return _Vit.of_timm(visual)
+        if hasattr(visual, "transformer") and hasattr(visual, "_embeds"):
+            return _Vit.of_openclip(visual)
+        raise SkipMethod(f"visual prompts need a vision transformer; this image tower is a {type(visual).__name__}")
+
+
+class _Vit:
+    """A vision transformer in three parts: photo to tokens, blocks, tokens to feature."""
+
+    def __init__(
+        self,
+        embed: Callable[[torch.Tensor], torch.Tensor],
+        blocks: Sequence[nn.Module],
+        read: Callable[[torch.Tensor], torch.Tensor],
+        norm_before: Callable[[torch.Tensor], torch.Tensor],
+        width: int,
+        batch_first: bool = True,
+    ) -> None:
+        self.embed, self.blocks, self.read, self.norm_before = embed, blocks, read, norm_before
+        self.width, self.batch_first = width, batch_first
+
+    @classmethod
+    def of_openclip(cls, visual: Any) -> _Vit:
+        def read(x: torch.Tensor) -> torch.Tensor:
+            pooled, _ = visual._pool(x)  # noqa: SLF001 - open_clip has no public name for it
+            return pooled if visual.proj is None else pooled @ visual.proj  # type: ignore[no-any-return]
+
+        parts = visual.transformer
+        return cls(visual._embeds, parts.resblocks, read, visual.ln_pre, parts.width, parts.batch_first)  # noqa: SLF001
+
+    @classmethod
+    def of_timm(cls, visual: Any) -> _Vit:
+        trunk = visual.trunk
+
+        def embed(pixels: torch.Tensor) -> torch.Tensor:
+            x = trunk._pos_embed(trunk.patch_embed(pixels))  # noqa: SLF001 - timm has no public name for it
+            return trunk.norm_pre(trunk.patch_drop(x))  # type: ignore[no-any-return]
+
+        def read(x: torch.Tensor) -> torch.Tensor:
+            return visual.head(trunk.forward_head(trunk.norm(x)))  # type: ignore[no-any-return]
+
+        return cls(embed, trunk.blocks, read, trunk.norm_pre, trunk.embed_dim)
+
+
+def load_towers(text: str, device: str) -> ClipTowers:
+    """A copy of its own of the model that the spec `text` names, on `device`, in evaluation mode and frozen.
+
+    Raises:
+        SkipMethod: its weights cannot be had here, or it has no CLIP text tower.
+        ConfigError: no such model or pretrained tag, or a bad spec.
+        DataError: a checkpoint that is damaged, unsafe or for another model.
+    """
+    require_text_tower(text)
+    built = build_openclip(text)
+    return ClipTowers(built.model, built.tokenizer, built.preprocess, built.preprocessing).to(device)

@@ -1,0 +1,121 @@
+"""Where weights come from: checkpoints, opened without running code in them, and the hubs and their caches."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ial_bench.encoders.spec import EncoderSpec
+from ial_bench.errors import ConfigError, DataError, SkipMethod
+
+_CONNECT_SECONDS = 3.0
+
+
+def parsed(text: str) -> EncoderSpec:
+    """The spec, its files looked for.
+
+    Raises:
+        ConfigError: a bad spec, or a checkpoint that does not exist.
+    """
+    spec = EncoderSpec.parse(text)
+    for file in spec.weights_files:
+        if not file.is_file():
+            raise ConfigError(
+                f"no such weights file: {file} (in {text!r})", "give the path of a checkpoint that exists"
+            )
+    return spec
+
+
+@contextmanager
+def opening(file: Path, text: str) -> Iterator[None]:
+    """Tell the errors of reading `file` into the model that the spec `text` names.
+
+    Raises:
+        DataError: damaged, unsafe or for another model.
+    """
+    try:
+        yield
+    except (pickle.UnpicklingError, AttributeError, EOFError) as error:
+        raise _unsafe(file, _first_line(error)) from error
+    except (RuntimeError, KeyError, ValueError, OSError, TypeError) as error:
+        if "TorchScript" in str(error):  # as OpenAI published CLIP; loading one runs the program in it
+            raise DataError(
+                f"{file} cannot be loaded safely: it is a TorchScript archive, a program with its weights",
+                "take the same weights as tensors, such as openclip:ViT-B-16/openai, which open_clip gets as "
+                "safetensors from its hub, or the path of that open_clip_model.safetensors",
+            ) from error
+        if isinstance(error.__cause__, pickle.UnpicklingError):  # as timm wraps it
+            raise _unsafe(file, _first_line(error)) from error
+        raise DataError(
+            f"{file} does not hold weights of {text!r}: {_first_line(error)}",
+            "check that model and checkpoint belong together, and that the file is whole",
+        ) from error
+    except Exception as error:
+        if type(error).__module__.startswith("safetensors"):
+            raise DataError(f"{file} is damaged: {error}", "get the file again") from error
+        raise
+
+
+def _unsafe(file: Path, why: str) -> DataError:
+    return DataError(
+        f"{file} cannot be loaded safely: {why}",
+        "weights must be tensors alone: convert the file to safetensors from a source you trust",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def in_hub_cache(repository: str, names: Sequence[str]) -> Path | None:
+    """The first of the files `names` of a hub's repository that is on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in names if repository else ():
+        if isinstance(found := try_to_load_from_cache(repository, name), str):
+            return Path(found)
+    return None
+
+
+def fetched(text: str, cached: Path | None, host: str, fetch: Callable[[], str]) -> Path:
+    """The cached file, or a download.
+
+    Raises:
+        SkipMethod: there is neither; with the reason.
+    """
+    if cached is not None:
+        return cached
+    away = f"weights of {text} are not on this machine"
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        raise SkipMethod(f"{away} and HF_HUB_OFFLINE is set; give a checkpoint's path in place of the tag")
+    if not reachable(host):
+        raise SkipMethod(f"{away} and {host} cannot be reached; give a checkpoint's path in place of the tag")
+    try:
+        return Path(fetch())
+    except Exception as error:
+        raise SkipMethod(f"{away} and could not be downloaded: {_first_line(error)}") from error
+
+
+def hub_host() -> str:
+    """The host of the hub in use."""
+    from huggingface_hub import constants
+
+    return urlsplit(constants.ENDPOINT).hostname or ""
+
+
+@cache
+def reachable(host: str) -> bool:
+    """Whether `host` answers within seconds: the hubs' own clients retry for a minute before they give up."""
+    if any(os.environ.get(v) for v in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True  # a proxy resolves names; its own error will have to do
+    try:
+        with socket.create_connection((host, 443), timeout=_CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
