@@ -12,7 +12,15 @@ from ial_bench.errors import ConfigError
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius of the WGS84 ellipsoid, (2a + b) / 3."""
 
+FARTHEST_M = np.pi * EARTH_RADIUS_M
+"""Half way round the Earth: no two points are farther apart."""
+
+CELLS_PER_DEGREE = 100_000
+"""Cells are 1.1 m high, and as wide at the equator."""
+
 Points = npt.NDArray[np.float64]
+Cell = tuple[int, int]
+"""Latitude and longitude of a cell's middle, times `CELLS_PER_DEGREE`."""
 _ZONE = re.compile(r"^(?P<number>\d{1,2})(?P<band>[A-Z])$", re.IGNORECASE)
 _NORTHERN_BANDS = "NPQRSTUVWX"
 _SOUTHERN_BANDS = "CDEFGHJKLM"
@@ -35,6 +43,12 @@ def unit_vectors(points: Points) -> npt.NDArray[np.float64]:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
+def points_of(vectors: npt.NDArray[np.float64]) -> Points:
+    """[..., 2]: latitude and longitude in the direction of [..., 3] vectors of any length but 0."""
+    lat = np.degrees(np.arctan2(vectors[..., 2], np.hypot(vectors[..., 0], vectors[..., 1])))
+    return np.stack([lat, np.degrees(np.arctan2(vectors[..., 1], vectors[..., 0]))], axis=-1)
+
+
 def centroids(points: Points, groups: npt.NDArray[np.integer], n_groups: int) -> Points:
     """[n_groups, 2]: the mean position of each group, right across the antimeridian; NaN for an empty one.
 
@@ -44,10 +58,8 @@ def centroids(points: Points, groups: npt.NDArray[np.integer], n_groups: int) ->
         n_groups: number of groups.
     """
     vectors = unit_vectors(points)
-    sums = np.stack([np.bincount(groups, vectors[:, axis], minlength=n_groups) for axis in range(3)], axis=-1)
-    lat = np.degrees(np.arctan2(sums[:, 2], np.hypot(sums[:, 0], sums[:, 1])))
-    lon = np.degrees(np.arctan2(sums[:, 1], sums[:, 0]))
-    means = np.stack([lat, lon], axis=-1)
+    sums = np.stack([np.bincount(groups, vectors[:, i], minlength=n_groups) for i in range(3)], axis=-1)
+    means = points_of(sums.astype(np.float64))  # counts where there are no points
     means[np.bincount(groups, minlength=n_groups) == 0] = np.nan
     return means
 
@@ -55,6 +67,14 @@ def centroids(points: Points, groups: npt.NDArray[np.integer], n_groups: int) ->
 def valid(points: Points) -> npt.NDArray[np.bool_]:
     """[n]: whether each is finite and a latitude within 90 and a longitude within 180 degrees."""
     return np.asarray((np.isfinite(points) & (np.abs(points) <= np.array([90.0, 180.0]))).all(axis=-1))
+
+
+def cells_of(points: Points) -> list[Cell]:
+    """The cells of points [n, 2]; both sides of the antimeridian are one."""
+    lat = np.rint(points[:, 0] * CELLS_PER_DEGREE).astype(np.int64)
+    half = 180 * CELLS_PER_DEGREE
+    lon = (np.rint(points[:, 1] * CELLS_PER_DEGREE).astype(np.int64) + half) % (2 * half) - half
+    return list(zip(lat.tolist(), lon.tolist(), strict=True))
 
 
 def utm_epsg(zone: str) -> int:
@@ -87,3 +107,19 @@ def utm_to_wgs84(easting_northing: Points, zone: str) -> Points:
     points = np.stack([lat, lon], axis=-1).astype(np.float64)
     points[~np.isfinite(points).all(axis=1)] = np.nan
     return points
+
+
+def utm_metres(points: Points) -> Points:
+    """[n, 2]: easting and northing in metres, all in the UTM zone of their mean position.
+
+    One zone for all, so that a city on a zone's border is not torn apart.
+    """
+    from pyproj import Transformer
+
+    if len(points) == 0:
+        return np.zeros((0, 2))
+    middle = centroids(points, np.zeros(len(points), dtype=np.int64), 1)[0]
+    number = int((middle[1] + 180) // 6) % 60 + 1
+    transformer = Transformer.from_crs(4326, (32700 if middle[0] < 0 else 32600) + number, always_xy=True)
+    east, north = transformer.transform(points[:, 1], points[:, 0])
+    return np.stack([east, north], axis=-1).astype(np.float64)

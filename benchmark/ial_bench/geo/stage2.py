@@ -1,0 +1,102 @@
+"""The setting `stage2` of pipelines that predict a position first, and what it stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from ial_bench.addresses import Address
+from ial_bench.geo.geocoder import ByName, Geocoder, Namer, NearestPlace, RadiusVote
+from ial_bench.geo.places import PlaceIndex
+from ial_bench.method import MethodConfig
+
+_KNOWN = ("nearest", "radius", "reverse-geocoder")
+_GEOPY = re.compile(r"geopy:[a-z0-9]+")
+
+
+class Stage2Settings(MethodConfig):
+    """From coordinates to an address; mix it into a method's `Config`."""
+
+    stage2: str = Field(
+        "nearest",
+        description="nearest train place; radius, a vote of train places; reverse-geocoder, towns offline; or "
+        "geopy:NAME, a geocoding service, such as geopy:nominatim",
+    )
+    radius_m: float = Field(50.0, gt=0, description="of the vote of train places, in metres")
+    street_match: float = Field(
+        0.9, gt=0, le=1, description="how alike a geocoder's and a candidate's street must be; 1: the same name"
+    )
+    geocoder_domain: str | None = Field(None, description="server of the service, such as localhost:8080")
+    geocoder_scheme: Literal["https", "http"] = Field("https", description="https or http")
+    geocoder_user_agent: str = Field("ial-bench", description="what to call oneself; public servers want to know")
+    geocoder_language: str | None = Field(None, description="of the names the service gives, such as en")
+    geocoder_timeout_s: float = Field(10.0, gt=0, description="for one answer of the service")
+    geocoder_interval_s: float = Field(1.0, ge=0, description="least time between two requests")
+    geocoder_retries: int = Field(4, ge=0, description="of a request that failed")
+    geocoder_backoff_s: float = Field(1.0, ge=0, description="wait before the first retry, doubled for each further")
+
+    @field_validator("stage2")
+    @classmethod
+    def _known(cls, stage2: str) -> str:
+        if stage2 not in _KNOWN and not _GEOPY.fullmatch(stage2):
+            raise ValueError(f"one of {', '.join(_KNOWN)} or geopy:NAME")
+        return stage2
+
+    @property
+    def asks_network(self) -> bool:
+        """Whether positions are sent to a service."""
+        return self.stage2.startswith("geopy:")
+
+    @property
+    def asks_names(self) -> bool:
+        """Whether a position's name is asked for, and matched to the candidates' addresses."""
+        return self.stage2 not in {"nearest", "radius"}
+
+
+def new_namer(settings: Stage2Settings, cache: Path | None) -> Namer | None:
+    """What tells positions' names, None where `stage2` needs none. To be called in `Method.prepare`.
+
+    Args:
+        settings: which.
+        cache: folder for answers of services.
+
+    Raises:
+        SkipMethod: its package is not installed, or the service cannot be reached.
+        ConfigError: no such service.
+    """
+    if settings.stage2 == "reverse-geocoder":
+        from ial_bench.geo.offline import NearestTown
+
+        return NearestTown()
+    if not settings.asks_network:
+        return None
+    from ial_bench.geo.service import Service, ServiceOptions
+
+    options = ServiceOptions(
+        settings.stage2.removeprefix("geopy:"), settings.geocoder_domain, settings.geocoder_scheme,
+        settings.geocoder_user_agent, settings.geocoder_language, settings.geocoder_timeout_s,
+        settings.geocoder_interval_s, settings.geocoder_retries, settings.geocoder_backoff_s,
+    )  # fmt: skip
+    service = Service(options, cache)
+    service.check()
+    return service
+
+
+def new_geocoder(
+    settings: Stage2Settings, namer: Namer | None, places: PlaceIndex, addresses: Sequence[Address]
+) -> Geocoder:
+    """The second stage.
+
+    Args:
+        settings: which.
+        namer: what `new_namer` gave.
+        places: labelled places to search, and to tell the sub-streets of a named street apart.
+        addresses: the candidates', for geocoders that tell names.
+    """
+    if namer is not None:
+        return ByName(namer, places, addresses, settings.street_match)
+    return RadiusVote(places, settings.radius_m) if settings.stage2 == "radius" else NearestPlace(places)
