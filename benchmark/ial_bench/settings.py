@@ -1,0 +1,88 @@
+"""Settings of methods as text: how values are written and read, presets, what was changed on top."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ial_bench.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from ial_bench.method import Method, MethodConfig
+
+BACKBONE = "backbone"
+"""The setting that has an option, and a column of the table, of its own."""
+
+
+def shown(value: Any) -> str:
+    """A setting's value for people: words as they are, lists of words joined by ``+``, all else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and value and all(isinstance(v, str) and v.isidentifier() for v in value):
+        return "+".join(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def as_text(value: Any) -> str:
+    """A setting's value so that ``--set KEY=`` followed by it gives the value again."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def preset_texts(method: type[Method], name: str) -> dict[str, str]:
+    """The settings of a preset, as texts that `config_from_text` reads.
+
+    Raises:
+        UnknownNameError: the method has no such preset.
+    """
+    if name not in method.presets:
+        known = ", ".join(method.presets) or "none"
+        raise unknown_name(f"preset of {method.info.name}", name, method.presets, f"its presets: {known}")
+    return {key: as_text(value) for key, value in method.presets[name].items()}
+
+
+def nearest_preset(method: type[Method], config: MethodConfig) -> tuple[str | None, tuple[str, ...]]:
+    """The preset from which `config` differs in the fewest settings, and these settings, in their order.
+
+    None stands for the defaults, which win a tie. The answer depends on the settings alone, not on how they were
+    asked for, so that equal runs are described alike.
+    """
+    from ial_bench.method import config_from_text
+
+    own = config.model_dump(mode="json")
+    needed = {key: as_text(own[key]) for key, field in method.Config.model_fields.items() if field.is_required()}
+    bases: list[tuple[str | None, Mapping[str, str]]] = [(None, {})]
+    bases += [(name, preset_texts(method, name)) for name in method.presets]
+    found: list[tuple[str | None, tuple[str, ...]]] = []
+    for name, texts in bases:
+        base = config_from_text(method, {**needed, **texts}).model_dump(mode="json")
+        found.append((name, tuple(key for key, value in own.items() if base[key] != value)))
+    return min(found, key=lambda f: len(f[1]))
+
+
+def check_presets(method: type[Method]) -> None:
+    """Look whether every preset is made of settings that the method has.
+
+    Raises:
+        ConfigError: one is not; names preset and setting.
+    """
+    from ial_bench.method import config_from_text
+
+    for name in method.presets:
+        try:
+            config_from_text(method, preset_texts(method, name))
+        except ConfigError as error:
+            raise ConfigError(f"preset {name!r}: {error.problem}", error.fix) from error
+
+
+def changes_text(method: type[Method], config: MethodConfig) -> str:
+    """What is not as by default, such as ``preset paper, epochs=50``; the encoder apart."""
+    preset, changed = nearest_preset(method, config)
+    own = config.model_dump(mode="json")
+    parts = [f"preset {preset}"] if preset else []
+    return ", ".join([*parts, *(f"{key}={shown(own[key])}" for key in changed if key != BACKBONE)])

@@ -1,0 +1,1 @@
+"""Training: one small engine for every method that learns by gradients."""

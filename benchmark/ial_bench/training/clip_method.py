@@ -1,0 +1,177 @@
+"""Base class of methods that train CLIP's image tower and answer by cosine with the candidates' texts.
+
+Torch is imported where it is used: methods are listed and planned without it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from ial_bench.datasets.photos import Candidates, Photos
+from ial_bench.encoders.spec import require_text_tower
+from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
+from ial_bench.images import ImageBatch
+from ial_bench.method import Method, ParameterCount, State, chunks
+from ial_bench.topk import TopK
+from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.training.log import TrainingLog
+from ial_bench.training.told import told_as_array, told_from_array
+
+if TYPE_CHECKING:
+    import torch
+
+    from ial_bench.encoders.towers import ClipTowers
+
+FloatRows = npt.NDArray[np.float32]
+
+
+class ClipTrainingMethod(Method):
+    """A CLIP whose towers are trained or prompted.
+
+    A subclass implements `fit` (which ends with `self.log` set), `encode_texts` and, where it prompts the image
+    tower, `encode_pixels`; and says with `trained_state` and `restore_trained` what must survive a restart.
+    """
+
+    class Config(TrainingConfig, ViewConfig):
+        """Settings of every such method."""
+
+        backbone: str = Field(
+            DEFAULT_BACKBONE,
+            description="the CLIP to start from: openclip:MODEL/PRETRAINED_OR_FILE; random-init for untrained weights",
+        )
+
+    config: Config
+    log: TrainingLog
+
+    @cached_property
+    def noted(self) -> dict[str, Any]:
+        """Facts beside the training's course that `fit` wants to have in the record: JSON values."""
+        return {}
+
+    @property
+    def backbone(self) -> str:
+        """Spec of the CLIP."""
+        return self.config.backbone
+
+    def prepare(self) -> None:
+        """Refuse encoders without a text tower."""
+        require_text_tower(self.backbone)
+
+    @cached_property
+    def towers(self) -> ClipTowers:
+        """The CLIP, a copy of this method's own."""
+        return self.context.features.towers(self.backbone)
+
+    @abstractmethod
+    def encode_texts(self, candidates: Candidates) -> torch.Tensor:
+        """Features [n_candidates, d] of the candidates, not normalised."""
+
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Features [n, d] of normalised pixels, not normalised."""
+        return self.towers.encode_pixels(pixels)
+
+    def index(self, candidates: Candidates) -> None:
+        """Encode the candidates' texts once."""
+        self.texts = self.scaled_texts(candidates)
+
+    def scaled_texts(self, candidates: Candidates) -> FloatRows:
+        """Unit features of the candidates, times the logit scale: [n_candidates, d]."""
+        import torch
+
+        with torch.inference_mode():
+            features: FloatRows = self.encode_texts(candidates).float().cpu().numpy()
+            scale = np.float32(self.towers.logit_scale.item())
+        return np.asarray(unit_norm(features) * scale)
+
+    def predict(self, images: ImageBatch, k: int) -> TopK:
+        """Encode the photos and rank the candidates by cosine."""
+        parts = (range(p.start, p.stop) for p in chunks(len(images), self.context.batch_size))
+        scores = [self._features(self._pixels(images, part)) @ self.texts.T for part in parts]
+        return TopK.from_scores(np.concatenate([np.zeros((0, len(self.texts)), np.float32), *scores]), k)
+
+    def _pixels(self, images: ImageBatch, rows: range) -> torch.Tensor:
+        import torch
+
+        def load(i: int) -> torch.Tensor:
+            return self.towers.preprocess(images[i])
+
+        if self.context.workers < 2 or len(rows) < 2:
+            return torch.stack([load(i) for i in rows])
+        with ThreadPoolExecutor(self.context.workers) as pool:  # decoding and resizing leave Python's lock
+            return torch.stack(list(pool.map(load, rows)))
+
+    def _features(self, pixels: torch.Tensor) -> FloatRows:
+        import torch
+
+        with torch.inference_mode():
+            return unit_norm(self.encode_pixels(pixels.to(self.towers.device)).float().cpu().numpy())
+
+    def ssa1(self, photos: Photos) -> float | None:
+        """SSA-1 of the model as it is on labelled photos, None where there are none."""
+        from ial_bench.training.pixels import PlainView, pixel_batches
+
+        if len(photos) == 0:
+            return None
+        texts = self.scaled_texts(photos.candidates)
+        rows = np.arange(len(photos))
+        parts = [rows[p] for p in chunks(len(rows), self.context.batch_size)]
+        view = PlainView(self.towers.preprocess)
+        right = 0
+        loaded = pixel_batches(photos, view, parts, 0, 0, self.context.workers)
+        for part, pixels in zip(parts, loaded, strict=True):
+            right += int(((self._features(pixels) @ texts.T).argmax(axis=1) == photos.labels[part]).sum())
+        return right / len(photos)
+
+    @abstractmethod
+    def trained_state(self) -> Mapping[str, torch.Tensor]:
+        """The tensors that training changed."""
+
+    @abstractmethod
+    def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take them over."""
+
+    def state(self) -> State:
+        """Trained tensors, the candidates' text features, and how the training went."""
+        trained = {f"trained/{n}": t.detach().cpu().numpy() for n, t in self.trained_state().items()}
+        return {**trained, "texts": self.texts, "told": told_as_array(self.facts())}
+
+    def restore(self, state: State) -> None:
+        """Take them over."""
+        import torch
+
+        stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
+        self.restore_trained(stored)
+        self.texts = state["texts"]
+        told = told_from_array(state["told"])
+        self.log = TrainingLog(**told.pop("training"))
+        self.noted.update(told)
+
+    def storage_bytes(self) -> int:
+        """The image tower, what is trained beside it, and the candidates' features."""
+        tower = sum(t.numel() * t.element_size() for t in self.towers.model.visual.state_dict().values())
+        own = {id(p) for p in self.towers.parameters()}
+        beside = (t for t in self.query_tensors() if id(t) not in own)
+        return int(tower + sum(t.numel() * t.element_size() for t in beside) + self.texts.nbytes)
+
+    def query_tensors(self) -> list[torch.Tensor]:
+        """Tensors outside the image tower that a query needs; prompts, say."""
+        return []
+
+    def parameters(self) -> ParameterCount:
+        """Both towers and what is trained beside them; the trained ones."""
+        trained = sum(t.numel() for t in self.trained_state().values())
+        own = {id(p) for p in self.towers.parameters()}
+        beside = sum(t.numel() for t in self.trained_state().values() if id(t) not in own)
+        return ParameterCount(sum(p.numel() for p in self.towers.parameters()) + beside, trained)
+
+    def facts(self) -> Mapping[str, Any]:
+        """How the training went: losses and val SSA-1 by epoch."""
+        return {"training": self.log.told(), **self.noted}

@@ -1,0 +1,122 @@
+"""Base class of methods that train something small on features of CLIP's frozen image tower.
+
+The photos' features come from the engine's cache, so an epoch costs no image encoding; photos are therefore not
+changed in training. Torch is imported where it is used: methods are listed and planned without it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from ial_bench.datasets.photos import Candidates
+from ial_bench.encoders.spec import require_text_tower
+from ial_bench.frozen import Features, FrozenEncoderMethod
+from ial_bench.method import State
+from ial_bench.training.config import TrainingConfig
+from ial_bench.training.log import TrainingLog
+from ial_bench.training.told import told_as_array, told_from_array
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class FeatureTrainingMethod(FrozenEncoderMethod):
+    """Trains a head that turns features of photos into logits of candidates, by cross-entropy.
+
+    A subclass implements `build` and `logits`; and `answer_with` where what the head needs for queries (text
+    features, say) is to be computed once and not in every call.
+    """
+
+    class Config(TrainingConfig, FrozenEncoderMethod.Config):
+        """Settings of every such method."""
+
+        candidates_per_step: int | None = Field(
+            None, ge=2, description="candidates that a step tells apart, drawn anew each time; null: all"
+        )
+
+    config: Config
+    head: nn.Module
+    log: TrainingLog
+
+    @cached_property
+    def noted(self) -> dict[str, Any]:
+        """Facts beside the training's course that `build` wants to have in the record: JSON values."""
+        return {}
+
+    def prepare(self) -> None:
+        """Refuse encoders without a text tower."""
+        require_text_tower(self.backbone)
+
+    @abstractmethod
+    def build(self, candidates: Candidates) -> nn.Module:
+        """The head, on the device, from the run's seed; only the parameters that are trained ask for gradients."""
+
+    @abstractmethod
+    def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
+        """Logits [n, n_candidates] of raw features [n, d] on the device, with gradients.
+
+        `some`: int64, the candidates that are asked for, sorted; the logits are then [n, len(some)].
+        """
+
+    def answer_with(self) -> None:
+        """Compute from the head as it is what `score_features` answers with. Called without gradients."""
+
+    def fit_features(self, train: Features, val: Features) -> None:
+        """Train the head; that of the best epoch on val is kept."""
+        from ial_bench.training.feature_task import FeatureTask
+
+        self.head = self.build(train.photos.candidates)
+        self.log = FeatureTask(self, train, val).trainer.run()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make `score_features` answer with the head as it is now."""
+        import torch
+
+        with torch.inference_mode():
+            self.answer_with()
+
+    def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits of all candidates."""
+        import torch
+
+        with torch.inference_mode():
+            logits = self.logits(torch.tensor(x, device=self.context.device), None)  # copied: the cache is read-only
+        scores: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+        return scores
+
+    def trained_parameters(self) -> int:
+        """Parameters of the head that are trained."""
+        return sum(p.numel() for p in self.head.parameters() if p.requires_grad)
+
+    def facts(self) -> Mapping[str, Any]:
+        """How the training went: losses and val SSA-1 by epoch."""
+        return {"training": self.log.told(), **self.noted}
+
+    def state(self) -> State:
+        """The head's trained parameters, and how the training went. Subclasses add what `rebuild` needs."""
+        from ial_bench.training.checkpoint import trained_tensors
+
+        trained = {f"trained/{n}": t.numpy() for n, t in trained_tensors(self.head).items()}
+        return {**trained, "told": told_as_array(self.facts())}
+
+    def restore_head(self, state: State) -> None:
+        """Take the trained parameters over into `self.head`, which has been built."""
+        import torch
+
+        from ial_bench.training.checkpoint import put_tensors
+
+        stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
+        put_tensors(self.head, stored)
+        told = told_from_array(state["told"])
+        self.log = TrainingLog(**told.pop("training"))
+        self.noted.update(told)
+        self.refresh()

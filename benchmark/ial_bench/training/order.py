@@ -1,0 +1,100 @@
+"""Which photos make up which step: a function of (seed, epoch) alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.seeds import generator
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """The batches of each epoch: every photo once, in an order of the epoch's own.
+
+    What does not fill a batch is left out of the epoch (the next one draws another order), unless there are fewer
+    photos than a batch: then all of them are the batch.
+
+    Attributes:
+        n: photos.
+        batch: photos of a step.
+        seed: of the order.
+        places: int64 [n]; if given, no batch holds two photos of one place where that can be, so that the crops of
+            one panorama are not told apart from each other. Left out are then photos of the fullest places first.
+        multiple: batches hold a multiple of so many photos (the number of processes).
+    """
+
+    n: int
+    batch: int
+    seed: int
+    places: Rows | None = None
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"{self.n} photos cannot be shared by {self.multiple} processes")
+
+    @property
+    def size(self) -> int:
+        """Photos of a step."""
+        return min(self.batch, self.n) // self.multiple * self.multiple
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.n // self.size
+
+    def epoch(self, epoch: int) -> list[Rows]:
+        """The batches of `epoch`: int64 [size] each."""
+        rng = generator("training order", self.seed, epoch)
+        order = rng.permutation(self.n)
+        if self.places is None:
+            return [order[i * self.size : (i + 1) * self.size] for i in range(self.steps)]
+        order = order[_dealt(self.places[order], self.steps, self.size)]
+        return [order[i :: self.steps] for i in rng.permutation(self.steps)]
+
+
+def step_candidates(labels: Rows, n: int, size: int | None, seed: int, step: int) -> Rows | None:
+    """The candidates that a step tells apart: those of its batch, and others drawn anew for each step.
+
+    Args:
+        labels: int64 [b], candidates of the whole batch.
+        n: candidates in all.
+        size: how many are wanted; more only where the batch itself has more.
+        seed: of the draw.
+        step: from 0.
+
+    Returns:
+        int64, sorted; None for all of them.
+    """
+    if size is None or size >= n:
+        return None
+    own = np.unique(labels)
+    others = np.setdiff1d(np.arange(n), own)
+    rng = generator("training candidates", seed, step)
+    drawn = rng.choice(others, max(0, min(size - len(own), len(others))), replace=False)
+    return np.sort(np.concatenate([own, drawn]))
+
+
+def _dealt(places: Rows, steps: int, size: int) -> Rows:
+    """Which photos are taken, and in which order, so that dealing them out to `steps` batches keeps places apart.
+
+    A place can fill one seat in each batch: its photos beyond `steps` are taken only where seats would stay empty.
+    Photos sorted by place and dealt out in turn come to different batches, up to `steps` of a place. So two photos
+    of a place meet only where no choice and no order could avoid it.
+    """
+    seen: dict[int, int] = defaultdict(int)
+    beyond = np.empty(len(places), dtype=bool)
+    rank = np.empty(len(places), dtype=np.int64)  # places in order of their first photo, which is a random one
+    ranks: dict[int, int] = {}
+    for i, place in enumerate(places.tolist()):
+        beyond[i] = seen[place] >= steps
+        seen[place] += 1
+        rank[i] = ranks.setdefault(place, len(ranks))
+    taken = np.argsort(beyond, kind="stable")[: steps * size]
+    return taken[np.argsort(rank[taken], kind="stable")]

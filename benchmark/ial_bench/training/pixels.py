@@ -1,0 +1,147 @@
+"""Photos as training sees them: cut, resized and lit at random, never mirrored (a mirrored street is another one).
+
+What happens to a photo follows from (seed, epoch, photo) alone, whatever the number of worker processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from ial_bench.datasets.loader import photo_tensors
+from ial_bench.datasets.photos import Photos
+from ial_bench.errors import SkipMethod
+from ial_bench.images import RGB
+from ial_bench.seeds import generator
+from ial_bench.training.config import ViewConfig
+from ial_bench.training.order import Rows
+
+_RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_TINT = 0.4  # of the brightness change, in each colour alone
+
+
+@dataclass(frozen=True)
+class View:
+    """How a decoded photo becomes a normalised tensor, in training.
+
+    Attributes:
+        size: height and width of the tensor.
+        mean: of the normalisation, by channel.
+        std: of the normalisation, by channel.
+        resampling: how Pillow resizes.
+        whole: whether the photo's whole frame is squeezed into the square, instead of a square being cut out.
+        min_scale: side of the smallest cut, as a share of the largest.
+        jitter: strength of changes of light.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resampling: Image.Resampling
+    whole: bool
+    min_scale: float = 1.0
+    jitter: float = 0.0
+
+    @classmethod
+    def of(cls, preprocessing: dict[str, Any], config: ViewConfig) -> View:
+        """The evaluation's preprocessing with the configured changes.
+
+        Raises:
+            SkipMethod: it is not one to a square, cut out or squeezed.
+        """
+        size = preprocessing["size"]
+        sides = {int(s) for s in (size if isinstance(size, (list, tuple)) else (size,))}
+        mode = preprocessing.get("resize_mode") or "shortest"
+        if len(sides) > 1 or mode not in {"shortest", "squash"}:
+            raise SkipMethod(
+                f"photos of size {size} with resize_mode {mode!r} cannot be trained on; give another model"
+            )
+        return cls(
+            size=sides.pop(),
+            mean=tuple(preprocessing["mean"]),
+            std=tuple(preprocessing["std"]),
+            resampling=_RESAMPLING.get(preprocessing.get("interpolation", "bicubic"), Image.Resampling.BICUBIC),
+            whole=mode == "squash",
+            min_scale=config.min_scale,
+            jitter=config.jitter,
+        )
+
+    def __call__(self, photo: RGB, rng: np.random.Generator) -> torch.Tensor:
+        """float32 [3, size, size]."""
+        image = Image.fromarray(photo)
+        box = self._box(image.width, image.height, rng)
+        if box != (0.0, 0.0, self.size, self.size):  # a photo of the right size is taken as it is
+            image = image.resize((self.size, self.size), self.resampling, box=box)
+        pixels = torch.from_numpy(np.asarray(image).astype(np.float32) / 255).permute(2, 0, 1)
+        if self.jitter:
+            pixels = self._lit(pixels, rng)
+        return (pixels - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)
+
+    def _box(self, width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
+        """The part that is taken: all of it, or with `min_scale` below 1 a square of random side and place."""
+        frame = (width, height) if self.whole else (min(width, height),) * 2
+        if self.min_scale == 1.0:
+            left, top = (width - frame[0]) / 2, (height - frame[1]) / 2
+            return left, top, left + frame[0], top + frame[1]
+        scale, across, down = rng.uniform(self.min_scale, 1), rng.uniform(), rng.uniform()
+        w, h = scale * frame[0], scale * frame[1]
+        left, top = across * (width - w), down * (height - h)
+        return left, top, left + w, top + h
+
+    def _lit(self, pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        gain = np.exp(self.jitter * (rng.normal(0, 1) + _TINT * rng.normal(0, 1, 3)))
+        contrast = float(np.exp(self.jitter * rng.normal(0, 1)))
+        middle = pixels.mean()
+        lit = (middle + (pixels - middle) * contrast) * torch.from_numpy(gain).float().view(3, 1, 1)
+        return lit.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class PlainView:
+    """A photo as it is seen in evaluation."""
+
+    preprocess: Callable[[RGB], torch.Tensor]
+
+    def __call__(self, photo: RGB, rng: np.random.Generator) -> torch.Tensor:  # noqa: ARG002 - a view like the other
+        """float32 [3, size, size]."""
+        return self.preprocess(photo)
+
+
+def pixel_batches(
+    photos: Photos,
+    view: View | PlainView,
+    batches: list[Rows],
+    seed: int,
+    epoch: int,
+    workers: int,
+    *,
+    pin: bool = False,
+) -> Iterator[torch.Tensor]:
+    """Float tensors [b, 3, size, size] of the batches of an epoch, in order.
+
+    Raises:
+        ImageError: a photo cannot be decoded.
+    """
+    return photo_tensors(photos, _Seeded(view, seed, epoch), [b.tolist() for b in batches], workers, pin=pin)
+
+
+@dataclass(frozen=True)
+class _Seeded:
+    view: View | PlainView
+    seed: int
+    epoch: int
+
+    def __call__(self, photo: RGB, row: int) -> torch.Tensor:
+        return self.view(photo, generator("training view", self.seed, self.epoch, row))
+
+
+def feature_batches(x: npt.NDArray[np.float32], batches: list[Rows]) -> Iterator[torch.Tensor]:
+    """Float tensors [b, d] of cached features, in order; `x` may be memory-mapped."""
+    for rows in batches:
+        yield torch.from_numpy(np.ascontiguousarray(x[rows]))

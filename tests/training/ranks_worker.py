@@ -1,0 +1,74 @@
+"""One of several processes of a training, for `test_ranks.py`: trains, and stores the weights it ended with.
+
+python ranks_worker.py CITY METHOD OUT: METHOD is addressclip or features.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ial_bench import Candidates, MethodInfo, Photos
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.features import FeatureStore
+from ial_bench.method import Method, NoReport, RunContext
+from ial_bench.testing import CHECK_BACKBONE
+from ial_bench.training.checkpoint import trained_tensors
+from ial_bench.training.feature_method import FeatureTrainingMethod
+from ial_bench.training.ranks import Ranks
+from ial_methods.addressclip.method import AddressClip
+
+COMMON = {"backbone": CHECK_BACKBONE, "epochs": 2, "batch_size": 12, "learning_rate": 0.003}
+
+
+class LinearHead(FeatureTrainingMethod):
+    """A linear layer on features, with few candidates a step."""
+
+    info = MethodInfo(name="linear-head", title="Linear head", family="test", stochastic=True)
+
+    def build(self, candidates: Candidates) -> nn.Module:
+        torch.manual_seed(self.context.seed)
+        return nn.Linear(32, len(candidates))
+
+    def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
+        out: torch.Tensor = self.head(x)
+        return out if some is None else out[:, some]
+
+
+def trained(city: Path, kind: str, cache: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Weights at the end, and the epochs' log."""
+    data = Dataset(city)
+    context = RunContext(3, "cpu", FeatureStore(cache, "cpu", 8, 0, NoReport()), NoReport(), batch_size=8)
+    train, val = data.split("train"), data.split("val")
+    if kind == "addressclip":
+        # Plain steps, not Adam's: those blow up gradients that are zero but for rounding, as of the keys' biases.
+        plain = {"optimiser": "sgd", "learning_rate": 0.05, "clip_norm": None}
+        settings = {**COMMON, **plain, "positives": "all", "min_scale": 0.8, "jitter": 0.1}
+        clip = AddressClip(AddressClip.Config.model_validate(settings), context)
+        clip.fit(train, _few(val))
+        return {n: t.detach().clone() for n, t in clip.trained_state().items()}, clip.log.epochs
+    config = LinearHead.Config.model_validate({**COMMON, "candidates_per_step": 5})
+    method: Method = LinearHead(config, context)
+    method.fit(train, _few(val))
+    assert isinstance(method, LinearHead)
+    return trained_tensors(method.head), method.log.epochs
+
+
+def _few(photos: Photos) -> Photos:
+    return photos.part(np.arange(0))  # without val the last epoch is kept
+
+
+if __name__ == "__main__":
+    ranks = Ranks("cpu")
+    weights, epochs = trained(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]) / f"cache{ranks.rank}")
+    losses = {f"loss {i} {n}": torch.tensor(v) for i, e in enumerate(epochs) for n, v in e["losses"].items()}
+    told = torch.tensor([float(ranks.tell({"rank": ranks.rank} if ranks.main else None)["rank"]), float(ranks.size)])
+    save_file({**weights, **losses, "told": told}, Path(sys.argv[3]) / f"{ranks.rank}.safetensors")
+    ranks.wait()
+    torch.distributed.destroy_process_group()

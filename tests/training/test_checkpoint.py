@@ -1,0 +1,184 @@
+"""Checkpoints: a training that was stopped anywhere goes on to the same weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from ial_bench.errors import ConfigError, DataError
+from ial_bench.training.checkpoint import (
+    Checkpoint,
+    put_tensors,
+    read_checkpoint,
+    trained_tensors,
+    write_checkpoint,
+)
+from ial_bench.training.log import TrainingLog
+from ial_bench.training.told import told_as_array, told_from_array
+from training_task import Regression, trainer
+
+STEPS = 15  # 3 epochs of 5
+
+
+class StoppedError(Exception):
+    """The power went."""
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return {"n": 20, "batch": 4, "weight_decay": 0.1, **changes}
+
+
+def task(stop_at: int | None = None) -> Regression:
+    def stop(step: int, loss: torch.Tensor) -> torch.Tensor:
+        if step == stop_at:
+            raise StoppedError
+        return loss
+
+    class Scored(Regression):
+        def val_ssa1(self) -> float | None:  # from the weights, so that it is the same after a restart
+            with torch.no_grad():
+                return round(float(((self.net[1](self.x) - self.y) ** 2).mean()) * 7 % 1, 3)
+
+    return Scored(n=20, dropout=0.3, bend=stop)
+
+
+def without_speed(log: TrainingLog) -> dict[str, Any]:
+    told = log.told()
+    return {**told, "epochs": [{k: v for k, v in e.items() if k != "images_per_second"} for e in told["epochs"]]}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_training_stopped_at_any_step_ends_alike(tmp_path: Path, every: int, accumulate: int) -> None:
+    own = settings(accumulate=accumulate)
+    straight = task()
+    expected = trainer(straight, **own).run()
+    for stop_at in range(1, STEPS + 1):
+        work = tmp_path / str(stop_at)
+        with pytest.raises(StoppedError):
+            trainer(task(stop_at), work=work, checkpoint_steps=every, **own).run()
+        stored = read_checkpoint(work / "training.safetensors")
+        resumed = task()
+        log = trainer(resumed, work=work, checkpoint_steps=every, **own).run()
+        assert without_speed(log) == without_speed(expected)
+        for found, weight in zip(resumed.weights(), straight.weights(), strict=True):
+            assert torch.equal(found, weight)
+        done = 0 if stored is None else stored.told["log"]["steps"]
+        assert len(resumed.seen) == STEPS - done
+        assert stop_at - 1 - done < every * accumulate + accumulate  # no more than that is done again
+
+
+def test_a_training_that_had_ended_is_not_trained_again(tmp_path: Path) -> None:
+    first, again = task(), task()
+    log = trainer(first, work=tmp_path, **settings()).run()
+    assert trainer(again, work=tmp_path, **settings()).run() == log
+    assert again.seen == []
+    for a, b in zip(first.weights(), again.weights(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_going_on_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        trainer(task(9), work=tmp_path, checkpoint_steps=2, **settings()).run()
+    made = trainer(task(), work=tmp_path, **settings())
+    made.run()
+    assert "made: training goes on from step 7 of 15" in made.context.report.lines  # type: ignore[attr-defined]
+
+
+def test_batches_of_another_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        trainer(task(9), work=tmp_path, **settings()).run()
+    with pytest.raises(ConfigError, match="is of batches of 4 photos, these are of 5"):
+        trainer(task(), work=tmp_path, **settings(batch=5)).run()
+
+
+def checkpoint() -> Checkpoint:
+    weights = {"a.weight": torch.randn(3, 2), "a.bias": torch.zeros(())}
+    optimiser = {0: {"step": torch.tensor(3.0), "exp_avg": torch.randn(2, 3).T}, 1: {"step": torch.tensor(4.0)}}
+    return Checkpoint(weights, {"a.weight": torch.ones(3, 2)}, optimiser, {"step": 3, "loss": 0.1 + 0.2})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    written = checkpoint()
+    write_checkpoint(tmp_path / "c", written)
+    read = read_checkpoint(tmp_path / "c")
+    assert read is not None
+    assert read.told == written.told
+    assert read.best is not None
+    torch.testing.assert_close(read.weights, written.weights, rtol=0, atol=0)
+    torch.testing.assert_close(read.best, written.best, rtol=0, atol=0)
+    torch.testing.assert_close(read.optimiser, written.optimiser, rtol=0, atol=0)
+    assert read_checkpoint(tmp_path / "none") is None
+    write_checkpoint(tmp_path / "c", Checkpoint(written.weights, None, {}, {}))
+    assert read_checkpoint(tmp_path / "c").best is None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("damage", ["cut", "head", "empty", "noise", "other"])
+def test_damage_is_an_error_with_a_mend(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "training.safetensors"
+    write_checkpoint(path, checkpoint())
+    whole = path.read_bytes()
+    if damage == "other":
+        safetensors.torch.save_file({"x": torch.zeros(1)}, path)  # without our numbers
+    else:
+        path.write_bytes({"cut": whole[:-5], "head": whole[:40], "empty": b"", "noise": os.urandom(300)}[damage])
+    with pytest.raises(DataError) as caught:
+        trainer(task(), work=tmp_path, **settings()).run()
+    assert f"the checkpoint {path} is damaged" in caught.value.problem
+    assert caught.value.fix == "run it again with --rerun"
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
+    """In a process of its own that may write no file over 20 kB."""
+    program = (
+        "import sys, pathlib, resource, torch\n"
+        "from ial_bench.errors import StorageError\n"
+        "from ial_bench.training.checkpoint import Checkpoint, write_checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "for size in (100, 100_000):\n"
+        "    try:\n"
+        "        checkpoint = Checkpoint({'a': torch.ones(size)}, None, {}, {'step': size})\n"
+        "        write_checkpoint(pathlib.Path(sys.argv[1]), checkpoint)\n"
+        "    except StorageError as error:\n"
+        "        print(error.problem, '|', error.fix)\n"
+    )
+    path = tmp_path / "c"
+    command = [sys.executable, "-c", program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.startswith(f"cannot write {path}: File too large | ")
+    assert "| None" not in done.stdout
+    kept = read_checkpoint(path)
+    assert kept is not None
+    assert kept.told == {"step": 100}
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    first, last = nn.Linear(2, 3), nn.Linear(3, 1)
+    module = nn.Sequential(first, last)
+    first.requires_grad_(requires_grad=False)
+    own = trained_tensors(module)
+    assert set(own) == {"1.weight", "1.bias"}
+    with torch.no_grad():
+        last.weight.zero_()
+    assert bool(own["1.weight"].any())  # copies
+    put_tensors(module, own)
+    assert torch.equal(last.weight, own["1.weight"])
+    for wrong in ({}, {**own, "0.weight": torch.zeros(3, 2)}, {**own, "1.weight": torch.zeros(3, 1)}):
+        with pytest.raises(DataError, match="of another model"):
+            put_tensors(module, wrong)
+
+
+def test_json_as_arrays() -> None:
+    value = {"epochs": [{"loss": 0.1 + 0.2, "val": None}], "text": "Straße"}
+    assert told_from_array(told_as_array(value)) == value
+    with pytest.raises(ValueError, match="Out of range float"):
+        told_as_array({"loss": float("nan")})
