@@ -36,6 +36,8 @@ def make_record(
     *,
     title: str | None = None,
     config: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    changed: Sequence[str] = (),
     version: str = "1",
     backbone: str | None = None,
     weights: str | None = None,
@@ -78,7 +80,8 @@ def make_record(
         reason=reason,
         method=MethodRecord(
             name=name, title=name if title is None else title, family="made", version=version, origin="a test",
-            oracle=oracle, stochastic=True, final_fit="none", config=dict(config or {}), backbone=backbone,
+            oracle=oracle, stochastic=True, final_fit="none", config=dict(config or {}), preset=preset,
+            changed=list(changed), backbone=backbone,
             weights_digest=weights,
         ),
         dataset=DatasetRecord(

@@ -15,7 +15,11 @@ from ial_bench.errors import ConfigError, UnknownNameError
 from ial_bench.registry import Broken, Registry
 
 PACKAGE = Path(__file__).parent / "plugin_package"
-BUILT_IN = {"clip-zero-shot", "gps-oracle", "linear-probe", "majority", "random", "retrieval"}
+BUILT_IN = {
+    "addressclip", "clip-adapter", "clip-address", "clip-zero-shot", "cocoop", "coop", "gps-oracle", "linear-probe",
+    "majority", "maple", "random", "retrieval", "tip-adapter", "tip-adapter-f", "two-stage",
+    "two-stage-regression",
+}  # fmt: skip
 METHOD = """
 from ial_bench import Method, MethodInfo, TopK
 import numpy as np

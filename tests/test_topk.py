@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ial_bench.errors import PredictionError
-from ial_bench.topk import TopK
+from ial_bench.topk import NO_ANSWER, TopK
 
 # Few values, so that nearly every row has ties, at the edge of the k best too; both zeros, which are equal.
 TIED = st.sampled_from([-1.5, -0.0, 0.0, 0.5, 2.0])
@@ -105,6 +105,36 @@ def test_fewer_candidates_than_k_give_shorter_lists() -> None:
         TopK.from_scores(np.zeros((2, 2)), 10).check(2, 10, 3, "m")
 
 
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(
+    data=st.integers(0, 4).flatmap(
+        lambda n: st.tuples(
+            hnp.arrays(np.float32, (n, 6), elements=TIED), hnp.arrays(np.bool_, (n, 6), elements=st.booleans())
+        )
+    ),
+    k=st.integers(0, 8),
+)
+def test_candidates_that_are_not_named_are_not_listed(
+    data: tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]], k: int
+) -> None:
+    scores, named = data
+    top = TopK.from_scores(scores, k, named=named)
+    top.check(len(scores), k, 6, "m")
+    width = min(k, 6)
+    for row in range(len(scores)):
+        wanted = [i for i in best(scores[row].tolist(), 6) if named[row, i]][:k]
+        assert top.indices[row].tolist() == wanted + [NO_ANSWER] * (width - len(wanted))
+        filler = scores[row, wanted[-1]] if wanted else 0
+        assert top.scores[row].tolist() == [*scores[row, wanted].tolist(), *[filler] * (width - len(wanted))]
+
+
+def test_all_named_is_as_without_names() -> None:
+    scores = np.random.default_rng(1).integers(0, 5, (20, 9)).astype(np.float32)
+    plain, named = TopK.from_scores(scores, 4), TopK.from_scores(scores, 4, named=np.ones(scores.shape, bool))
+    np.testing.assert_array_equal(plain.indices, named.indices)
+    np.testing.assert_array_equal(plain.scores, named.scores)
+
+
 def test_no_photos_are_answered_with_no_rows() -> None:
     TopK.from_scores(np.zeros((0, 5)), 2, np.zeros((0, 2))).check(0, 2, 5, "m")
 
@@ -129,7 +159,8 @@ def test_a_wrong_shape_or_type_names_the_method(field: str, value: npt.NDArray[A
     ("field", "row", "says"),
     [
         ("indices", [0, 5], r"a candidate outside 0\.\.4"),
-        ("indices", [-1, 0], r"a candidate outside 0\.\.4"),
+        ("indices", [-2, 0], r"a candidate outside 0\.\.4"),
+        ("indices", [-1, 0], "a candidate behind a place without one"),
         ("indices", [3, 3], "one candidate twice"),
         ("scores", [np.nan, 1], "a score that is NaN or infinite"),
         ("scores", [np.inf, np.inf], "a score that is NaN or infinite"),

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -44,10 +45,19 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn a full, read-only or forbidden disk into a :class:`StorageError` naming `path`."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _MENDS:
+    except Exception as error:
+        number = _error_number(error)
+        if number not in _MENDS:
             raise
-        raise StorageError(f"cannot write {path}: {error.strerror}", _MENDS[error.errno]) from error
+        raise StorageError(f"cannot write {path}: {os.strerror(number)}", _MENDS[number]) from error
+
+
+def _error_number(error: Exception) -> int:
+    """The system's number of an error, 0 where it has none. Of libraries in Rust, safetensors say, the text tells."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else 0
 
 
 def make_folder(path: Path) -> Path:

@@ -24,7 +24,7 @@ def results_home(given: Path | None = None) -> Path:
 
 
 def cache_home(given: Path | None = None) -> Path:
-    """Where features and half-done runs go: `given`, ``$IAL_BENCH_CACHE`` or the user's cache folder."""
+    """Where features, half-done runs and fitted methods go: `given`, ``$IAL_BENCH_CACHE`` or the user's."""
     from platformdirs import user_cache_path
 
     return _home(given, CACHE_VARIABLE) or user_cache_path("ial-bench")

@@ -30,6 +30,7 @@ from ial_bench.seeds import generator
 if TYPE_CHECKING:
     from ial_bench.datasets.photos import Candidates, Photos
     from ial_bench.encoders.base import Encoder, EncoderCard
+    from ial_bench.encoders.towers import ClipTowers
     from ial_bench.images import ImageBatch
     from ial_bench.topk import TopK
 
@@ -37,6 +38,7 @@ State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """Named arrays: all that a fitted and indexed method needs to answer."""
 
 FinalFit = Literal["none", "train", "train+val"]
+Scores = Literal["order", "logits"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class MethodInfo:
         stochastic: whether the seed changes its answers. One that is not is run once.
         oracle: whether it is told the true positions of queries. Oracles are shown, never ranked.
         final_fit: the labelled photos that the final fit uses.
+        scores: what scores say besides the order: ``logits``, that their softmax over all candidates gives the
+            method's probabilities; ``order``, nothing.
     """
 
     name: str
@@ -64,6 +68,7 @@ class MethodInfo:
     stochastic: bool = False
     oracle: bool = False
     final_fit: FinalFit = "train+val"
+    scores: Scores = "order"
 
 
 class MethodConfig(BaseModel):
@@ -92,6 +97,14 @@ class FeatureSource(Protocol):
 
         Raises:
             SkipMethod: its weights or its library cannot be had here.
+        """
+        ...
+
+    def towers(self, spec: str) -> ClipTowers:
+        """A copy of its own of an open_clip model, to be trained or prompted.
+
+        Raises:
+            SkipMethod: its weights cannot be had here, or it has no CLIP text tower.
         """
         ...
 
@@ -134,6 +147,11 @@ class RunContext:
         features: encoders and their features.
         report: progress and lines for the user.
         batch_size: photos to encode at once.
+        workers: processes that may read and decode photos.
+        work: folder of this run, kept until the run is done: checkpoints go here. None: keep none.
+        checkpoint_steps: training steps between checkpoints.
+        cache: folder that outlives the run, for what other runs can use too, such as answers of a service. None: keep
+            nothing.
     """
 
     seed: int
@@ -141,6 +159,10 @@ class RunContext:
     features: FeatureSource
     report: Reporter
     batch_size: int = 32
+    workers: int = 0
+    work: Path | None = None
+    checkpoint_steps: int = 200
+    cache: Path | None = None
 
     def rng(self, *axes: str | int) -> np.random.Generator:
         """Random numbers that depend on the run's seed and on `axes`."""
@@ -154,6 +176,10 @@ class Method(ABC):
     """
 
     info: ClassVar[MethodInfo]
+    uses_features: ClassVar[bool] = False
+    """Whether it works on features of its frozen backbone: the engine then encodes all photos beforehand."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named settings, such as ``paper`` for the published ones; single settings may be changed on top."""
 
     class Config(MethodConfig):
         """No settings."""

@@ -129,6 +129,7 @@ class Registry:
 
     def _load(self, entry: Entry) -> type[Method] | Broken:
         from ial_bench.method import Method
+        from ial_bench.settings import check_presets
 
         try:
             loaded = entry.load()
@@ -139,6 +140,7 @@ class Registry:
                 raise TypeError(f"{loaded.__name__} does not implement {missing}")
             if loaded.info.name != entry.name:
                 raise TypeError(f"its info.name is {loaded.info.name!r}, its entry point {entry.name!r}")
+            check_presets(loaded)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is listed as broken
             return Broken(entry.name, entry.origin, f"{type(error).__name__}: {error}", traceback.format_exc())
         return loaded

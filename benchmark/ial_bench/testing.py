@@ -4,6 +4,8 @@ from ial_bench.testing import check_method
 
 def test_my_method():
     check_method(MyMethod)
+
+An answer may end in `ial_bench.topk.NO_ANSWER` (-1) where the method knows no more candidates; it is wrong at every k.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from ial_bench.errors import BenchError, SkipMethod
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, MethodConfig, NoReport, RunContext
 from ial_bench.seeds import generator
+from ial_bench.settings import check_presets
 from ial_bench.topk import TopK
 
 CHECK_BACKBONE = "openclip:tiny-check/random-init"
@@ -168,6 +171,7 @@ def run_checks(method: type[Method], config: MethodConfig) -> list[CheckOutcome]
             ("one candidate", bench.one_candidate),
             ("no val split", bench.no_val),
             ("sizes are told", bench.sizes),
+            ("presets fit the settings", bench.presets),
         )
         return [CheckOutcome(name, _problem(check)) for name, check in checks]
 
@@ -296,6 +300,9 @@ class _Bench:
         storage, count = self._ready.storage_bytes(), self._ready.parameters()
         assert storage >= 0, f"storage_bytes is {storage}"
         assert 0 <= count.trained <= count.total, f"{count.trained} of {count.total} parameters are trained"
+
+    def presets(self) -> None:
+        check_presets(self._method)
 
 
 def _same(a: TopK, b: TopK, what: str) -> None:

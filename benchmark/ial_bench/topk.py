@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from ial_bench.errors import PredictionError
 
+NO_ANSWER = -1
+"""The index behind a list's last candidate: the method names no more of them. Wrong at every k."""
+
 _Fault: TypeAlias = tuple[str, npt.NDArray[np.bool_] | None]  # what is wrong, and in which rows
 
 
@@ -20,7 +23,8 @@ class TopK:
     """The k best candidates of n photos, best first.
 
     Attributes:
-        indices: int32 [n, k], candidate indices, distinct in each row.
+        indices: int32 [n, k], candidate indices, distinct in each row. Behind the last candidate that a method can
+            name there may be `NO_ANSWER`, to the end of the row: where it knows no address, or no more.
         scores: float32 [n, k], finite, not increasing along a row. Only their order matters.
         positions: float64 [n, 2], predicted latitude and longitude in degrees, for methods that predict them.
     """
@@ -31,7 +35,11 @@ class TopK:
 
     @classmethod
     def from_scores(
-        cls, scores: npt.NDArray[np.floating], k: int, positions: npt.NDArray[np.float64] | None = None
+        cls,
+        scores: npt.NDArray[np.floating],
+        k: int,
+        positions: npt.NDArray[np.float64] | None = None,
+        named: npt.NDArray[np.bool_] | None = None,
     ) -> TopK:
         """The k highest of each row; equal scores are ordered by candidate index.
 
@@ -39,6 +47,8 @@ class TopK:
             scores: [n, n_candidates], any floating type.
             k: how many; all candidates if there are fewer.
             positions: handed through.
+            named: [n, n_candidates], which candidates may be listed at all; None: all. Where they are fewer than k,
+                `NO_ANSWER` follows, with the score of the last one listed (0 in a row without any).
 
         Raises:
             PredictionError: a score is NaN or infinite.
@@ -54,14 +64,19 @@ class TopK:
         k = min(k, width)
         if n == 0 or k == 0:
             return cls(np.zeros((n, k), np.int32), np.zeros((n, k), np.float32), positions)
+        if named is not None:
+            values = np.where(named, values, np.float32(-np.inf))
         indices = _select(values, k)
         chosen = np.take_along_axis(values, indices, axis=1)
         order = np.lexsort((indices, -chosen), axis=1)
-        return cls(
-            np.take_along_axis(indices, order, axis=1).astype(np.int32),
-            np.take_along_axis(chosen, order, axis=1),
-            positions,
-        )
+        listed = np.take_along_axis(indices, order, axis=1).astype(np.int32)
+        chosen = np.take_along_axis(chosen, order, axis=1)
+        if named is not None:
+            unnamed = np.isneginf(chosen)
+            lowest = np.where(unnamed, np.float32(np.inf), chosen).min(axis=1, keepdims=True)
+            listed[unnamed] = NO_ANSWER
+            chosen = np.where(unnamed, np.where(np.isinf(lowest), np.float32(0), lowest), chosen)
+        return cls(listed, chosen, positions)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -99,17 +114,19 @@ class TopK:
 
     def _wrong_values(self, n: int, n_candidates: int) -> Iterator[_Fault]:
         indices, in_order = self.indices, np.sort(self.indices, axis=1)
+        missing = indices == NO_ANSWER  # nowhere true of unsigned indices
         with np.errstate(over="ignore"):
             scores = self.scores.astype(np.float32)  # as they are stored
         # Compared, not subtracted: differences of infinite scores and of unsigned indices tell nothing.
         falls, rises = scores[:, 1:] < scores[:, :-1], scores[:, 1:] > scores[:, :-1]
         backwards = indices[:, 1:] < indices[:, :-1]
         checks = [
-            (f"a candidate outside 0..{n_candidates - 1}", (indices < 0) | (indices >= n_candidates)),
-            ("one candidate twice", in_order[:, 1:] == in_order[:, :-1]),
+            (f"a candidate outside 0..{n_candidates - 1}", ((indices < 0) & ~missing) | (indices >= n_candidates)),
+            ("a candidate behind a place without one", missing[:, :-1] & ~missing[:, 1:]),
+            ("one candidate twice", (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != NO_ANSWER)),
             ("a score that is NaN or infinite", ~np.isfinite(scores)),
             ("scores that rise along the list", rises),
-            ("equal scores not ordered by candidate index", ~falls & ~rises & backwards),
+            ("equal scores not ordered by candidate index", ~falls & ~rises & backwards & ~missing[:, 1:]),
         ]
         if self.positions is not None:
             off = ~np.isfinite(self.positions) | (np.abs(self.positions) > np.array([90.0, 180.0]))
@@ -124,7 +141,7 @@ def _select(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
     width = values.shape[1]
     if k == width:
         return np.broadcast_to(np.arange(width), values.shape)
-    indices = np.argpartition(values, width - k, axis=1)[:, width - k :]
+    indices = np.argpartition(-values, k - 1, axis=1)[:, :k]  # from above: slow where the low ones are many and equal
     edge = np.take_along_axis(values, indices, axis=1).min(axis=1)
     # argpartition picks any of those that tie at the edge: rows with more of them than places are redone.
     contested = np.flatnonzero((values >= edge[:, None]).sum(axis=1) > k)

@@ -5,48 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bench_command import Bench
 from ial_bench.cli import main as cli
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
+FAST = "clip-zero-shot,gps-oracle,linear-probe,majority,random,retrieval"
+"""Methods that train nothing for long."""
 HEAVY = {"torch", "open_clip", "timm", "faiss", "scipy"}
 VERBS = (
     ["run"], ["leaderboard"], ["score"], ["list", "methods"], ["list", "datasets"], ["list", "runs"], ["show"],
-    ["data", "import", "released"], ["data", "verify"], ["check"], ["new-method"], ["doctor"],
+    ["data", "import", "released"], ["data", "verify"], ["check"], ["new-method"], ["doctor"], ["predict"],
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-Bench = Callable[..., Said]
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    monkeypatch.setenv(cli.DEBUG_VARIABLE, "")  # and taken back, should --debug set it
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return run
 
 
 def loaded_by(*arguments: str) -> set[str]:
@@ -104,7 +78,7 @@ def test_the_whole_chain(tiny_city: Dataset, bench: Bench, tmp_path: Path) -> No
         "run",
         *common,
         "--methods",
-        "all",
+        FAST,
         "--backbone",
         CHECK_BACKBONE,
         "--set",
@@ -116,7 +90,8 @@ def test_the_whole_chain(tiny_city: Dataset, bench: Bench, tmp_path: Path) -> No
     assert ran.code == 0, ran.err
     assert "7 runs: 7 done" in ran.err
     assert "| Linear probe | tiny-check (random-init: untrained) |" in ran.out
-    again = bench("run", *common, "--backbone", CHECK_BACKBONE, "--set", "linear-probe.c=1", "--seeds", "0,1")
+    same = ("-m", FAST, "--backbone", CHECK_BACKBONE, "--set", "linear-probe.c=1", "--seeds", "0,1")
+    again = bench("run", *common, *same)
     assert "7 runs: 7 done already" in again.err
     assert again.out == ran.out
     assert bench("leaderboard", "-d", "tiny-city", "--results", results).out == ran.out
@@ -169,6 +144,17 @@ def test_a_failed_run_sets_the_exit_code(tiny_city: Dataset, bench: Bench, tmp_p
         (["run", "-d", "CITY", "-m", "linear-probe", "--set", "linear-probe.c=-1"], 2, "setting linear-probe.c"),
         (["run", "-d", "CITY", "-m", "retrieval", "--set", "retrieval.k_grid=many"], 2, "setting retrieval.k_grid"),
         (["run", "-d", "CITY", "--set", "c=1"], 2, "METHOD.KEY=VALUE"),
+        (["run", "-d", "CITY", "--grid", "c=1,2"], 2, "METHOD.KEY=VALUE,VALUE,..."),
+        (["run", "-d", "CITY", "-m", "linear-probe", "--grid", "cc=1,2"], 2, "unknown setting of linear-probe 'cc'"),
+        (["run", "-d", "CITY", "-m", "linear-probe", "--grid", "c=1,,2"], 2, "a value is empty"),
+        (["run", "-d", "CITY", "-m", "retrieval", "--grid", "k_grid=[1,2"], 2, "not closed"),
+        (["run", "-d", "CITY", "-m", "majority", "--grid", "linear-probe.c=1"], 2, "not among the methods"),
+        (["run", "-d", "CITY", "-m", "linear-probe", "--grid", "c=1", "--set", "c=2"], 2, "c is given twice"),
+        (["run", "-d", "CITY", "-m", "addressclip", "--preset", "papr"], 2, "did you mean 'paper'"),
+        (["run", "-d", "CITY", "-m", "majority", "--preset", "paper"], 2, "unknown preset 'paper'"),
+        (["run", "-d", "CITY", "-m", "majority", "--preset", "addressclip=paper"], 2, "not among the methods"),
+        (["run", "-d", "CITY", "-m", "addressclip", "--preset", "adressclip=paper"], 2, "did you mean 'addressclip'"),
+        (["run", "-d", "CITY", "-m", "addressclip", "--preset", "addressclip=papr"], 2, "did you mean 'paper'"),
         (["run", "-d", "CITY", "--set", "lienar-probe.c=1"], 2, "did you mean 'linear-probe'"),
         (["run", "-d", "CITY", "--backbone", "ViT-B-16"], 2, "does not name an encoder"),
         (["run", "-d", "CITY", "--seeds", "one"], 2, "not a list of whole numbers"),
@@ -229,7 +215,7 @@ def test_a_new_method_works_as_written(bench: Bench, tiny_city: Dataset, tmp_pat
     assert len(file.read_text().splitlines()) < 60
     checked = bench("check", "my-method", "--plugin", str(file))
     assert checked.code == 0, checked.out
-    assert "all 12 checks passed" in checked.err
+    assert "all 13 checks passed" in checked.err
     ran = bench(
         "run",
         "-d",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from ial_bench.cli import main as cli
 from ial_bench.datasets.synth_city import options
@@ -38,13 +41,49 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def test_without_a_dataset_a_city_is_drawn_once(run: Run, tmp_path: Path) -> None:
     code, out, err = run("-m", "majority,gps-oracle")
     assert code == 0, err
-    assert "synth-city is a drawn city, a control whose truth is known; it says nothing about real ones" in err
+    said = "synth-city is a drawn city, a control whose truth is known; it says nothing about real ones"
+    assert err.count("a drawn city") == 1
+    assert err.splitlines()[-1].startswith(said)
+    assert "`bench run --dataset sf-ial-large`" in err.splitlines()[-1]
     assert "| Most frequent address |" in out
     made = (tmp_path / "data" / "synth-city" / DESCRIPTION).stat().st_mtime_ns
     code, again, err = run("-m", "majority,gps-oracle")
     assert (code, again) == (0, out)
     assert "2 done already" in err
+    assert err.splitlines()[-1].startswith(said)
     assert (tmp_path / "data" / "synth-city" / DESCRIPTION).stat().st_mtime_ns == made
+
+
+def test_two_runs_at_once_draw_one_city(run: Run, tmp_path: Path) -> None:
+    """The second waits for the first to have drawn it, and says so."""
+    home = tmp_path / "data" / "synth-city"
+    home.mkdir(parents=True)
+    held = threading.Event()
+
+    def hold() -> None:
+        with FileLock(home / ".synth-city.json.lock"):
+            held.set()
+            time.sleep(0.5)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    code, _, err = run("-m", "majority")
+    other.join()
+    assert code == 0, err
+    assert f"another process is making {home}; waiting for it" in err
+
+
+def test_what_is_left_is_told_after_each_run(run: Run, tmp_path: Path) -> None:
+    make_tiny_city(tmp_path / "data" / "tiny-city")
+    arguments = ("-m", "random,majority,gps-oracle", "--seeds", "0,1", "--dataset", "tiny-city")
+    _, _, err = run(*arguments)
+    told = [line for line in err.splitlines() if " runs left" in line]
+    assert told == ["3 runs left, 1 of them about 1 s; the rest was never timed here", "2 runs left"]
+    _, _, err = run(*arguments, "--rerun")
+    told = [line for line in err.splitlines() if " left, about " in line]
+    assert [line.split(",")[0] for line in told] == ["3 runs left", "2 runs left"]
+    assert "a drawn city" not in err
 
 
 def test_wrong_names_are_told_before_the_city_is_drawn(run: Run, tmp_path: Path) -> None:

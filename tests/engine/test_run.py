@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from ial_bench import ImageBatch, Method, MethodInfo, Photos, SkipMethod, TopK
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine import provenance
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import Choice, EngineOptions, Planned, RunSpec, plan
 from ial_bench.engine.predictions import read_predictions
@@ -317,9 +320,32 @@ def test_provenance_tells_enough_to_repeat(tiny_city: Dataset, tmp_path: Path) -
     assert record.dataset.digest == tiny_city.digest
     assert record.provenance.packages["numpy"] == np.__version__
     assert record.provenance.hardware["cores"]
-    assert record.provenance.engine["dataset_folder"] == str(tiny_city.folder)
     assert record.size is not None
     assert record.size.parameters_trained == 32 * 6 + 6
     assert record.phases is not None
     assert record.phases.features is not None
     assert record.phases.features.images == 84
+
+
+def test_a_record_names_no_folder_of_the_machine(tiny_city: Dataset, tmp_path: Path) -> None:
+    """Records are published; who has the dataset finds it by name and digest."""
+    bench = Bench(tiny_city, tmp_path)
+    (choice,) = (Choice(cls, cls.Config(), str(tmp_path / "mine.py")) for cls in built_in("majority"))
+    (planned,) = plan(tiny_city, [choice], (0,), bench.options, bench.store, bench.report)
+    record = bench.engine.execute(planned)
+    assert record.method.origin == "mine.py"
+    for made in (record, *bench.run(built_in("linear-probe", "retrieval"))):
+        text = made.model_dump_json()
+        assert made.status == "done"
+        assert [p for p in (tiny_city.folder, tmp_path, Path.home(), Path.cwd()) if str(p) in text] == []
+        assert platform.node() not in text
+
+
+def test_a_checkout_that_git_refuses_is_told_without_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(root: Path, *arguments: str) -> str:
+        raise subprocess.CalledProcessError(128, ["git", "-C", str(root), *arguments])
+
+    monkeypatch.setattr(provenance, "_git", refuses)
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    monkeypatch.setattr(Path, "is_dir", lambda _: True)
+    assert provenance.project.__wrapped__()["commit_unknown_because"] == "CalledProcessError"

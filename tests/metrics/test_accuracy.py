@@ -18,7 +18,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import Metrics
 from ial_bench.engine.score import score
 from ial_bench.metrics.accuracy import MISSED, first_hit, group_numbers, reciprocal_rank, within
-from ial_bench.topk import TopK
+from ial_bench.topk import NO_ANSWER, TopK
 from made_city import write_city
 
 METRES_PER_DEGREE = 6_371_008.8 * math.pi / 180  # along a meridian of a sphere of the Earth's mean radius
@@ -223,3 +223,11 @@ def test_queries_of_a_single_place_have_no_interval(tmp_path: Path) -> None:
     assert found.accuracy["SSA-1"].value == pytest.approx(1 / 6)
     assert {i.ci95 for i in found.accuracy.values()} == {None}
     assert found.distance_m.within_25.ci95 is None
+
+
+def test_no_answer_is_never_right() -> None:
+    top = np.array([[2, NO_ANSWER], [NO_ANSWER, NO_ANSWER], [NO_ANSWER, NO_ANSWER]])
+    assert first_hit(top, np.array([2, 1, -1])).tolist() == [0, MISSED, MISSED]
+    groups = np.array([5, 6, 5, 7])  # -1 would pick the last one's
+    assert first_hit(top, np.array([7, 7, 5]), groups).tolist() == [MISSED] * 3
+    assert first_hit(top, np.array([5, 5, 5]), groups).tolist() == [0, MISSED, MISSED]

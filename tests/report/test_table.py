@@ -142,7 +142,29 @@ CONFIGURATIONS = {
         [{"config": {"c": 1, "d": "x"}}, {"config": {"c": 2, "d": "x"}}, {"config": {"c": 2, "d": "y"}}],
         ["(c=1, d=x)", "(c=2, d=x)", "(c=2, d=y)"],
     ),
-    "a setting that is new": ([{"config": {}}, {"config": {"new": None}}], ["", "(new=None)"]),
+    "a setting that is new": ([{"config": {}}, {"config": {"new": None}}], ["", "(new=null)"]),
+    "a list of words": (
+        [{"config": {"losses": v, "x": 1}} for v in (["address"], ["address", "caption"])],
+        ["(losses=address)", "(losses=address+caption)"],
+    ),
+    "a preset, and what was changed on top": (
+        [
+            {"config": {"epochs": 8, "rate": 4e-4, "jitter": 0.1}},
+            {"config": {"epochs": 100, "rate": 2e-5, "jitter": 0.1}, "preset": "paper"},
+            {"config": {"epochs": 20, "rate": 2e-5, "jitter": 0.1}, "preset": "paper", "changed": ["epochs"]},
+            {"config": {"epochs": 8, "rate": 4e-4, "jitter": 0.3}, "changed": ["jitter"]},
+        ],
+        [
+            "(epochs=8, jitter=0.1)",
+            "(epochs=8, jitter=0.3)",
+            "(preset paper, epochs=100, jitter=0.1)",
+            "(preset paper, epochs=20, jitter=0.1)",
+        ],
+    ),
+    "a preset alone": (
+        [{"config": {"epochs": 8, "rate": 4e-4}}, {"config": {"epochs": 100, "rate": 2e-5}, "preset": "paper"}],
+        ["", "(preset paper)"],
+    ),
     "the version": ([{"version": "1"}, {"version": "2"}], ["(version 1)", "(version 2)"]),
     "weights under one name": (
         [{"backbone": "timm:resnet50", "weights": w * 64} for w in "ab"],
@@ -226,6 +248,7 @@ def test_the_latest_population_is_shown_and_the_others_are_counted(other: dict[s
     table = table_of(*old, new)
     assert titles(table) == ["c"]
     assert any(n.startswith("2 other runs are left out") for n in table.notes)
+    assert any(n.startswith("1 other run is left out") for n in table_of(old[0], new).notes)
 
 
 def test_latencies_of_different_hardware_are_not_ranked_and_all_of_it_is_named() -> None:

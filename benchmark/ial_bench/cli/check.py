@@ -12,6 +12,7 @@ from ial_bench.cli import options
 def check(
     name: Annotated[str, typer.Argument(help="The method.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="METHOD.KEY=VALUE; may be repeated.")] = None,
+    preset: options.Presets = None,
     backbone: Annotated[str | None, typer.Option(help="Encoder to check with. [default: a tiny untrained one]")] = None,
     plugin: options.Plugins = None,
 ) -> None:
@@ -21,12 +22,13 @@ def check(
 
     Example: bench check my-method --plugin my_method.py
     """
+    from ial_bench.cli.choices import Wanted, choose
     from ial_bench.cli.console import print_rows
-    from ial_bench.cli.run import choose
     from ial_bench.registry import Registry
     from ial_bench.testing import CHECK_BACKBONE, run_checks
 
-    (choice,) = choose(Registry(plugin or ()), name, settings or [], None, backbone or CHECK_BACKBONE)
+    wanted = Wanted(name, preset or (), backbone=backbone, settings=settings or ())
+    (choice,) = choose(Registry(plugin or ()), wanted, CHECK_BACKBONE)
     outcomes = run_checks(choice.method, choice.config)
     print_rows(["check", "outcome"], [[o.name, "ok" if o.problem is None else o.problem] for o in outcomes])
     if failed := sum(o.problem is not None for o in outcomes):

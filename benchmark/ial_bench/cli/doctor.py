@@ -20,7 +20,7 @@ def doctor(
 
     from ial_bench.cli.console import print_json
     from ial_bench.datasets.locate import installed
-    from ial_bench.engine import provenance
+    from ial_bench.engine import models, provenance
     from ial_bench.engine.devices import resolve_device
     from ial_bench.homes import cache_home, results_home
     from ial_bench.homes import data_home as home
@@ -42,6 +42,8 @@ def doctor(
         free = shutil.disk_usage(there).free / 1e9
         writable = "writable" if os.access(there, os.W_OK) else "NOT WRITABLE"
         facts[label] = f"{folder} ({writable}, {free:,.1f} GB free)"
+    kept = models.sizes(cache_home(cache))
+    facts["fitted methods"] = f"{len(kept):,} in the cache, {sum(kept.values()) / 1e6:,.1f} MB"
     facts["datasets"] = [f.name for f in installed(data_home)]
     registry = Registry()
     looked = {n: registry.look(n) for n in registry.names}

@@ -23,6 +23,7 @@ def leaderboard(
         str | None,
         typer.Option("--format", "-f", help="md, latex or csv. [default: drawn on a terminal, md elsewhere]"),
     ] = None,
+    methods: Annotated[str, typer.Option("--methods", "-m", help="Comma-separated names, or all.")] = "all",
     metrics: Annotated[
         str | None, typer.Option(help="Accuracy columns, comma-separated. [default: SSA-1,SSA-5,SA-1,SA-5]")
     ] = None,
@@ -33,7 +34,8 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard.
 
-    From stored records: accuracies with intervals, latency, storage, parameters.
+    From stored records: accuracies with intervals, latency, storage, parameters. Rows of one method are told apart by
+    the settings that differ: --methods addressclip alone is its ablation table.
 
     Example: bench leaderboard --dataset sf-ial-large --format latex --out table.tex
     """
@@ -52,7 +54,8 @@ def leaderboard(
         raise DataError(f"no results in {home}", "`bench run` makes some; --results names another folder")
     if dataset is not None and dataset not in known:
         raise unknown_name("dataset with results", dataset, known, f"results in {home}: {', '.join(known)}")
-    read = [_read(home, name, wanted, published, limit) for name in ([dataset] if dataset else known)]
+    chosen = _methods(home, [dataset] if dataset else known, methods)
+    read = [_read(home, name, wanted, published, limit, chosen) for name in ([dataset] if dataset else known)]
     _show([table for table, _ in read if table is not None], fmt, out)
     if any(broken for _, broken in read):
         raise typer.Exit(1)
@@ -68,9 +71,27 @@ def _datasets(home: Path) -> list[str]:
     return sorted({p.parent.parent.name for p in home.glob("*/*/*.json")})
 
 
+def _methods(home: Path, datasets: Sequence[str], text: str) -> set[str] | None:
+    """The methods to show, None for all.
+
+    Raises:
+        UnknownNameError: one has no runs on any of the datasets.
+    """
+    from ial_bench.errors import unknown_name
+
+    if text == "all":
+        return None
+    known = sorted({p.parent.name for name in datasets for p in (home / name).glob("*/*.json")})
+    wanted = {m.strip() for m in text.split(",") if m.strip()} or {text}
+    for name in sorted(wanted.difference(known)):
+        raise unknown_name("method with runs", name, known, f"there are runs of {', '.join(known)}")
+    return wanted
+
+
 def _read(
-    home: Path, dataset: str, metrics: Sequence[str] | None, published: bool, limit: int | None
-) -> tuple[Table | None, bool]:
+    home: Path, dataset: str, metrics: Sequence[str] | None, published: bool, limit: int | None,
+    methods: set[str] | None = None,
+) -> tuple[Table | None, bool]:  # fmt: skip
     """The table, None if no record can be read; and whether some record could not be read, which is told."""
     from ial_bench.engine.record import records
     from ial_bench.errors import DataError, unknown_name
@@ -78,7 +99,7 @@ def _read(
     from ial_bench.report.table import DEFAULT_METRICS, build_table
 
     found = [record for _, record in records(home, dataset)]
-    good = [r for r in found if not isinstance(r, DataError)]
+    good = [r for r in found if not isinstance(r, DataError) and (methods is None or r.method.name in methods)]
     bad = [r for r in found if isinstance(r, DataError)]
     for error in bad:
         print(f"not read: {error}", file=sys.stderr)

@@ -12,12 +12,17 @@ Results = Annotated[
     typer.Option("--results", help="Folder of run records. [env IAL_BENCH_RESULTS, default ./results]"),
 ]
 Cache = Annotated[
-    Path | None, typer.Option("--cache", help="Folder of features and half-done runs. [env IAL_BENCH_CACHE]")
+    Path | None,
+    typer.Option("--cache", help="Folder of features, half-done runs and fitted methods. [env IAL_BENCH_CACHE]"),
 ]
 DataHome = Annotated[Path | None, typer.Option("--data-home", help="Folder of datasets. [env IAL_BENCH_DATA]")]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="A Python file with a method of your own; may be repeated."),
+]
+Presets = Annotated[
+    list[str] | None,
+    typer.Option("--preset", help="NAME, of every method that has it, or METHOD=NAME; may be repeated."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Device = Annotated[str, typer.Option("--device", help="torch device: auto, cpu, cuda, cuda:1, mps.")]

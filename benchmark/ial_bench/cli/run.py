@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,15 +11,20 @@ import typer
 from ial_bench.cli import options
 
 if TYPE_CHECKING:
+    from ial_bench.cli.time_left import TimeLeft
     from ial_bench.datasets.dataset import Dataset
-    from ial_bench.engine.features import FeatureStore
-    from ial_bench.engine.plan import Choice, EngineOptions, Planned
+    from ial_bench.engine.plan import EngineOptions, Planned
     from ial_bench.engine.record import RunRecord
+    from ial_bench.engine.run import Engine
     from ial_bench.method import Reporter
-    from ial_bench.registry import Registry
 
 DEFAULT_DATASET = "synth-city"
 """What is run where no dataset is named: a city that is drawn on the spot."""
+_WHAT_IT_WAS = (
+    f"{DEFAULT_DATASET} is a drawn city, a control whose truth is known; it says nothing about real ones. For those: "
+    "`bench show sf-ial-large` tells where to get photos, `bench data import released` takes them in, "
+    "`bench run --dataset sf-ial-large` runs on them"
+)
 
 
 def run(
@@ -31,10 +37,18 @@ def run(
         list[str] | None,
         typer.Option("--set", help="METHOD.KEY=VALUE; may be repeated. `bench show METHOD` lists keys."),
     ] = None,
+    preset: options.Presets = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", help="METHOD.KEY=V1,V2,...: a run for each value; repeated, for each combination."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with a [METHOD] table of settings a method.")] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(help="Encoder of every method that uses one: openclip:MODEL/WEIGHTS or timm:MODEL[/FILE]."),
+        typer.Option(
+            help="Encoder of every method that uses one: openclip:MODEL/WEIGHTS, timm:MODEL[+POOLING][/FILE] "
+            "or vpr:NAME/FILE."
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Photos per split at most: a quick look, not a result.")
@@ -49,6 +63,9 @@ def run(
         int | None, typer.Option(min=0, help="Processes that decode photos. [default: half the cores]")
     ] = None,
     chunk: Annotated[int, typer.Option(min=1, help="Photos per completion mark: what a kill can cost.")] = 1024,
+    checkpoint_steps: Annotated[
+        int, typer.Option(min=1, help="Training steps between checkpoints: what a kill can cost.")
+    ] = 200,
     plugin: options.Plugins = None,
     results: options.Results = None,
     cache: options.Cache = None,
@@ -61,34 +78,48 @@ def run(
 
     Example: bench run --methods all --dataset sf-ial-large --seeds 0 1 2
     """
+    from ial_bench.cli.choices import Wanted, choose
     from ial_bench.cli.console import ConsoleReporter, print_json
     from ial_bench.engine.devices import default_workers, resolve_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
+    from ial_bench.engine.run import Engine
+    from ial_bench.engine.team import Team, own_device
     from ial_bench.homes import cache_home, results_home
+    from ial_bench.method import NoReport
     from ial_bench.registry import Registry
 
-    report = ConsoleReporter()
+    device = own_device(resolve_device(device))
+    team = Team(device)
+    report: Reporter = ConsoleReporter() if team.main else NoReport()
     registry = Registry(plugin or ())
     wanted_seeds = _seeds(seeds)
-    choose(registry, methods, settings or [], config, backbone)  # wrong names are told before any work is done
+    wanted = Wanted(methods, preset or (), config, backbone, settings or (), grid or ())
+    choose(registry, wanted, log=report.log)  # wrong names are told before any work is done
     for note in registry.notes:
         report.log(f"note: {note}")
     engine_options = EngineOptions(
-        results_home(results), cache_home(cache), resolve_device(device), batch_size,
+        results_home(results), cache_home(cache), device, batch_size,
         default_workers() if workers is None else workers,
-        k=k, limit=limit, timing=timing, rerun=rerun, chunk_rows=chunk,
+        k=k, limit=limit, timing=timing, rerun=rerun, chunk_rows=chunk, checkpoint_steps=checkpoint_steps,
     )  # fmt: skip
     store = FeatureStore(engine_options.cache, engine_options.device, batch_size, engine_options.workers, report, chunk)
+    if not team.main:
+        team.follow(registry, engine_options, store)
+        return
     datasets = [open_or_make(name, data_home, report) for name in _dataset_names(dataset, data_home)]
     plans = []
     for data in datasets:
-        choices = choose(registry, methods, settings or [], config, backbone or data.description.backbone or None)
+        choices = choose(registry, wanted, data.description.backbone or None)
         plans.append((data, plan(data, choices, wanted_seeds, engine_options, store, report)))
     if dry_run:
         _show_plans(plans, as_json)
+        team.dismiss()
         return
-    outcomes = [r for data, todo in plans for r in _execute(data, todo, engine_options, store, report)]
+    left = _time_left(plans, engine_options)
+    engines = [(Engine(data, engine_options, store, report, team), todo) for data, todo in plans]
+    outcomes = [r for engine, todo in engines for r in _execute(engine, todo, left)]
+    team.dismiss()
     if as_json:
         print_json([r.model_dump(mode="json") for r in outcomes])
     else:
@@ -96,6 +127,9 @@ def run(
 
         for data in datasets:
             print_leaderboard(engine_options.results, data.name, limit=limit)
+    if dataset == DEFAULT_DATASET:
+        sys.stdout.flush()  # the table stands first, also where both go to one file
+        report.log(_WHAT_IT_WAS)
     if any(r.status == "failed" for r in outcomes):
         raise typer.Exit(1)
 
@@ -111,10 +145,9 @@ def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
         from ial_bench.datasets.synth_city.options import preset
         from ial_bench.datasets.synth_city.write import make_city
 
-        report.log(f"{name} is a drawn city, a control whose truth is known; it says nothing about real ones")
         options = preset(name)
         with report.track(options.n_photos, f"make {name}", "photos") as advance:
-            make_city(data_home(home) / name, options, os.cpu_count() or 1, advance, name)
+            make_city(data_home(home) / name, options, os.cpu_count() or 1, advance, name, report.log)
     return open_dataset(name, home)
 
 
@@ -128,74 +161,40 @@ def _dataset_names(text: str, home: Path | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _execute(
-    data: Dataset, todo: list[Planned], engine_options: EngineOptions, store: FeatureStore, report: Reporter
-) -> list[RunRecord]:
-    """Run what is not done; the records of all, in the plan's order."""
-    from ial_bench.engine.run import Engine
+def _time_left(plans: list[tuple[Dataset, list[Planned]]], engine_options: EngineOptions) -> TimeLeft:
+    from ial_bench.cli.time_left import TimeLeft
+    from ial_bench.engine import provenance
+    from ial_bench.engine.record import RunRecord, records
 
-    engine = Engine(data, engine_options, store, report)
+    stored = (record for data, _ in plans for _, record in records(engine_options.results, data.name))
+    earlier = [record for record in stored if isinstance(record, RunRecord)]
+    here = provenance.hardware_digest(provenance.hardware(engine_options.device))
+    return TimeLeft([planned for _, todo in plans for planned in todo], earlier, here)
+
+
+def _execute(engine: Engine, todo: list[Planned], left: TimeLeft) -> list[RunRecord]:
+    """Run what is not done; the records of all, in the plan's order."""
+    from ial_bench.settings import changes_text
+
+    data, report = engine.dataset, engine.report
     outcomes: list[RunRecord] = []
     for number, planned in enumerate(todo, 1):
         if planned.done is None:
-            run = f"{planned.method.info.name} (seed {planned.spec.seed}, run {planned.spec.run_id})"
+            told = [
+                changes_text(planned.method, planned.config),
+                f"seed {planned.spec.seed}",
+                f"run {planned.spec.run_id}",
+            ]
+            run = f"{planned.method.info.name} ({', '.join(t for t in told if t)})"
             report.log(f"[{number}/{len(todo)}] {data.name}: {run}")
         record = planned.done or engine.execute(planned)
         if record.status != "done":
             report.log(f"{record.status}: {record.reason}")
+        if planned.state == "run" and (line := left.ended(planned.spec, record)):
+            report.log(line)
         outcomes.append(record)
     _summarise(report, data.name, todo, outcomes)
     return outcomes
-
-
-def choose(
-    registry: Registry, methods: str, settings: list[str], config: Path | None, backbone: str | None
-) -> list[Choice]:
-    """The chosen methods with their configurations: file first, then --backbone, then --set."""
-    from ial_bench.encoders.spec import EncoderSpec
-    from ial_bench.engine.plan import Choice
-    from ial_bench.errors import ConfigError
-    from ial_bench.method import config_from_text
-
-    texts = _from_file(config) if config else {}
-    if backbone is not None:
-        EncoderSpec.parse(backbone)
-    for setting in settings:
-        left, equals, value = setting.partition("=")
-        method, dot, key = left.partition(".")
-        if not (equals and dot and method and key):
-            raise ConfigError(f"--set {setting!r} is not METHOD.KEY=VALUE", "for instance --set linear-probe.c=0.316")
-        texts.setdefault(method, {})[key] = value
-    names = registry.select(methods)
-    for method in texts:
-        registry.look(method)  # an unknown name is told, even if the method is not among the chosen
-    choices = []
-    for name in names:
-        cls = registry.get(name)
-        own = dict(texts.get(name, {}))
-        if backbone is not None and "backbone" in cls.Config.model_fields:
-            own.setdefault("backbone", backbone)
-        parsed = config_from_text(cls, own)
-        if (spec := getattr(parsed, "backbone", None)) is not None:
-            EncoderSpec.parse(str(spec))
-        choices.append(Choice(cls, parsed, registry.origin(name)))
-    return choices
-
-
-def _from_file(path: Path) -> dict[str, dict[str, str]]:
-    import json
-
-    from ial_bench.errors import ConfigError, DataError
-    from ial_bench.files import read_toml
-
-    try:
-        tables = read_toml(path)
-    except DataError as error:
-        raise ConfigError(error.problem, "write a [METHOD] table a method") from error
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise ConfigError(f"{path}: {name} stands outside a [METHOD] table", "write a [METHOD] table a method")
-    return {name: {k: json.dumps(v) for k, v in table.items()} for name, table in tables.items()}
 
 
 def _seeds(text: str) -> list[int]:
@@ -209,6 +208,7 @@ def _seeds(text: str) -> list[int]:
 
 def _show_plans(plans: list[tuple[Dataset, list[Planned]]], as_json: bool) -> None:
     from ial_bench.cli.console import print_json, print_rows
+    from ial_bench.settings import changes_text
 
     rows = [
         {
@@ -217,6 +217,7 @@ def _show_plans(plans: list[tuple[Dataset, list[Planned]]], as_json: bool) -> No
             "seed": p.spec.seed,
             "run_id": p.spec.run_id,
             "state": p.state,
+            "settings": changes_text(p.method, p.config),
             "reason": p.reason,
         }
         for data, todo in plans

@@ -19,7 +19,7 @@ def show(
 ) -> None:
     """Show a method, a dataset or a run.
 
-    A method with its settings (and the traceback of a broken one), a dataset, or the record of a run.
+    A method with its settings and presets (and the traceback of a broken one), a dataset, or the record of a run.
 
     Example: bench show linear-probe
     """
@@ -59,6 +59,7 @@ def show(
 
 def _method(registry: Any, name: str) -> dict[str, Any]:
     from ial_bench.registry import Broken
+    from ial_bench.settings import shown
 
     found = registry.look(name)
     if isinstance(found, Broken):
@@ -81,7 +82,10 @@ def _method(registry: Any, name: str) -> dict[str, Any]:
         "stochastic": info.stochastic,
     }
     for key, field in found.Config.model_fields.items():
-        facts[f"setting {name}.{key}"] = f"{field.get_default()!r}  {field.description or ''}".rstrip()
+        default = "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
+        facts[f"setting {name}.{key}"] = f"{default}  {field.description or ''}".rstrip()
+    for preset, settings in found.presets.items():
+        facts[f"preset {name}={preset}"] = ", ".join(f"{key}={shown(value)}" for key, value in settings.items())
     return facts
 
 

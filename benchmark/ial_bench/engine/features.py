@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ial_bench.datasets.loader import photo_tensors
 from ial_bench.encoders.base import Encoder, EncoderCard, remember_card, remembered_card
-from ial_bench.errors import BenchError, DataError
+from ial_bench.errors import DataError
 from ial_bench.files import make_folder, storage_errors, write_json
 from ial_bench.method import Reporter, chunks
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     import torch
 
     from ial_bench.datasets.photos import Photos
-    from ial_bench.images import ImageBatch
+    from ial_bench.encoders.towers import ClipTowers
+    from ial_bench.images import RGB, ImageBatch
 
 CHUNK_ROWS = 1024
 FloatRows = npt.NDArray[np.float32]
@@ -92,6 +94,16 @@ class FeatureStore:
             self._cards[spec] = self._encoders[spec].card
             remember_card(self._cards[spec], self.cache)
         return self._encoders[spec]
+
+    def towers(self, spec: str) -> ClipTowers:
+        """A copy of its own of an open_clip model, on the device, frozen until parts of it are trained.
+
+        Raises:
+            SkipMethod: its weights cannot be had here, or it has no CLIP text tower.
+        """
+        from ial_bench.encoders.towers import load_towers
+
+        return load_towers(spec, self.device)
 
     def card(self, spec: str) -> EncoderCard:
         """The encoder's card, without loading the encoder where an earlier load left it."""
@@ -162,61 +174,31 @@ class FeatureStore:
     ) -> Iterator[tuple[slice, FloatRows]]:
         """Features chunk by chunk, reading ahead in worker processes across chunk borders."""
         batches = [range(c.start, c.stop)[b] for c in missing for b in chunks(c.stop - c.start, self.batch_size)]
-        loader = iter(photo_loader(photos, encoder, batches, self.workers))
+        loader = photo_loader(photos, encoder, batches, self.workers)
         for chunk in missing:
             rows = np.empty((chunk.stop - chunk.start, encoder.card.dim), dtype=np.float32)
             for part in chunks(len(rows), self.batch_size):
-                pixels = next(loader)
-                if isinstance(pixels, BenchError):
-                    raise pixels
-                rows[part] = encoder.encode_images(pixels.to(self.device, non_blocking=True)).cpu().numpy()
+                rows[part] = encoder.encode_images(next(loader).to(self.device, non_blocking=True)).cpu().numpy()
                 advance(part.stop - part.start)
             yield chunk, rows
 
 
-def photo_loader(photos: Photos, encoder: Encoder, batches: list[range], workers: int) -> Any:
-    """A torch DataLoader over `batches` of photos: preprocessed tensors [b, 3, h, w].
+def photo_loader(photos: Photos, encoder: Encoder, batches: Sequence[range], workers: int) -> Iterator[torch.Tensor]:
+    """Preprocessed tensors [b, 3, h, w] of the batches, in order.
 
-    A photo that fails comes out as its `ImageError` in place of the batch: an error raised in a worker process
-    would reach the user as a page of the worker's traceback.
+    Raises:
+        ImageError: a photo cannot be decoded.
     """
-    from torch.utils.data import DataLoader
-
-    tensors: Any = _PhotoTensors(photos, encoder.preprocess)  # any sequence will do
-    return DataLoader(
-        tensors,
-        batch_sampler=[list(b) for b in batches],
-        collate_fn=_stack,
-        num_workers=min(workers, len(batches)),
-        pin_memory=encoder.device.startswith("cuda"),
-    )
+    pin = encoder.device.startswith("cuda")
+    return photo_tensors(photos, _Preprocessed(encoder.preprocess), batches, workers, pin=pin)
 
 
 @dataclass(frozen=True)
-class _PhotoTensors:
-    photos: Photos
-    preprocess: Any
+class _Preprocessed:
+    preprocess: Callable[[RGB], torch.Tensor]
 
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, i: int) -> torch.Tensor | BenchError:
-        try:
-            tensor: torch.Tensor = self.preprocess(self.photos.image(i))
-        except BenchError as error:
-            return error
-        return tensor
-
-
-def _stack(items: list[torch.Tensor | BenchError]) -> torch.Tensor | BenchError:
-    import torch
-
-    tensors: list[torch.Tensor] = []
-    for item in items:
-        if isinstance(item, BenchError):
-            return item
-        tensors.append(item)
-    return torch.stack(tensors)
+    def __call__(self, photo: RGB, _: int) -> torch.Tensor:
+        return self.preprocess(photo)
 
 
 class _FeatureFile:

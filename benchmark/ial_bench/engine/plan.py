@@ -53,7 +53,7 @@ class EngineOptions:
 
     Attributes:
         results: folder of records and predictions.
-        cache: folder of features and half-done runs.
+        cache: folder of features, half-done runs and fitted methods.
         device: torch device.
         batch_size: photos to encode at once.
         workers: processes that read and decode photos.
@@ -63,6 +63,7 @@ class EngineOptions:
         timing: whether to measure latency.
         rerun: whether to run again what is done.
         chunk_rows: photos per completion mark.
+        checkpoint_steps: training steps between checkpoints.
     """
 
     results: Path
@@ -76,6 +77,7 @@ class EngineOptions:
     timing: bool = True
     rerun: bool = False
     chunk_rows: int = CHUNK_ROWS
+    checkpoint_steps: int = 200
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,14 @@ class Choice:
     origin: str
 
 
-def make_context(options: EngineOptions, store: FeatureStore, report: Reporter, seed: int) -> RunContext:
-    """What a method of this run is given."""
-    return RunContext(seed, options.device, store, report, options.batch_size)
+def make_context(
+    options: EngineOptions, store: FeatureStore, report: Reporter, seed: int, work: Path | None = None
+) -> RunContext:
+    """What a method of this run is given; `work` is the run's own folder."""
+    return RunContext(
+        seed, options.device, store, report, options.batch_size, options.workers, work, options.checkpoint_steps,
+        options.cache,
+    )  # fmt: skip
 
 
 def plan(

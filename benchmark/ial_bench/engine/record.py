@@ -61,11 +61,13 @@ class MethodRecord(_Part):
     title: str
     family: str
     version: str
-    origin: str = Field(description="distribution or file the method comes from")
+    origin: str = Field(description="distribution the method comes from, or name of its file")
     oracle: bool = Field(description="told the true positions of queries; never ranked")
     stochastic: bool
     final_fit: str = Field(description="labelled photos of the final fit: none, train or train+val")
     config: dict[str, Any] = Field(description="full configuration, defaults included")
+    preset: str | None = Field(None, description="the preset that the configuration is nearest to; null: the defaults")
+    changed: list[str] = Field(default_factory=list, description="settings that differ from it")
     backbone: str | None = Field(None, description="the pretrained encoder it starts from")
     weights_digest: str | None = Field(None, description="SHA-256 of the encoder's weights and preprocessing")
     facts: dict[str, Any] = Field(default_factory=dict, description="what the method tells of its fit")

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import predictions, provenance
+from ial_bench.engine import models, predictions, provenance
 from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.models import STATE
 from ial_bench.engine.plan import EngineOptions, Planned, Selection, finished, make_context
 from ial_bench.engine.record import (
     DatasetRecord,
@@ -36,10 +37,12 @@ from ial_bench.engine.record import (
     write_record,
 )
 from ial_bench.engine.score import score
+from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, SkipMethod, StorageError
 from ial_bench.files import check_writable, make_folder, read_json, storage_errors, write_json
 from ial_bench.method import Method, Reporter, chunks
+from ial_bench.settings import nearest_preset
 from ial_bench.topk import TopK
 
 
@@ -63,16 +66,20 @@ class Engine:
         options: where and how.
         store: encoders and features, shared by all runs.
         report: progress.
+        team: the processes that take part in a fit; by default this one.
 
     Raises:
         StorageError: results or cache cannot be written to.
     """
 
-    def __init__(self, dataset: Dataset, options: EngineOptions, store: FeatureStore, report: Reporter) -> None:
+    def __init__(
+        self, dataset: Dataset, options: EngineOptions, store: FeatureStore, report: Reporter, team: Team | None = None
+    ) -> None:
         self.dataset = dataset
         self.options = options
         self.store = store
         self.report = report
+        self.team = team or Team(options.device)
         self.selection = Selection.of(dataset, options.limit)
         check_writable(options.results / dataset.name)
         check_writable(options.cache)
@@ -99,7 +106,9 @@ class Engine:
                 outcome = _Outcome("skipped", skip.reason)
             except StorageError:
                 raise
-            except Exception as error:  # noqa: BLE001 - a method may raise anything; the other runs go on
+            except Exception as error:
+                if self.team.fitting:
+                    raise  # the other processes cannot go on with other runs
                 reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
                 outcome = _Outcome("failed", reason, traceback.format_exc())
             try:
@@ -107,6 +116,8 @@ class Engine:
             except ValueError as error:  # facts or numbers that JSON cannot hold
                 outcome = _Outcome("failed", f"what it tells is not JSON: {error}", traceback.format_exc())
                 record = self._store(planned, outcome, started)
+            if outcome.status == "done":
+                models.keep(work / STATE, self.options.cache, planned.spec.run_id)
             if outcome.status != "failed":
                 shutil.rmtree(work, ignore_errors=True)
             return record
@@ -115,10 +126,10 @@ class Engine:
         spec, chosen = planned.spec, self.selection
         if self.options.rerun:
             _empty(work)
-        method = planned.method(planned.config, make_context(self.options, self.store, self.report, spec.seed))
+        method = planned.method(planned.config, make_context(self.options, self.store, self.report, spec.seed, work))
         method.prepare()
         features = self._features(method)
-        fit, index = self._fit(method, work)
+        fit, index = self._fit(method, planned, work)
         top = self._predict(method, planned, work)
         query: QueryPhase | None = None
         if self.options.timing and len(chosen.queries):
@@ -139,7 +150,7 @@ class Engine:
 
     def _features(self, method: Method) -> FeaturePhase | None:
         """Encode all photos that the run needs and the cache lacks."""
-        if method.backbone is None:
+        if method.backbone is None or not method.uses_features:
             return None
         chosen = self.selection
         parts = {
@@ -155,16 +166,17 @@ class Engine:
             cached=not any(m.seconds_now for m in made),
         )
 
-    def _fit(self, method: Method, work: Path) -> tuple[TimedPhase, TimedPhase]:
+    def _fit(self, method: Method, planned: Planned, work: Path) -> tuple[TimedPhase, TimedPhase]:
         """Fit and index, or take over what an earlier, interrupted run had fitted."""
-        state = work / "state"
-        if (state / "phases.json").is_file():
+        state = work / STATE
+        if models.is_whole(state):
             method.load(state)
-            told = read_json(state / "phases.json")
+            told = read_json(state / models.PHASES)
             self.report.log(f"{method.info.name}: resuming after its fit")
             return TimedPhase(**told["fit"]), TimedPhase(**told["index"])
         self.report.log(f"{method.info.name}: fitting on {len(self.selection.train):,} photos")
-        with timed(self.options.device) as fit_told:
+        together = self.team.fit(planned, self.dataset, self.options.limit, work)
+        with timed(self.options.device) as fit_told, together:
             method.fit(self.selection.train, self.selection.val)
         with timed(self.options.device) as index_told:
             method.index(self.selection.candidates)
@@ -174,7 +186,7 @@ class Engine:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
             method.save(fresh)
-            write_json(fresh / "phases.json", {"fit": fit.model_dump(), "index": index.model_dump()})
+            write_json(fresh / models.PHASES, {"fit": fit.model_dump(), "index": index.model_dump()})
             shutil.rmtree(state, ignore_errors=True)
             fresh.rename(state)
         return fit, index
@@ -199,6 +211,7 @@ class Engine:
 
     def _store(self, planned: Planned, outcome: _Outcome, started: str) -> RunRecord:
         spec, info, chosen = planned.spec, planned.method.info, self.selection
+        preset, changed = nearest_preset(planned.method, planned.config)
         hardware = provenance.hardware(self.options.device)
         record = RunRecord(
             run_id=spec.run_id,
@@ -210,11 +223,13 @@ class Engine:
                 title=info.title,
                 family=info.family,
                 version=info.version,
-                origin=planned.origin,
+                origin=Path(planned.origin).name,  # records are published: no paths of this machine
                 oracle=info.oracle,
                 stochastic=info.stochastic,
                 final_fit=info.final_fit,
                 config=dict(spec.config),
+                preset=preset,
+                changed=list(changed),
                 backbone=planned.backbone,
                 weights_digest=spec.weights_digest,
                 facts=outcome.facts or {},
@@ -249,7 +264,6 @@ class Engine:
                     "batch_size": self.options.batch_size,
                     "workers": self.options.workers,
                     "device": self.options.device,
-                    "dataset_folder": str(self.dataset.folder),
                 },
                 started=started,
                 finished=_now(),

@@ -10,10 +10,10 @@ from ial_bench.addresses import Address, fold
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine.record import DistanceMetrics, Interval, Metrics
-from ial_bench.geo.points import haversine_m
+from ial_bench.geo.points import FARTHEST_M, haversine_m
 from ial_bench.metrics.accuracy import first_hit, group_numbers, reciprocal_rank, within
 from ial_bench.metrics.intervals import REPLICATES, Estimate, clustered_means
-from ial_bench.topk import TopK
+from ial_bench.topk import NO_ANSWER, TopK
 
 DEFAULT_KS = (1, 5, 10)
 RADII_M = (25, 50, 100, 200)
@@ -48,6 +48,8 @@ def score(
     names.append("MRR")
     where = candidates.positions[top.indices[:, 0]] if top.positions is None else top.positions
     metres = haversine_m(where, queries.positions)
+    if top.positions is None:
+        metres[top.indices[:, 0] == NO_ANSWER] = FARTHEST_M
     columns.append((metres[:, None] <= np.asarray(RADII_M)).astype(np.float64))
     radii = [f"within_{r}" for r in RADII_M]
     # Column 0 is SSA-1: its mean over addresses is the macro accuracy.

@@ -16,12 +16,12 @@ def first_hit(top: Ints, truth: Ints, groups: Ints | None = None) -> npt.NDArray
     """Place, from 0, of the first right candidate in each list; `MISSED` where none is right.
 
     Args:
-        top: [n, k] candidate indices, best first.
+        top: [n, k] candidate indices, best first; -1 where there is none, which is never right.
         truth: [n] the right candidate, or the right group where `groups` is given; -1: none is right.
         groups: [n_candidates] group of each candidate, such as its street.
     """
     listed = top if groups is None else groups[top]
-    right = listed == truth[:, None]
+    right = (listed == truth[:, None]) & (top >= 0)  # -1 picks the last group, and would be equal to a truth of -1
     return np.asarray(np.where(right.any(axis=1), right.argmax(axis=1), MISSED), dtype=np.int64)
 
 

@@ -10,10 +10,11 @@ from enum import Enum
 from typing import Any, Literal
 
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
-from ial_bench.engine.record import RunRecord
+from ial_bench.engine.record import MethodRecord, RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.files import digest
 from ial_bench.report.published import PublishedRow
+from ial_bench.settings import BACKBONE, shown
 
 DEFAULT_METRICS = ("SSA-1", "SSA-5", "SA-1", "SA-5")
 _ABSENT = object()
@@ -156,7 +157,9 @@ def _one_population(records: list[RunRecord], limit: int | None) -> tuple[list[R
     if chosen[2] is not None:
         notes.append(f"limited to {chosen[2]:,} photos a split: for a quick look, not a result")
     if others:
-        notes.append(f"{others} other runs are left out: another version of the dataset, another limit, k or protocol")
+        runs = "run is" if others == 1 else "runs are"
+        why = "another version of the dataset, another limit, k or protocol"
+        notes.append(f"{others:,} other {runs} left out: {why}")
     return groups[chosen], notes
 
 
@@ -192,10 +195,11 @@ def _difference(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> str:
     if len(siblings) == 1:
         return ""
     mine, others = runs[0].method, [s[0].method for s in siblings]
-    found = [
-        f"{key}={value}"
+    found = [f"preset {mine.preset}"] if mine.preset and any(m.preset != mine.preset for m in others) else []
+    found += [
+        f"{key}={shown(value)}"
         for key, value in sorted(mine.config.items())
-        if key != "backbone" and any(str(m.config.get(key, _ABSENT)) != str(value) for m in others)
+        if key != BACKBONE and any(key in _compared(mine, m) and m.config.get(key, _ABSENT) != value for m in others)
     ]
     if any(m.version != mine.version for m in others):
         found.append(f"version {mine.version}")
@@ -206,6 +210,11 @@ def _difference(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> str:
     if mine.weights_digest and any(m.weights_digest != mine.weights_digest for m in look_alikes):
         found.append(f"weights {mine.weights_digest[:_SHOWN_DIGITS]}")
     return f" ({', '.join(found)})" if found else ""
+
+
+def _compared(a: MethodRecord, b: MethodRecord) -> set[str]:
+    """The settings in which rows may differ: those of one preset in all, others in what was changed on top."""
+    return {*a.config, *b.config} if a.preset == b.preset else {*a.changed, *b.changed}
 
 
 def _encoder(spec: str) -> EncoderSpec | None:
@@ -222,7 +231,7 @@ def _backbone(spec: str | None) -> str:
     parsed = _encoder(spec)
     if parsed is None:
         return spec
-    model = parsed.model.rsplit("/", 1)[-1].removesuffix(".json")
+    model = parsed.network.rsplit("/", 1)[-1].removesuffix(".json")
     if parsed.random_init:
         return f"{model} ({RANDOM_INIT}: untrained)"
     file = parsed.weights_file

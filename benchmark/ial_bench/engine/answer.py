@@ -1,0 +1,179 @@
+"""Fitted methods of finished runs, taken up again to answer photos of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from ial_bench import images
+from ial_bench.addresses import Address
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.timing import inference_mode
+from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod
+from ial_bench.images import RGB, ImageBatch
+from ial_bench.method import Method, MethodConfig, RunContext, chunks
+from ial_bench.topk import NO_ANSWER
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A candidate address for a photo.
+
+    Attributes:
+        address: the address.
+        score: the method's own; in general only the order of scores means something.
+        probability: where scores are logits, the softmax over all candidates; not calibrated. Else None.
+    """
+
+    address: Address
+    score: float
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class PhotoAnswer:
+    """The best candidates of a photo, best first, or why it could not be read."""
+
+    photo: Path
+    answers: tuple[Answer, ...] = ()
+    problem: str | None = None
+
+
+def config_of(method: type[Method], record: RunRecord) -> MethodConfig | None:
+    """The configuration of a run, None if the method as it is now no longer has these settings."""
+    try:
+        return method.Config(**record.method.config)
+    except ValidationError:
+        return None
+
+
+def fitting(
+    found: Sequence[RunRecord], method: type[Method], dataset: Dataset, seed: int | None, given: Mapping[str, Any]
+) -> list[RunRecord]:
+    """The finished runs whose method can answer for `dataset`, the one to be taken first.
+
+    That is the latest; those on the dataset as it is now stand before those on another version of it that has the
+    same candidates, and whole runs before limited ones.
+
+    Args:
+        found: records of runs of `method`.
+        method: the class, whose version must be the runs'.
+        dataset: whose candidates must be the runs'.
+        seed: of the run; None: any.
+        given: settings that the run must have, as in its record.
+    """
+    fit = []
+    for record in found:
+        config = config_of(method, record) if record.status == "done" else None
+        if config is None or record.method.version != method.info.version:
+            continue
+        own = config.model_dump(mode="json")
+        if (
+            record.dataset.candidate_digest == dataset.candidates.digest
+            and (seed is None or record.seed == seed or not record.method.stochastic)
+            and all(own[key] == value for key, value in given.items())
+        ):
+            fit.append(record)
+
+    def rank(record: RunRecord) -> tuple[bool, bool, str]:
+        return record.dataset.digest == dataset.digest, record.dataset.limit is None, record.provenance.finished
+
+    return sorted(fit, key=rank, reverse=True)
+
+
+def fitted(method: type[Method], record: RunRecord, folder: Path, context: RunContext) -> Method:
+    """The method of a run, ready to answer.
+
+    Args:
+        method: the class.
+        record: of the run.
+        folder: where the fitted method lies.
+        context: of the run's seed.
+
+    Raises:
+        DataError: what is stored cannot be read, or the encoder has other weights now.
+        BenchError: the method cannot run here.
+    """
+    config = config_of(method, record)
+    if config is None:
+        raise DataError(f"run {record.run_id} has settings that {method.info.name} no longer has", "run it again")
+    made = method(config, context)
+    try:
+        made.prepare()
+        if made.backbone is not None and context.features.card(made.backbone).digest != record.method.weights_digest:
+            raise DataError(f"the weights of {made.backbone} are others than in run {record.run_id}", "run it again")
+        made.load(folder)
+    except SkipMethod as skip:
+        raise BenchError(f"{method.info.name} cannot run here: {skip.reason}") from skip
+    except BenchError:
+        raise
+    except Exception as error:  # a damaged file makes libraries and plugins raise whatever they like
+        raise DataError(
+            f"the fitted method in {folder} cannot be read: {type(error).__name__}: {error}", "delete the folder"
+        ) from error
+    return made
+
+
+def answer(
+    method: Method, photos: Sequence[Path], dataset: Dataset, top: int, batch_size: int = 32
+) -> list[PhotoAnswer]:
+    """The `top` best candidates of each photo; a photo that cannot be read does not stop the others.
+
+    Raises:
+        PredictionError: the method's answer is not valid.
+    """
+    given: list[PhotoAnswer] = []
+    for part in chunks(len(photos), batch_size):
+        paths, read, keys, problems = [], list[RGB](), list[int](), dict[Path, str]()
+        for path in photos[part]:
+            try:
+                data = images.read_bytes(path)
+                read.append(images.decode(data, str(path)))
+            except ImageError as error:
+                problems[path] = error.problem
+                continue
+            paths.append(path)
+            keys.append(int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little"))
+        batch = ImageBatch.from_arrays(read, np.array(keys, dtype=np.uint64))
+        answers = dict(zip(paths, _answers(method, batch, dataset, top), strict=True))
+        given += [PhotoAnswer(path, answers.get(path, ()), problems.get(path)) for path in photos[part]]
+    return given
+
+
+def _answers(method: Method, batch: ImageBatch, dataset: Dataset, top: int) -> list[tuple[Answer, ...]]:
+    addresses, info = dataset.candidates.addresses, method.info
+    logits = info.scores == "logits"
+    k = len(addresses) if logits else min(top, len(addresses))  # a softmax needs the scores of all
+    with inference_mode():
+        found = method.predict(batch, k)
+    found.check(len(batch), k, len(addresses), info.name)
+    # What stands behind the last candidate has no share.
+    shares = softmax(np.where(found.indices == NO_ANSWER, np.float32(-1e30), found.scores)) if logits else None
+    return [
+        tuple(
+            Answer(
+                addresses[found.indices[row, rank]],
+                float(found.scores[row, rank]),
+                None if shares is None else float(shares[row, rank]),
+            )
+            for rank in range(min(top, k))
+            if found.indices[row, rank] != NO_ANSWER
+        )
+        for row in range(len(batch))
+    ]
+
+
+def softmax(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """float64 [n, k]: ``exp(s_ij) / sum_j exp(s_ij)``."""
+    shifted = scores.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True, initial=-np.inf)
+    powers = np.exp(shifted)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

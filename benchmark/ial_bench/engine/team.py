@@ -1,0 +1,121 @@
+"""Several processes, one run: the main process does everything, and the others take part in `fit`.
+
+A launcher (`accelerate launch`, `torchrun`) starts the same command several times. Only the main process plans, encodes
+photos, answers, and writes records; the others wait until it calls them to the fit of a method that is trained.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.plan import EngineOptions, Planned, Selection, make_context
+from ial_bench.errors import SkipMethod
+from ial_bench.method import NoReport
+from ial_bench.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from ial_bench.registry import Registry
+    from ial_bench.training.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What the others are called to."""
+
+    folder: Path
+    limit: int | None
+    method: str
+    config: Mapping[str, Any]
+    seed: int
+    work: Path
+
+
+def several_processes() -> bool:
+    """Whether a launcher started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def own_device(device: str) -> str:
+    """This process's device: where a launcher started several on CUDA, each has one of its own."""
+    if several_processes() and device.startswith("cuda"):
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return device
+
+
+class Team:
+    """The processes of this command; one, unless a launcher started several.
+
+    Args:
+        device: what this process computes on.
+
+    Raises:
+        ConfigError: several were started, but accelerate is not installed.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._ranks: Ranks | None = None
+        self.fitting = False
+        if several_processes():
+            from ial_bench.training.ranks import Ranks
+
+            self._ranks = Ranks(device)
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that does everything."""
+        return self._ranks is None or self._ranks.main
+
+    @contextmanager
+    def fit(self, planned: Planned, dataset: Dataset, limit: int | None, work: Path) -> Iterator[None]:
+        """For the block, in which the main process fits, the others fit too, if the method is trained by steps.
+
+        `fitting` stays true after an error in it: the others then wait for steps that never come, and only the end of
+        this process, upon which the launcher ends them, helps them. A skip is raised in all of them alike.
+        """
+        spec = planned.spec
+        self.fitting = self._ranks is not None and isinstance(planned.config, TrainingConfig)
+        if self._ranks is not None and self.fitting:
+            self._ranks.tell(_Fit(dataset.folder, limit, spec.method, spec.config, spec.seed, work))
+        try:
+            yield
+        except SkipMethod:
+            self.fitting = False
+            raise
+        self.fitting = False
+
+    def follow(self, registry: Registry, options: EngineOptions, store: FeatureStore) -> None:
+        """In the other processes: take part in every fit until the main process is done.
+
+        Raises:
+            Exception: whatever a fit raises; it is not to be caught, so that the launcher ends all processes.
+        """
+        assert self._ranks is not None  # noqa: S101 - there are others only under a launcher
+        while (told := self._ranks.tell(None)) is not None:
+            chosen = Selection.of(Dataset(told.folder), told.limit)
+            cls = registry.get(told.method)
+            context = make_context(options, store, NoReport(), told.seed, told.work)
+            method = cls(cls.Config.model_validate(told.config), context)
+            try:
+                method.prepare()
+                method.fit(chosen.train, chosen.val)
+            except SkipMethod:
+                continue  # the main process skips it too, and tells why
+        self._end()
+
+    def dismiss(self) -> None:
+        """In the main process, when everything is done: let the others go."""
+        if self._ranks is not None:
+            self._ranks.tell(None)
+            self._end()
+
+    def _end(self) -> None:
+        from torch import distributed
+
+        distributed.destroy_process_group()
