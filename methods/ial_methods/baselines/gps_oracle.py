@@ -1,21 +1,22 @@
-"""True position -> address of the nearest labelled photo: the ceiling of Image-GPS-Address pipelines."""
+"""True position -> address: the ceiling of Image-GPS-Address pipelines."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ial_bench import ImageBatch, Method, MethodInfo, Photos, State, TopK
-from ial_bench.geo.points import EARTH_RADIUS_M, unit_vectors
-
-_FIRST_NEIGHBOURS = 32
-_FARTHEST_M = np.pi * EARTH_RADIUS_M
+from ial_bench import Address, ImageBatch, Method, MethodInfo, Photos, RunContext, State, TopK
+from ial_bench.geo.geocoder import Geocoder, Namer
+from ial_bench.geo.places import PlaceIndex
+from ial_bench.geo.stage2 import Stage2Settings, new_geocoder, new_namer
+from ial_bench.training.told import told_as_array, told_from_array
 
 
 class GpsOracle(Method):
     """What a two-stage pipeline would answer if its first stage located every photo perfectly.
 
-    Candidates are ranked by the distance from the query's true position to their nearest labelled photo. The
-    score is minus that distance in metres; an address without photos comes last.
+    With `stage2=nearest` candidates are ranked by the distance from the query's true position to their nearest
+    labelled photo. The score is minus that distance in metres; an address without photos comes last.
     """
 
     info = MethodInfo(
@@ -26,46 +27,43 @@ class GpsOracle(Method):
         oracle=True,
     )
 
+    class Config(Stage2Settings):
+        """Settings: those of the second stage of `two-stage`."""
+
+    config: Config
+    geocoder: Geocoder
+
+    def __init__(self, config: Config, context: RunContext) -> None:
+        super().__init__(config, context)
+        self.namer: Namer | None = None
+
+    def prepare(self) -> None:
+        """See whether the geocoder is there."""
+        self.namer = new_namer(self.config, self.context.cache)
+
     def fit(self, train: Photos, val: Photos) -> None:
         """Keep where each address was photographed."""
-        photos = train + val
-        points = np.concatenate([photos.positions, photos.labels[:, None]], axis=1)[photos.labels >= 0]
-        points = np.unique(points, axis=0)  # the views of a place share its position
-        self._build(points[:, :2], points[:, 2].astype(np.int32), len(photos.candidates))
+        self._build(PlaceIndex.of(train, val), train.candidates.addresses)
 
-    def _build(self, positions: np.ndarray, labels: np.ndarray, n_candidates: int) -> None:
-        from scipy.spatial import KDTree
-
-        self.positions, self.labels, self.n_candidates = positions, labels, n_candidates
-        self.tree = KDTree(unit_vectors(positions))  # chords grow with distance on the sphere
+    def _build(self, places: PlaceIndex, addresses: Sequence[Address]) -> None:
+        self.places, self.addresses = places, addresses
+        self.geocoder = new_geocoder(self.config, self.namer, places, addresses)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
-        """Search ever more neighbours until k addresses are among them."""
-        queries = unit_vectors(images.positions)
-        nearest = np.full((len(images), self.n_candidates), np.inf)  # chord to the nearest photo of each address
-        # One more than asked for, so that an address that ties with the last one is not missed.
-        wanted = min(k + 1, len(np.unique(self.labels)))
-        open_rows, neighbours = np.arange(len(images)), min(_FIRST_NEIGHBOURS, len(self.labels))
-        while len(open_rows):
-            # A list of ranks keeps the answer two-dimensional for a single neighbour as well.
-            chords, found = self.tree.query(queries[open_rows], np.arange(1, neighbours + 1))
-            rows = np.repeat(open_rows, neighbours)
-            np.minimum.at(nearest, (rows, self.labels[found].ravel()), np.asarray(chords).ravel())
-            enough = np.isfinite(nearest[open_rows]).sum(axis=1) >= wanted
-            if neighbours == len(self.labels):
-                break
-            open_rows, neighbours = open_rows[~enough], min(4 * neighbours, len(self.labels))
-        metres = 2 * EARTH_RADIUS_M * np.arcsin(np.clip(nearest / 2, 0, 1))
-        return TopK.from_scores(-np.where(np.isfinite(nearest), metres, _FARTHEST_M), k)
+        """Hand the true positions to the geocoder."""
+        return self.geocoder.rank(images.positions, k)
+
+    def facts(self) -> Mapping[str, Any]:
+        """What the geocoder tells of its work; nothing for the offline index of places."""
+        told = dict(self.geocoder.facts())
+        return {"geocoder": told} if told else {}
 
     def state(self) -> State:
-        """Positions and addresses of the labelled places."""
-        return {
-            "positions": self.positions,
-            "labels": self.labels,
-            "n_candidates": np.array(self.n_candidates),
-        }
+        """Positions and addresses of the labelled places; the addresses' texts where names are to be matched."""
+        texts = {"texts": told_as_array({"texts": [a.text for a in self.addresses]})} if self.config.asks_names else {}
+        return {**self.places.state(), **texts}
 
     def restore(self, state: State) -> None:
-        """Build the tree anew."""
-        self._build(state["positions"], state["labels"], int(state["n_candidates"]))
+        """Build the index anew."""
+        texts = told_from_array(state["texts"])["texts"] if self.config.asks_names else []
+        self._build(PlaceIndex.restored(state), [Address.parse(t) for t in texts])

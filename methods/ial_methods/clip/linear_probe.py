@@ -35,6 +35,7 @@ class LinearProbe(FrozenEncoderMethod):
         family="clip",
         summary="Logistic regression on frozen image features, its regularisation chosen on val.",
         reference="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
+        scores="logits",
     )
 
     class Config(FrozenEncoderMethod.Config):
@@ -62,7 +63,7 @@ class LinearProbe(FrozenEncoderMethod):
             nonlocal start
             if decade not in self.tried:
                 start = self._fit([train], 10.0**decade, start)
-                self.tried[decade] = self._accuracy(val)
+                self.tried[decade] = self.ssa1(val)
             return self.tried[decade]
 
         n_fits = len(_DECADES) + 8
@@ -99,10 +100,6 @@ class LinearProbe(FrozenEncoderMethod):
         self.n_candidates = len(parts[0].photos.candidates)
         self.weights, self.bias = weights.astype(np.float32), bias.astype(np.float32)
         return np.asarray(found.x)
-
-    def _accuracy(self, val: Features) -> float:
-        right = sum(int((self.score_features(x).argmax(axis=1) == y).sum()) for x, y in val.blocks())
-        return right / len(val)
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits; addresses without training photos come last."""

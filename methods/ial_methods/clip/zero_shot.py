@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from ial_bench import Candidates, FrozenEncoderMethod, MethodInfo, SkipMethod, State, unit_norm
-
-_FIELD = "{address}"
+from ial_bench import Candidates, FrozenEncoderMethod, MethodInfo, State, unit_norm
+from ial_bench.encoders.spec import require_text_tower
+from ial_methods.clip.texts import TemplateSettings, scaled_texts
 
 
 class ClipZeroShot(FrozenEncoderMethod):
@@ -25,9 +25,10 @@ class ClipZeroShot(FrozenEncoderMethod):
         summary="Cosine of the photo with the text of each address, without training.",
         reference="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
         final_fit="none",
+        scores="logits",
     )
 
-    class Config(FrozenEncoderMethod.Config):
+    class Config(TemplateSettings, FrozenEncoderMethod.Config):
         """Settings."""
 
         templates: tuple[str, ...] = Field(
@@ -36,31 +37,15 @@ class ClipZeroShot(FrozenEncoderMethod):
             description="texts that an address is put into at {address}",
         )
 
-        @field_validator("templates")
-        @classmethod
-        def _has_field(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-            for template in templates:
-                if _FIELD not in template:
-                    raise ValueError(f"template {template!r} lacks {_FIELD}")
-            return templates
-
     config: Config
 
     def prepare(self) -> None:
         """Refuse encoders without a text tower."""
-        if self.backbone.startswith("timm:"):
-            raise SkipMethod(f"{self.backbone} has no text tower; give an openclip: backbone")
+        require_text_tower(self.backbone)
 
     def index(self, candidates: Candidates) -> None:
         """Encode the candidates' texts."""
-        encoder = self.context.features.encoder(self.backbone)
-        if encoder.encode_texts is None:
-            raise SkipMethod(f"{self.backbone} has no text tower; give an openclip: backbone")
-        total = np.zeros((len(candidates), encoder.card.dim), dtype=np.float32)
-        for template in self.config.templates:
-            # Not str.format: an address may hold braces of its own.
-            total += unit_norm(encoder.encode_texts([template.replace(_FIELD, t) for t in candidates.texts]))
-        self.texts = unit_norm(total) * np.float32(encoder.logit_scale)  # [n_candidates, d]
+        self.texts = scaled_texts(self.context.features, self.backbone, candidates, self.config.templates)
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """CLIP's logits."""

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, unit_norm
+from ial_methods.retrieval.recall import Probe
+from ial_methods.retrieval.rerank import Rerank, nearest_scores, place_codes, pooling, vote_weights
+from ial_methods.retrieval.search import (
+    FORMS,
+    IndexSpec,
+    StreamedExact,
+    Transform,
+    build_index,
+    index_bytes,
+    search,
+    set_effort,
+)
+from ial_methods.retrieval.store import identity, read_gallery, write_gallery
+from ial_methods.retrieval.whiten import Whitening
 
 _DEFAULT_K, _DEFAULT_TEMPERATURE = 20, 0.05  # for datasets without a val split
 _LISTED = 200  # neighbours whose addresses are listed after those that got votes
@@ -18,11 +33,13 @@ _BLOCK = 4096
 
 
 class Retrieval(FrozenEncoderMethod):
-    """Weighted k-nearest-neighbour vote over cosine similarities, searched exactly with FAISS.
+    """Weighted k-nearest-neighbour vote over cosine similarities, searched with FAISS.
 
     The vote of neighbour i is ``exp(s_i / T) / sum_j exp(s_j / T)`` over the k nearest; an address's score is the
-    sum of its neighbours' votes. Addresses without a vote follow in the order of their most similar photo among the
-    200 nearest, so that a small k still gives a list. k and T are chosen on val; the gallery is train + val + database.
+    sum of its neighbours' votes, or of some of them (`rerank`). Addresses without a vote follow in the order of their
+    most similar photo among the 200 nearest, so that a small k still gives a list. The gallery is train + val +
+    database. k and T are chosen on val by exact search among the train photos, whatever the index, so that runs with
+    different indexes differ in their search alone.
     """
 
     info = MethodInfo(
@@ -46,29 +63,93 @@ class Retrieval(FrozenEncoderMethod):
             min_length=1,
             description="temperatures to choose from; one value fixes it",
         )
+        index: str = Field("flat", description=f"{FORMS}; flat is exact")
+        nprobe: int = Field(16, ge=1, description="lists of ivf and ivfpq that a query looks into")
+        ef_search: int = Field(
+            64, ge=1, description="photos that hnsw keeps in sight on its way; as many as are asked for at least"
+        )
+        whiten: int | None = Field(None, ge=1, description="components of a PCA whitening fitted on train; null: none")
+        rerank: Rerank = Field(
+            "vote",
+            description="what counts for an address: all its photos' votes, its best place's, its nearest photos' mean",
+        )
+        top_m: int = Field(3, ge=1, description="nearest photos of an address that rerank=address takes the mean of")
+
+        @field_validator("index")
+        @classmethod
+        def _is_an_index(cls, text: str) -> str:
+            IndexSpec.parse(text)
+            return text
 
     config: Config
 
+    @property
+    def spec(self) -> IndexSpec:
+        """The kind of index."""
+        return IndexSpec.parse(self.config.index)
+
     def fit_features(self, train: Features, val: Features) -> None:
-        """Choose k and T: val photos search the train photos."""
+        """Fit the whitening; choose k and T: val photos search the train photos."""
         self.n_candidates = len(train.photos.candidates)
+        self.whitening = None if self.config.whiten is None else Whitening.fit(train, self.config.whiten)
         self.val_ssa1: float | None = None
         self._labelled = [train, val]
         self.k, self.temperature = self._choose(train, val)
+        self._probe = None if self.spec.exact else Probe.sample(train, val, self._exact(train), self._transform)
 
     def index(self, candidates: Candidates) -> None:
-        """Build the gallery of all labelled photos."""
-        gallery = [*self._labelled]
+        """Build the gallery of all labelled photos; for an index that is not exact, measure what it finds."""
+        parts = [*self._labelled]
         if len(candidates.database):
-            gallery.append(self.features(candidates.database))
-        self.gallery, self.labels = _flat_index(gallery)
-        del self._labelled
+            parts.append(self.features(candidates.database))
+        self.recall = 1.0
+        self.gallery = build_index(self.spec, parts, self._transform, self._measure_recall)
+        self._set_effort(self.gallery)
+        self.labels = _labels(parts)
+        self.places = self._places(parts)
+        self.made_of = identity(self._encoder_digest, parts, self._transform_digest)
+        del self._labelled, self._probe
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Votes; below them, addresses without one by their nearest photo."""
-        similarity, labels = _search(self.gallery, self.labels, x, max(self.k, _LISTED))
-        votes = _vote(similarity[:, : self.k], labels[:, : self.k], self.temperature, self.n_candidates)
-        return np.where(votes > 0, votes, _nearest(similarity, labels, self.n_candidates))
+        similarity, rows = search(self.gallery, self._transform(x), max(self.k, _LISTED))
+        labels, places = _of_rows(rows, self.labels, self.places)
+        k = self.k
+        pool = self._pooling(labels[:, :k], None if places is None else places[:, :k])
+        votes = pool(vote_weights(similarity[:, :k], self.temperature))
+        return np.where(votes > 0, votes, nearest_scores(similarity, labels, self.n_candidates))
+
+    @property
+    def _transform(self) -> Transform:
+        return unit_norm if self.whitening is None else self.whitening
+
+    @property
+    def _transform_digest(self) -> str:
+        return "unit norm" if self.whitening is None else self.whitening.digest
+
+    @property
+    def _encoder_digest(self) -> str:
+        return self.context.features.card(self.backbone).digest
+
+    def _set_effort(self, index: Any) -> None:
+        set_effort(index, self.spec, self.config.nprobe, self.config.ef_search)
+
+    def _measure_recall(self, index: Any) -> None:
+        if self._probe is not None:
+            self._set_effort(index)
+            self.recall = self._probe.recall(index)
+
+    def _pooling(self, labels: npt.NDArray[np.int32], places: npt.NDArray[np.int32] | None) -> Any:
+        return pooling(self.config.rerank, labels, places, self.n_candidates, self.config.top_m)
+
+    def _places(self, parts: list[Features]) -> npt.NDArray[np.int32] | None:
+        return place_codes(parts) if self.config.rerank == "place" else None
+
+    def _exact(self, train: Features) -> Any:
+        """Exact search of the train photos, in no more memory than the run's own index takes."""
+        if self.spec.exact:
+            return build_index(self.spec, [train], self._transform)
+        return StreamedExact(train, self._transform)
 
     def _choose(self, train: Features, val: Features) -> tuple[int, float]:
         ks, temperatures = self.config.k_grid, self.config.temperature_grid
@@ -77,33 +158,42 @@ class Retrieval(FrozenEncoderMethod):
         if len(val) == 0:
             self.context.report.log("retrieval: no val split to choose k and temperature on; taking the defaults")
             return _DEFAULT_K, _DEFAULT_TEMPERATURE
-        gallery, gallery_labels = _flat_index([train])
+        gallery, gallery_labels, gallery_places = self._exact(train), _labels([train]), self._places([train])
         right = np.zeros((len(ks), len(temperatures)), dtype=np.int64)
         for x, y in val.blocks(_BLOCK):
-            similarity, labels = _search(gallery, gallery_labels, x, max(ks))
+            similarity, rows = search(gallery, self._transform(x), max(ks))
+            labels, places = _of_rows(rows, gallery_labels, gallery_places)
             for i, k in enumerate(ks):
+                pool = self._pooling(labels[:, :k], None if places is None else places[:, :k])
                 for j, temperature in enumerate(temperatures):
-                    votes = _vote(similarity[:, :k], labels[:, :k], temperature, self.n_candidates)
+                    votes = pool(vote_weights(similarity[:, :k], temperature))
                     right[i, j] += int((votes.argmax(axis=1) == y).sum())
         best_k, best_t = np.unravel_index(right.argmax(), right.shape)  # of equals, the fewest neighbours
         self.val_ssa1 = float(right.max() / len(val))
         return ks[int(best_k)], temperatures[int(best_t)]
 
     def facts(self) -> Mapping[str, Any]:
-        """What was chosen."""
-        return {"k": self.k, "temperature": self.temperature, "val_ssa1": self.val_ssa1}
+        """What was chosen, and the share of the 10 nearest train photos that the index finds."""
+        chosen = {"k": self.k, "temperature": self.temperature, "val_ssa1": self.val_ssa1}
+        return {**chosen, "recall_at_10": self.recall}
 
     def storage_bytes(self) -> int:
-        """Gallery features and labels, and the image tower."""
-        features = self.gallery.ntotal * self.gallery.d * 4
-        return int(features) + self.labels.nbytes + super().storage_bytes()
+        """Gallery index, labels, places and whitening where they are used, and the image tower."""
+        places = 0 if self.places is None else self.places.nbytes
+        whitening = 0 if self.whitening is None else self.whitening.nbytes
+        return index_bytes(self.gallery, self.spec) + self.labels.nbytes + places + whitening + super().storage_bytes()
 
     def save(self, folder: Path) -> None:
-        """Store the gallery as FAISS does."""
-        import faiss
-
-        faiss.write_index(self.gallery, str(folder / "gallery.faiss"))
-        chosen: dict[str, Any] = {"k": self.k, "temperature": self.temperature, "n_candidates": self.n_candidates}
+        """Store the gallery as FAISS does, and what it takes to vote beside it."""
+        write_gallery(folder, self.gallery, self.made_of)
+        chosen: dict[str, Any] = {
+            "k": self.k, "temperature": self.temperature, "n_candidates": self.n_candidates,
+            "recall": self.recall, "made_of": json.dumps(self.made_of),
+        }  # fmt: skip
+        if self.places is not None:
+            chosen["places"] = self.places
+        if self.whitening is not None:
+            chosen |= {"mean": self.whitening.mean, "projection": self.whitening.projection}
         np.savez(
             folder / "votes.npz", labels=self.labels,
             val_ssa1=np.array([] if self.val_ssa1 is None else [self.val_ssa1]),
@@ -111,54 +201,32 @@ class Retrieval(FrozenEncoderMethod):
         )  # fmt: skip
 
     def load(self, folder: Path) -> None:
-        """Read the gallery, memory-mapped."""
-        import faiss
+        """Read the gallery, memory-mapped.
 
-        self.gallery = faiss.read_index(str(folder / "gallery.faiss"), faiss.IO_FLAG_MMAP)
+        Raises:
+            DataError: the index was made from other features than this method's.
+        """
         with np.load(folder / "votes.npz", allow_pickle=False) as stored:
             self.labels = stored["labels"]
+            self.places = stored.get("places")
+            self.whitening = Whitening(stored["mean"], stored["projection"]) if "mean" in stored else None
             self.k, self.temperature = int(stored["k"]), float(stored["temperature"])
-            self.n_candidates = int(stored["n_candidates"])
+            self.n_candidates, self.recall = int(stored["n_candidates"]), float(stored["recall"])
             self.val_ssa1 = float(stored["val_ssa1"][0]) if len(stored["val_ssa1"]) else None
+            self.made_of = json.loads(str(stored["made_of"]))
+        now = {"encoder": self._encoder_digest, "transform": self._transform_digest}
+        self.gallery = read_gallery(folder, self.spec, {**self.made_of, **now}, len(self.labels))
+        self._set_effort(self.gallery)
 
 
-def _flat_index(parts: list[Features]) -> tuple[Any, npt.NDArray[np.int32]]:
-    """An exact inner-product index of all photos whose address is a candidate, and their labels."""
-    import faiss
-
-    index = faiss.IndexFlatIP(parts[0].x.shape[1])
-    labels = []
-    for part in parts:
-        for x, y in part.blocks():
-            index.add(unit_norm(x[y >= 0]))
-            labels.append(y[y >= 0])
-    return index, np.concatenate(labels).astype(np.int32)
+def _labels(parts: list[Features]) -> npt.NDArray[np.int32]:
+    """int32 [rows]: addresses of the gallery's photos, which are those that have a candidate address."""
+    return np.concatenate([p.labels[p.labels >= 0] for p in parts]).astype(np.int32)
 
 
-def _search(
-    index: Any, labels: npt.NDArray[np.int32], x: npt.NDArray[np.float32], k: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Similarities and labels of the k nearest, [n, k], nearest first."""
-    similarity, rows = index.search(unit_norm(x), min(k, index.ntotal))
-    return similarity, labels[rows]
-
-
-def _vote(
-    similarity: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], temperature: float, n_candidates: int
-) -> npt.NDArray[np.float32]:
-    """[n, n_candidates]: softmax weights of the neighbours, summed by address."""
-    n = len(similarity)
-    weights = np.exp((similarity - similarity[:, :1]).astype(np.float64) / temperature)
-    weights /= weights.sum(axis=1, keepdims=True)
-    cells = labels + np.arange(n, dtype=np.int64)[:, None] * n_candidates
-    votes = np.bincount(cells.ravel(), weights.ravel(), minlength=n * n_candidates)
-    return votes.reshape(n, n_candidates).astype(np.float32)
-
-
-def _nearest(
-    similarity: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], n_candidates: int
-) -> npt.NDArray[np.float32]:
-    """[n, n_candidates]: similarity of each address's nearest listed photo, less 2: below any vote. -4 for none."""
-    scores = np.full((len(similarity), n_candidates), -4.0, dtype=np.float32)
-    np.maximum.at(scores, (np.arange(len(similarity))[:, None], labels), similarity - 2)
-    return scores
+def _of_rows(
+    rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int32], places: npt.NDArray[np.int32] | None
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32] | None]:
+    """Addresses and places of gallery rows [n, k]; where none was found (-1), those of row 0, whose vote is 0."""
+    found = np.maximum(rows, 0)
+    return labels[found], None if places is None else places[found]

@@ -1,0 +1,1 @@
+"""Adapters on CLIP's frozen features: CLIP-Adapter and Tip-Adapter."""

@@ -1,0 +1,132 @@
+"""CLIP-Adapter: a small network that adapts CLIP's image feature (Gao et al., IJCV 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from ial_bench import Candidates, Features, MethodInfo, State
+from ial_bench.training.feature_method import FeatureTrainingMethod
+from ial_bench.training.log import TrainingLog
+from ial_methods.clip.texts import TemplateSettings, scaled_texts
+
+if TYPE_CHECKING:
+    import torch
+
+    from ial_methods.adapter.network import Adapter
+
+_PAPER_RATIO = 0.2
+_PAPER = {
+    "ratio_grid": (_PAPER_RATIO,), "reduction": 4, "epochs": 200, "batch_size": 32, "optimiser": "sgd",
+    "learning_rate": 2e-3, "final_rate": 0.0, "warm_up": 0.005, "weight_decay": 5e-4, "clip_norm": None,
+}  # fmt: skip
+
+
+class ClipAdapter(FeatureTrainingMethod):
+    """A bottleneck network of two layers on the image feature; both towers stay frozen.
+
+    The share of the adapted feature in the blend is chosen on val, by one training for each ratio of the grid. With
+    ratio 0 it is zero-shot CLIP. The paper's text adapter, which gains nothing beside the image adapter there, is
+    left out.
+    """
+
+    info = MethodInfo(
+        name="clip-adapter",
+        title="CLIP-Adapter",
+        family="adapter",
+        summary="A trained bottleneck network on CLIP's image feature, blended with it.",
+        reference="Gao et al., CLIP-Adapter: Better Vision-Language Models with Feature Adapters, IJCV 2024",
+        stochastic=True,
+        final_fit="train",
+        scores="logits",
+    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER}
+
+    class Config(TemplateSettings, FeatureTrainingMethod.Config):
+        """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
+
+        reduction: int = Field(4, ge=1, description="length of a feature over the width of the bottleneck")
+        ratio_grid: tuple[float, ...] = Field(
+            (0.2, 0.6),
+            min_length=1,
+            description="shares of the adapted feature in the blend to choose from; one value fixes it",
+        )
+        epochs: int = Field(20, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
+        learning_rate: float = Field(0.02, gt=0, description="the largest, reached after the warm-up")
+
+        @field_validator("ratio_grid")
+        @classmethod
+        def _shares(cls, grid: tuple[float, ...]) -> tuple[float, ...]:
+            if not all(0 <= ratio <= 1 for ratio in grid):
+                raise ValueError("ratios lie from 0 to 1")
+            return grid
+
+    config: Config
+    head: Adapter
+
+    def fit_features(self, train: Features, val: Features) -> None:
+        """Train for each ratio; the one that is best on val is kept, of equals the first."""
+        self.texts = scaled_texts(self.context.features, self.backbone, train.photos.candidates, self.config.templates)
+        self.tried: dict[float, float] = {}
+        best: tuple[float, Adapter, TrainingLog] | None = None
+        for ratio in self._ratios(val):
+            self._fit_with(ratio, train, val)
+            if len(val):
+                self.tried[ratio] = self.ssa1(val)
+            if best is None or self.tried[ratio] > self.tried[best[0]]:
+                best = ratio, self.head, self.log
+        assert best is not None  # noqa: S101 - the grid is not empty
+        self.ratio, self.head, self.log = best
+
+    def _ratios(self, val: Features) -> tuple[float, ...]:
+        grid = self.config.ratio_grid
+        if len(grid) > 1 and len(val) == 0:
+            self.context.report.log(f"{self.info.name}: no val split to choose the ratio on; taking {_PAPER_RATIO}")
+            return (_PAPER_RATIO,)
+        return grid
+
+    def _fit_with(self, ratio: float, train: Features, val: Features) -> None:
+        self.ratio = ratio
+        if ratio == 0:  # nothing of the adapter is left to train
+            self.head, self.log = self.build(train.photos.candidates), TrainingLog()
+            return
+        whole = self.context
+        if whole.work is not None:  # each ratio has checkpoints of its own
+            self.context = replace(whole, work=whole.work / f"ratio-{ratio:g}")
+        try:
+            super().fit_features(train, val)
+        finally:
+            self.context = whole
+
+    def build(self, candidates: Candidates) -> Adapter:  # noqa: ARG002 - their texts are encoded once, for all ratios
+        """An adapter with random weights."""
+        from ial_methods.adapter.network import new_adapter
+
+        return new_adapter(self.texts, self.config.reduction, self.context.seed).to(self.context.device)
+
+    def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
+        """Scaled cosines of the blended features with the texts."""
+        return self.head(x, self.ratio, some)  # type: ignore[no-any-return]
+
+    def facts(self) -> Mapping[str, Any]:
+        """The chosen ratio, what it was chosen from, and how its training went."""
+        told = {f"{ratio:g}": ssa1 for ratio, ssa1 in self.tried.items()}
+        return {**super().facts(), "ratio": self.ratio, "val_ssa1_by_ratio": told}
+
+    def state(self) -> State:
+        """The adapter, the text features and the ratio."""
+        tried = np.array(list(self.tried.items()), dtype=np.float64).reshape(-1, 2)
+        return {**super().state(), "texts": self.texts, "ratio": np.array(self.ratio), "tried": tried}
+
+    def restore(self, state: State) -> None:
+        """Take them over."""
+        self.texts, self.ratio = np.array(state["texts"]), float(state["ratio"])
+        self.tried = dict(state["tried"].tolist())
+        from ial_methods.adapter.network import new_adapter
+
+        self.head = new_adapter(self.texts, self.config.reduction, self.context.seed).to(self.context.device)
+        self.restore_head(state)

@@ -1,0 +1,257 @@
+"""Tip-Adapter and Tip-Adapter-F: zero-shot CLIP with a cache of labelled photos (Zhang et al., ECCV 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, SkipMethod, State
+from ial_bench.encoders.spec import require_text_tower
+from ial_bench.method import RunContext
+from ial_bench.seeds import generator
+from ial_bench.training.feature_method import FeatureTrainingMethod
+from ial_methods.adapter.keys import Choice, choose_rows, unit_rows
+from ial_methods.clip.texts import TemplateSettings, scaled_texts
+
+if TYPE_CHECKING:
+    import torch
+
+    from ial_methods.adapter.cache import CacheModel
+
+_DEFAULT_ALPHA, _DEFAULT_BETA = 1.0, 5.5  # the best in the paper's ablation; for datasets without a val split
+_PAPER = {
+    "keys_per_address": 16,
+    "alpha_grid": tuple(0.1 + i * (3 - 0.1) / 20 for i in range(20)),
+    "beta_grid": tuple(0.1 + i * (7 - 0.1) / 200 for i in range(200)),
+}
+_PAPER_F = {
+    **_PAPER, "train_alpha": 1.17, "train_beta": 1.0, "epochs": 20, "batch_size": 256, "optimiser": "adamw",
+    "learning_rate": 1e-3, "final_rate": 0.0, "warm_up": 0.0, "betas": (0.9, 0.999), "epsilon": 1e-4,
+    "weight_decay": 0.01, "clip_norm": None,
+}  # fmt: skip
+
+
+class CacheSettings(TemplateSettings):
+    """Settings of both."""
+
+    keys_per_address: int | None = Field(
+        None, ge=1, description="train photos of an address that are cached, drawn at random; null: all"
+    )
+    alpha_grid: tuple[float, ...] = Field(
+        (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
+        min_length=1,
+        description="weights of the cache beside the texts to choose from; one value fixes it",
+    )
+    beta_grid: tuple[float, ...] = Field(
+        (1.0, 2.0, 5.5, 10.0, 20.0, 50.0, 100.0, 200.0),
+        min_length=1,
+        description="sharpness of the cache to choose from; one value fixes it",
+    )
+
+
+class TipAdapter(FrozenEncoderMethod):
+    """``f T' + alpha exp(-beta (1 - f K')) V``: text logits, and the votes of all cached train photos.
+
+    Nothing is trained; alpha and beta are chosen on val. The keys K are taken in blocks, and lie in a memory-mapped
+    file where they are more than 1 GiB. A few-shot cache is drawn from `draw_seed`, not from the run's seed, so that
+    one run tells all.
+    """
+
+    info = MethodInfo(
+        name="tip-adapter",
+        title="Tip-Adapter",
+        family="adapter",
+        summary="Zero-shot CLIP plus the votes of all train photos, without training.",
+        reference="Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, ECCV 2022",
+        final_fit="train",
+        scores="logits",
+    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER}
+
+    class Config(CacheSettings, FrozenEncoderMethod.Config):
+        """Settings."""
+
+        draw_seed: int = Field(0, ge=0, description="of the photos that are cached, with keys_per_address")
+
+    config: Config
+
+    def prepare(self) -> None:
+        """Refuse encoders without a text tower."""
+        require_text_tower(self.backbone)
+
+    def fit_features(self, train: Features, val: Features) -> None:
+        """Fill the cache; choose alpha and beta on val."""
+        rng = generator("tip-adapter keys", self.config.draw_seed)
+        self._take(*_cache(self.context, self.backbone, self.config, train, rng))
+        self.choice = _chosen(self.info.name, self.model, val, self.config, self.context)
+
+    def _take(
+        self, texts: npt.NDArray[np.float32], keys: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
+    ) -> None:
+        self.texts, self.keys, self.labels = texts, keys, labels
+        self.model = _model(texts, keys, labels).placed(self.context.device)
+
+    def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Text logits and weighted votes."""
+        import torch
+
+        with torch.inference_mode():
+            features = torch.tensor(x, device=self.context.device)
+            logits = self.model(features, self.choice.alpha, self.choice.beta)
+        return np.asarray(logits.cpu().numpy())
+
+    def facts(self) -> Mapping[str, Any]:
+        """What was chosen, and from how many keys it answers."""
+        return _told(self.choice, len(self.keys))
+
+    def state(self) -> State:
+        """The cache, the text features and the choice."""
+        chosen = self.choice.as_array()
+        return {"texts": self.texts, "keys": self.keys, "labels": self.labels, "choice": chosen}
+
+    def restore(self, state: State) -> None:
+        """Take them over."""
+        self._take(np.array(state["texts"]), state["keys"], np.array(state["labels"]))
+        self.choice = Choice.from_array(state["choice"])
+
+    def save(self, folder: Path) -> None:
+        """Store the keys in a file of their own, which can be memory-mapped."""
+        from safetensors.numpy import save_file
+
+        rest = dict(self.state())
+        np.save(folder / "keys.npy", rest.pop("keys"))
+        save_file(rest, folder / "state.safetensors")
+
+    def load(self, folder: Path) -> None:
+        """Take over what `save` stored; the keys are read when they are needed."""
+        from safetensors.numpy import load_file
+
+        keys = np.load(folder / "keys.npy", mmap_mode="c")  # writable for torch's sake; nothing is written
+        self.restore({**load_file(folder / "state.safetensors"), "keys": keys})
+
+
+class TipAdapterF(FeatureTrainingMethod):
+    """Tip-Adapter whose keys are trained, from the cached features on (the paper's Tip-Adapter-F).
+
+    It learns from all train photos, however few are cached. Alpha and beta are fixed while it trains, and chosen on
+    val after that. Unlike Tip-Adapter it holds all its keys on the device: of m keys of d numbers, 16 m d bytes for
+    keys, gradients and the optimiser's two moments, and about 12 m bytes a photo of a step; two million keys of CLIP
+    ViT-B/16 in steps of 256 photos come to 22 GB. `keys_per_address` bounds them.
+    """
+
+    info = MethodInfo(
+        name="tip-adapter-f",
+        title="Tip-Adapter-F",
+        family="adapter",
+        summary="Tip-Adapter with trained keys.",
+        reference=TipAdapter.info.reference,
+        stochastic=True,
+        final_fit="train",
+        scores="logits",
+    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER_F}
+
+    class Config(CacheSettings, FeatureTrainingMethod.Config):
+        """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
+
+        train_alpha: float | None = Field(
+            None, ge=0, description="alpha while training; null: the best on val before it, together with beta"
+        )
+        train_beta: float | None = Field(
+            None, gt=0, description="beta while training; null: the best on val before it, together with alpha"
+        )
+        epochs: int = Field(5, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
+        batch_size: int = Field(256, ge=1, description="photos of a step, over all processes")
+
+    config: Config
+    head: CacheModel
+
+    def fit_features(self, train: Features, val: Features) -> None:
+        """Fill the cache, train its keys, then choose alpha and beta on val."""
+        config, name = self.config, self.info.name
+        self._begin = _cache(self.context, self.backbone, config, train, self.context.rng("keys"))
+        self.choice = Choice(config.train_alpha or _DEFAULT_ALPHA, config.train_beta or _DEFAULT_BETA)
+        if config.train_alpha is None or config.train_beta is None:
+            free = _chosen(name, _model(*self._begin).placed(self.context.device), val, config, self.context)
+            alpha = free.alpha if config.train_alpha is None else config.train_alpha
+            beta = free.beta if config.train_beta is None else config.train_beta
+            self.choice = Choice(alpha, beta)
+        self.trained_with = self.choice
+        super().fit_features(train, val)
+        del self._begin
+        self.choice = _chosen(name, self.head, val, config, self.context)
+
+    def build(self, candidates: Candidates) -> CacheModel:  # noqa: ARG002 - their texts lie beside the cache
+        """The cache model with the cached features as keys."""
+        return _model(*self._begin, tuned=True).placed(self.context.device)
+
+    def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
+        """Text logits and weighted votes."""
+        return self.head(x, self.choice.alpha, self.choice.beta, some)  # type: ignore[no-any-return]
+
+    def facts(self) -> Mapping[str, Any]:
+        """How the training went, what it was done with, and what was chosen after it."""
+        with_ = {"train_alpha": self.trained_with.alpha, "train_beta": self.trained_with.beta}
+        return {**super().facts(), **with_, **_told(self.choice, len(self.head.keys))}
+
+    def state(self) -> State:
+        """The trained keys with their labels, the text features and the choices."""
+        rest = {"texts": self.head.texts.cpu().numpy(), "labels": self.head.labels.numpy()}
+        return {
+            **super().state(), **rest,
+            "choice": self.choice.as_array(), "trained_with": self.trained_with.as_array(),
+        }  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        """Take them over."""
+        begin = np.array(state["texts"]), state["trained/keys"], np.array(state["labels"])
+        self.choice, self.trained_with = (Choice.from_array(state[n]) for n in ("choice", "trained_with"))
+        self.head = _model(*begin, tuned=True).placed(self.context.device)
+        self.restore_head(state)
+
+
+def _cache(
+    context: RunContext, spec: str, settings: CacheSettings, train: Features, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Text features, keys and their labels."""
+    rows = choose_rows(train.labels, settings.keys_per_address, rng)
+    if len(rows) == 0:
+        raise SkipMethod("there are no train photos to learn from")
+    texts = scaled_texts(context.features, spec, train.photos.candidates, settings.templates)
+    return texts, unit_rows(train.x, rows, context.work), train.labels[rows]
+
+
+def _model(
+    texts: npt.NDArray[np.float32],
+    keys: npt.NDArray[np.float32],
+    labels: npt.NDArray[Any],
+    *,
+    tuned: bool = False,
+) -> CacheModel:
+    import torch
+
+    from ial_methods.adapter.cache import CacheModel
+
+    held = torch.tensor(keys) if tuned else torch.from_numpy(keys)  # training must not change what it began from
+    return CacheModel(torch.from_numpy(texts), held, torch.from_numpy(labels.astype(np.int64)), tuned=tuned)
+
+
+def _chosen(name: str, model: CacheModel, val: Features, settings: CacheSettings, context: RunContext) -> Choice:
+    from ial_methods.adapter.cache import choose
+
+    alphas, betas = settings.alpha_grid, settings.beta_grid
+    if len(val):
+        return choose(model, val, alphas, betas, context.report, name)
+    alpha = alphas[0] if len(alphas) == 1 else _DEFAULT_ALPHA
+    beta = betas[0] if len(betas) == 1 else _DEFAULT_BETA
+    context.report.log(f"{name}: no val split to choose on; taking alpha {alpha:g} and beta {beta:g}")
+    return Choice(alpha, beta)
+
+
+def _told(choice: Choice, keys: int) -> dict[str, Any]:
+    return {"alpha": choice.alpha, "beta": choice.beta, "val_ssa1": choice.val_ssa1, "keys": keys}

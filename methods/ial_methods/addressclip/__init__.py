@@ -1,0 +1,1 @@
+"""AddressCLIP and its ablations."""

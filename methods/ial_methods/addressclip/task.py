@@ -1,0 +1,133 @@
+"""AddressCLIP's training on one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from ial_bench import Photos, SkipMethod
+from ial_bench.geo.points import utm_metres
+from ial_bench.training.loop import Group, Trainer, full_precision
+from ial_bench.training.order import BatchOrder, Rows
+from ial_bench.training.pixels import View, pixel_batches
+from ial_bench.training.ranks import Ranks
+from ial_methods.addressclip.losses import geography_loss, info_nce, multi_positive_nce, position_range
+
+if TYPE_CHECKING:
+    from ial_methods.addressclip.method import AddressClip
+
+_MAX_LOG_SCALE = float(np.log(100.0))  # CLIP's own bound
+
+
+class AddressClipTask:
+    """Photos against addresses and captions, and feature distances against those on the map.
+
+    Raises:
+        SkipMethod: there is nothing to learn from.
+    """
+
+    def __init__(self, method: AddressClip, train: Photos, val: Photos) -> None:
+        config, context, towers = method.config, method.context, method.towers
+        self._method, self._val, self._towers = method, val, towers
+        self._train = train.part(np.flatnonzero(train.labels >= 0))
+        self._losses = set(config.losses)
+        if len(self._train) == 0:
+            raise SkipMethod("there are no train photos to learn from")
+        self._captions = self._train.captions if "caption" in self._losses else []
+        if "caption" in self._losses and not any(self._captions):
+            self._losses.discard("caption")
+            context.report.log(f"{method.info.name}: the dataset has no captions; training without L_caption")
+            if not self._losses:
+                raise SkipMethod("the dataset has no captions, and L_caption is the only loss asked for")
+        self._address_texts = method.address_texts(train.candidates)
+        self.captions_cut = self._count_cut()
+        self._address_tokens = towers.tokenize(self._address_texts)
+        self._labels = torch.from_numpy(self._train.labels.astype(np.int64))
+        self._positions = torch.from_numpy(utm_metres(self._train.positions)) if "geography" in self._losses else None
+        self._extent = None
+        if self._positions is not None and config.geography_extent == "dataset":
+            low, high = position_range(self._positions)
+            self._extent = low.to(towers.device), high.to(towers.device)
+        self._view = View.of(towers.preprocessing, config)
+        self._groups = [g for g in method.groups() if g.parameters]
+        self._ranks = Ranks()
+        places = self._train.places if config.batches == "distinct-places" else None
+        order = BatchOrder(len(self._train), config.batch_size, context.seed, places, self._ranks.size)
+        self.trainer = Trainer(method.info.name, self, config, order, context, self._ranks)
+
+    @property
+    def module(self) -> nn.Module:
+        """Both towers."""
+        return self._towers
+
+    def groups(self) -> list[Group]:
+        """Image tower, text tower, logit scale; without those that stay as they are."""
+        return self._groups
+
+    def inputs(self, batches: list[Rows], epoch: int) -> Iterator[torch.Tensor]:
+        """Pixels of each batch."""
+        context = self._method.context
+        pin = context.device.startswith("cuda")
+        yield from pixel_batches(self._train, self._view, batches, context.seed, epoch, context.workers, pin=pin)
+
+    def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """The parts, and their weighted sum."""
+        config, towers, ranks = self._method.config, self._towers, self._ranks
+        labels = self._labels[rows].to(towers.device)
+        images = ranks.gather(towers.encode_pixels(inputs.to(towers.device, non_blocking=True)).float())
+        texts: dict[str, torch.Tensor] = {}
+        if "address" in self._losses:
+            texts["address"] = ranks.gather(self._encode_addresses(labels))
+        if "caption" in self._losses:
+            texts["caption"] = ranks.gather(self._encode_captions(rows))
+        with full_precision(towers.device):
+            scale = towers.logit_scale.float()
+            parts = {name: self._contrast(images, features, labels, scale) for name, features in texts.items()}
+            if self._positions is not None:
+                where = ranks.gather(self._positions[rows].to(towers.device))
+                parts["geography"] = geography_loss(images, where, config.geography_target, self._extent)
+            weights = {"address": config.weight_address, "caption": config.weight_caption}
+            weights["geography"] = config.weight_geography
+            total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        return {"loss": total, **parts}
+
+    def after_step(self) -> None:
+        """Keep the logit scale where CLIP keeps it."""
+        self._towers.model.logit_scale.clamp_(0, _MAX_LOG_SCALE)
+
+    def val_ssa1(self) -> float | None:
+        """SSA-1 on val."""
+        return self._method.ssa1(self._val)
+
+    def _contrast(
+        self, images: torch.Tensor, texts: torch.Tensor, labels: torch.Tensor, scale: torch.Tensor
+    ) -> torch.Tensor:
+        if self._method.config.positives == "one":
+            return info_nce(images, texts, scale)
+        return multi_positive_nce(images, texts, self._ranks.gather(labels), scale)
+
+    def _encode_addresses(self, labels: torch.Tensor) -> torch.Tensor:
+        """[b, d]: each different address of the batch goes through the text tower once."""
+        different, which = torch.unique(labels, return_inverse=True)
+        return self._towers.encode_tokens(self._address_tokens[different]).float()[which]
+
+    def _encode_captions(self, rows: Rows) -> torch.Tensor:
+        """[b, d]: each different caption with address of the batch goes through the text tower once."""
+        pairs = [(self._captions[r], self._address_texts[int(self._labels[r])]) for r in rows]
+        different = list(dict.fromkeys(pairs))
+        place = {pair: i for i, pair in enumerate(different)}
+        tokens, _ = self._towers.tokenize_joined([c for c, _ in different], [a for _, a in different])
+        which = torch.tensor([place[pair] for pair in pairs], device=tokens.device)
+        return self._towers.encode_tokens(tokens).float()[which]
+
+    def _count_cut(self) -> int:
+        """Captions that are too long for the text tower together with their address."""
+        if not self._captions:
+            return 0
+        tails = [self._address_texts[a] for a in self._train.labels]
+        _, cut = self._towers.tokenize_joined(self._captions, tails)
+        return cut

@@ -1,0 +1,1 @@
+"""Prompt learning: learnt tokens in place of a template's words, CLIP's own weights untouched."""

@@ -1,0 +1,1 @@
+"""Image -> GPS -> address: locate the photo, then look the position up."""

@@ -1,0 +1,155 @@
+"""What every Image-GPS-Address pipeline has, whatever its first stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
+from ial_bench.geo.geocoder import Geocoder, Namer
+from ial_bench.geo.places import PlaceIndex
+from ial_bench.geo.points import Points, haversine_m
+from ial_bench.geo.stage2 import Stage2Settings, new_geocoder, new_namer
+from ial_bench.method import MethodConfig, RunContext
+from ial_bench.training.told import told_as_array, told_from_array
+
+_NETWORK_VAL = 100  # val photos asked about where a service answers: a second each on a public server
+
+
+class Stage1(Protocol):
+    """Predicts where photos were taken."""
+
+    def fit(self, train: Features, val: Features, log: Callable[[str], None]) -> None:
+        """Learn from `train`; choose on `val`, which may be empty."""
+        ...
+
+    def index(self, parts: Sequence[Features]) -> None:
+        """Take all labelled photos as reference."""
+        ...
+
+    def locate(self, x: npt.NDArray[np.float32]) -> Points:
+        """Positions [n, 2] of features [n, d]; after `fit` alone, from train photos alone."""
+        ...
+
+    def told(self) -> Mapping[str, Any]:
+        """Facts. JSON values."""
+        ...
+
+    def storage_bytes(self) -> int:
+        """Bytes needed to locate photos, without the image tower."""
+        ...
+
+    def trained_parameters(self) -> int:
+        """Parameters that `fit` trains."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Store it in `folder`."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Take over what `save` stored."""
+        ...
+
+
+class Pipeline(FrozenEncoderMethod):
+    """A first stage, and a geocoder behind it. Subclasses give the first stage."""
+
+    class Config(Stage2Settings, FrozenEncoderMethod.Config):
+        """Settings."""
+
+    config: Config
+    stage1: Stage1
+    geocoder: Geocoder
+
+    def __init__(self, config: MethodConfig, context: RunContext) -> None:
+        super().__init__(config, context)
+        self.namer: Namer | None = None
+        self.on_val: dict[str, Any] = {}
+
+    def prepare(self) -> None:
+        """See whether the geocoder is there."""
+        self.namer = new_namer(self.config, self.context.cache)
+
+    def fit_features(self, train: Features, val: Features) -> None:
+        """Fit the first stage, and measure on val what each stage costs."""
+        self.stage1.fit(train, val, self.context.report.log)
+        if len(val):
+            self.on_val = self._loss(train, val)
+        self._labelled = [train, val]
+
+    def _loss(self, train: Features, val: Features) -> dict[str, Any]:
+        """On val, against places and photos of train alone: what the geocoder costs, and what the first stage."""
+        geocoder = new_geocoder(self.config, self.namer, PlaceIndex.of(train.photos), train.photos.candidates.addresses)
+        rows = np.arange(len(val))
+        if self.config.asks_network and len(rows) > _NETWORK_VAL:
+            rows = np.linspace(0, len(val) - 1, _NETWORK_VAL).astype(np.int64)
+        true, labels = val.photos.positions[rows], val.labels[rows]
+        located = self.stage1.locate(np.asarray(val.x[rows]))
+        right = [(geocoder.rank(p, 1).indices[:, 0] == labels) & (labels >= 0) for p in (true, located)]
+        return {
+            "photos": len(rows),
+            "median_m": float(np.median(haversine_m(located, true))),
+            "ssa1_true_position": float(right[0].mean()),
+            "ssa1_predicted_position": float(right[1].mean()),
+        }
+
+    def index(self, candidates: Candidates) -> None:
+        """Build the gallery of all labelled photos, and the index of train places."""
+        train, val = self._labelled
+        database = [self.features(candidates.database)] if len(candidates.database) else []
+        self.stage1.index([train, val, *database])
+        self._build(PlaceIndex.of(train.photos, val.photos), candidates.addresses)
+        del self._labelled
+
+    def _build(self, places: PlaceIndex, addresses: list[Address]) -> None:
+        self.places, self.addresses = places, addresses
+        self.geocoder = new_geocoder(self.config, self.namer, places, addresses)
+
+    def predict_features(self, x: npt.NDArray[np.float32], k: int) -> TopK:
+        """Locate, then look up."""
+        located = self.stage1.locate(x)
+        return replace(self.geocoder.rank(located, k), positions=located)
+
+    def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Scores of all candidates; those that the geocoder does not list are below all that it does."""
+        top = self.predict_features(x, len(self.addresses))
+        scores = np.full((len(x), len(self.addresses)), top.scores.min(initial=0) - 1, dtype=np.float32)
+        rows, places = np.nonzero(top.indices >= 0)
+        scores[rows, top.indices[rows, places]] = top.scores[rows, places]
+        return scores
+
+    def facts(self) -> Mapping[str, Any]:
+        """What was chosen, the loss of each stage on val, and what the geocoder tells of its work."""
+        told = dict(self.geocoder.facts())
+        return {"stage1": self.stage1.told(), "val": self.on_val, **({"geocoder": told} if told else {})}
+
+    def storage_bytes(self) -> int:
+        """The first stage, the index of places, and the image tower."""
+        places = sum(a.nbytes for a in self.places.state().values())
+        return self.stage1.storage_bytes() + places + super().storage_bytes()
+
+    def trained_parameters(self) -> int:
+        """Those of the first stage."""
+        return self.stage1.trained_parameters()
+
+    def save(self, folder: Path) -> None:
+        """Store the first stage as it does, the rest as arrays."""
+        self.stage1.save(folder)
+        told = told_as_array({"texts": [a.text for a in self.addresses], "val": self.on_val})
+        arrays: dict[str, Any] = {"told": told, **self.places.state()}
+        np.savez(folder / "places.npz", **arrays)
+
+    def load(self, folder: Path) -> None:
+        """Read both."""
+        self.stage1.load(folder)
+        with np.load(folder / "places.npz", allow_pickle=False) as stored:
+            told = told_from_array(stored["told"])
+            places = PlaceIndex.restored(stored)
+        self.on_val = told["val"]
+        self._build(places, [Address.parse(t) for t in told["texts"]])
