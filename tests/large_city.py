@@ -23,7 +23,7 @@ from ial_bench.engine.record import Metrics
 from ial_bench.engine.score import score
 from ial_bench.metrics.intervals import REPLICATES
 from ial_bench.topk import TopK
-from made_city import write_city
+from made_city import truth_of, write_city
 
 STORED = 10
 
@@ -83,7 +83,7 @@ def made_answers(city: Dataset) -> tuple[TopK, np.ndarray]:
 
 def score_all(city: Dataset, top: TopK, replicates: int) -> Metrics:
     """What the benchmark times."""
-    return score(top, city, city.split("query"), replicates=replicates)
+    return score(top, truth_of(city), replicates=replicates)
 
 
 def open_all(folder: Path) -> Dataset:

@@ -11,6 +11,8 @@ import numpy as np
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.table import Bounds, Description, write_dataset
+from ial_bench.engine.ground_truth import GroundTruth
+from ial_bench.engine.plan import Selection
 
 
 def write_city(
@@ -45,3 +47,8 @@ def write_city(
     description = Description(name, "Made for a test", "images", Bounds(-90.0, -180.0, 90.0, 180.0))
     write_dataset(folder, description, addresses, [a.verbose for a in addresses], columns)
     return Dataset(folder)
+
+
+def truth_of(dataset: Dataset, limit: int | None = None) -> GroundTruth:
+    """What answers to its queries are measured against."""
+    return GroundTruth.of(dataset, Selection.of(dataset, limit))

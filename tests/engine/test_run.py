@@ -61,7 +61,7 @@ class Bench:
         return read_predictions(path.parent / record.predictions.path)[1]
 
     def prediction_bytes(self) -> dict[str, bytes]:
-        return {p.name: p.read_bytes() for p in self.options.results.rglob("*.parquet")}
+        return {p.name: p.read_bytes() for p in self.options.results.rglob("*.predictions.parquet")}
 
 
 def built_in(*names: str) -> list[type[Method]]:

@@ -39,6 +39,7 @@ def leaderboard(
 
     Example: bench leaderboard --dataset sf-ial-large --format latex --out table.tex
     """
+    from ial_bench.engine.record import datasets_with_results
     from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.homes import results_home
     from ial_bench.report.formats import FORMATS
@@ -49,7 +50,7 @@ def leaderboard(
     if wanted is not None and not wanted:
         raise ConfigError(f"--metrics {metrics!r} names no metric", "for instance --metrics SSA-1,SA-1,MRR")
     home = results_home(results)
-    known = _datasets(home)
+    known = datasets_with_results(home)
     if not known:
         raise DataError(f"no results in {home}", "`bench run` makes some; --results names another folder")
     if dataset is not None and dataset not in known:
@@ -65,10 +66,6 @@ def print_leaderboard(home: Path, dataset: str, limit: int | None = None) -> Non
     """Print one dataset's leaderboard, if any of its records can be read."""
     table, _ = _read(home, dataset, None, published=True, limit=limit)
     _show([] if table is None else [table], None, None)
-
-
-def _datasets(home: Path) -> list[str]:
-    return sorted({p.parent.parent.name for p in home.glob("*/*/*.json")})
 
 
 def _methods(home: Path, datasets: Sequence[str], text: str) -> set[str] | None:

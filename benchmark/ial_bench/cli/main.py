@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 import ial_bench
-from ial_bench.cli import check, data, doctor, leaderboard, listing, new_method, predict, pretrain, run, score, show
+from ial_bench.cli import (
+    check,
+    compare,
+    data,
+    doctor,
+    leaderboard,
+    listing,
+    new_method,
+    predict,
+    pretrain,
+    run,
+    score,
+    show,
+)
 from ial_bench.errors import BenchError, ConfigError, UnknownNameError
 
 DEBUG_VARIABLE = "IAL_BENCH_DEBUG"
@@ -26,6 +39,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("compare")(compare.compare)
 app.command("score")(score.score)
 app.command("predict")(predict.predict)
 app.add_typer(listing.app, name="list")

@@ -226,6 +226,11 @@ def records(results: Path, dataset: str | None = None) -> Iterator[tuple[Path, R
             yield path, error
 
 
+def datasets_with_results(results: Path) -> list[str]:
+    """Names of the datasets that have records below a results folder."""
+    return sorted({path.parent.parent.name for path in results.glob("*/*/*.json")})
+
+
 def schema_text() -> str:
     """The JSON Schema of a record, as it is shipped."""
     schema = RunRecord.model_json_schema()

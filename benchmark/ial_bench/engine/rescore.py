@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, write_record
@@ -46,8 +48,8 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
     if sha256_file(file) != record.predictions.sha256:
         raise DataError(f"{file} was changed since it was written", "run it again with --rerun")
     ids, top = read_predictions(file)
-    chosen = Selection.of(dataset, record.dataset.limit)
-    if ids != chosen.queries.ids:
+    truth = _truth_of(dataset, record.dataset.limit)
+    if ids != truth.ids:
         raise DataError(f"{file} answers other queries than those of {dataset.name!r}", "run it again with --rerun")
     width = top.indices.shape[1]
     if ks is not None and max(ks) > width and width < len(dataset.candidates):
@@ -55,7 +57,14 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
             f"{file} stores the first {width} candidates, too few for k = {max(ks)}",
             f"run it again with --k {max(ks)}",
         )
-    metrics = score(top, dataset, chosen.queries, DEFAULT_KS if ks is None else ks) if len(top) else None
+    truth.write(path.parents[1], ground_truth_key(record.dataset))
+    metrics = score(top, truth, DEFAULT_KS if ks is None else ks) if len(top) else None
     updated = record.model_copy(update={"metrics": metrics})
     write_record(path, updated)
     return updated
+
+
+@lru_cache(maxsize=1)
+def _truth_of(dataset: Dataset, limit: int | None) -> GroundTruth:
+    """One for all the runs on the same photos."""
+    return GroundTruth.of(dataset, Selection.of(dataset, limit))

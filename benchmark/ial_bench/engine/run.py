@@ -10,6 +10,7 @@ import shutil
 import traceback
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import models, predictions, provenance
 from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.models import STATE
-from ial_bench.engine.plan import EngineOptions, Planned, Selection, finished, make_context
+from ial_bench.engine.plan import EngineOptions, Planned, RunSpec, Selection, finished, make_context
 from ial_bench.engine.record import (
     DatasetRecord,
     FeaturePhase,
@@ -138,15 +140,22 @@ class Engine:
         size = method.parameters()
         path = record_path(self.options.results, self.dataset.name, spec.method, spec.run_id)
         stored = path.with_suffix(".predictions.parquet")
+        key = ground_truth_key(self._dataset_record(spec))
+        self.truth.write(self.options.results / self.dataset.name, key)
         sha = predictions.write_predictions(stored, chosen.queries.ids, top)
         return _Outcome(
             "done",
-            metrics=score(top, self.dataset, chosen.queries, self.options.ks) if len(top) else None,
+            metrics=score(top, self.truth, self.options.ks) if len(top) else None,
             phases=Phases(features=features, fit=fit, index=index, query=query),
             size=Size(storage_bytes=method.storage_bytes(), parameters=size.total, parameters_trained=size.trained),
             predictions=PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1]),
             facts=dict(method.facts()),
         )
+
+    @cached_property
+    def truth(self) -> GroundTruth:
+        """What all runs are measured against."""
+        return GroundTruth.of(self.dataset, self.selection)
 
     def _features(self, method: Method) -> FeaturePhase | None:
         """Encode all photos that the run needs and the cache lacks."""
@@ -210,7 +219,7 @@ class Engine:
         return predictions.join(parts, min(k, n_candidates))
 
     def _store(self, planned: Planned, outcome: _Outcome, started: str) -> RunRecord:
-        spec, info, chosen = planned.spec, planned.method.info, self.selection
+        spec, info = planned.spec, planned.method.info
         preset, changed = nearest_preset(planned.method, planned.config)
         hardware = provenance.hardware(self.options.device)
         record = RunRecord(
@@ -234,19 +243,7 @@ class Engine:
                 weights_digest=spec.weights_digest,
                 facts=outcome.facts or {},
             ),
-            dataset=DatasetRecord(
-                name=self.dataset.name,
-                digest=spec.dataset_digest,
-                candidate_digest=spec.candidate_digest,
-                limit=spec.limit,
-                n_train=len(chosen.train),
-                n_val=len(chosen.val),
-                n_database=len(chosen.database),
-                n_queries=len(chosen.queries),
-                n_places=len(np.unique(chosen.queries.places)),
-                n_candidates=len(chosen.candidates),
-                n_queries_without_candidate=int((chosen.queries.labels < 0).sum()),
-            ),
+            dataset=self._dataset_record(spec),
             seed=spec.seed,
             k=spec.k,
             dtype=spec.dtype,
@@ -271,6 +268,22 @@ class Engine:
         )
         write_record(record_path(self.options.results, self.dataset.name, spec.method, spec.run_id), record)
         return record
+
+    def _dataset_record(self, spec: RunSpec) -> DatasetRecord:
+        chosen = self.selection
+        return DatasetRecord(
+            name=self.dataset.name,
+            digest=spec.dataset_digest,
+            candidate_digest=spec.candidate_digest,
+            limit=spec.limit,
+            n_train=len(chosen.train),
+            n_val=len(chosen.val),
+            n_database=len(chosen.database),
+            n_queries=len(chosen.queries),
+            n_places=len(np.unique(chosen.queries.places)),
+            n_candidates=len(chosen.candidates),
+            n_queries_without_candidate=int((chosen.queries.labels < 0).sum()),
+        )
 
 
 def _empty(folder: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ial_bench.addresses import Address, fold
-from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.photos import Photos
+from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.record import DistanceMetrics, Interval, Metrics
 from ial_bench.geo.points import FARTHEST_M, haversine_m
 from ial_bench.metrics.accuracy import first_hit, group_numbers, reciprocal_rank, within
@@ -19,48 +19,59 @@ DEFAULT_KS = (1, 5, 10)
 RADII_M = (25, 50, 100, 200)
 
 
-def score(
-    top: TopK, dataset: Dataset, queries: Photos, ks: Sequence[int] = DEFAULT_KS, replicates: int = REPLICATES
-) -> Metrics:
-    """Score predictions against the truth.
+def outcomes(
+    top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS
+) -> tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What became of each query, under every metric that is a mean over queries.
 
     Args:
         top: answers, one row a query.
-        dataset: what they were asked of.
-        queries: the queries, in the same order.
+        truth: of the same queries, in the same order.
         ks: the k of SSA-k and SA-k. 1 is always among them; those that the answers are too short for are left out.
-        replicates: of the bootstrap.
+
+    Returns:
+        Names [m] (SSA-k, SA-k, street-SA-k, neighbourhood-k, MRR, within_R); values [n, m], 0 to 1; metres [n]
+        from the query to the predicted position, or to the predicted address's centroid.
     """
-    addresses, candidates = dataset.addresses, dataset.candidates
-    truth_rows = queries.address_rows
-    width = top.indices.shape[1]
-    ks = [1, *sorted(k for k in {*ks} - {1} if k <= width or width == len(candidates))]
-    rank = first_hit(top.indices, queries.labels)
+    width, n_candidates = top.indices.shape[1], len(truth.candidate_rows)
+    ks = [1, *sorted(k for k in {*ks} - {1} if k <= width or width == n_candidates)]
+    rank = first_hit(top.indices, truth.labels)
     columns = [within(rank, ks).astype(np.float64)]
     names = [f"SSA-{k}" for k in ks]
     for label, part in (("SA", "street_key"), ("street-SA", "street"), ("neighbourhood", "neighbourhood")):
-        keys = [_key(a, part) for a in candidates.addresses], [_key(a, part) for a in addresses]
+        keys = [_key(a, part) for a in truth.candidates], [_key(a, part) for a in truth.addresses]
         groups, group_of_address = group_numbers(*keys)
-        hits = within(first_hit(top.indices, group_of_address[truth_rows], groups), ks)
+        hits = within(first_hit(top.indices, group_of_address[truth.address_rows], groups), ks)
         columns.append(hits.astype(np.float64))
         names += [f"{label}-{k}" for k in ks]
     columns.append(reciprocal_rank(rank)[:, None])
     names.append("MRR")
-    where = candidates.positions[top.indices[:, 0]] if top.positions is None else top.positions
-    metres = haversine_m(where, queries.positions)
+    where = truth.candidate_positions[top.indices[:, 0]] if top.positions is None else top.positions
+    metres = haversine_m(where, truth.positions)
     if top.positions is None:
         metres[top.indices[:, 0] == NO_ANSWER] = FARTHEST_M
     columns.append((metres[:, None] <= np.asarray(RADII_M)).astype(np.float64))
-    radii = [f"within_{r}" for r in RADII_M]
+    names += [f"within_{r}" for r in RADII_M]
+    return names, np.concatenate(columns, axis=1), metres
+
+
+def score(top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS, replicates: int = REPLICATES) -> Metrics:
+    """Score predictions against the truth.
+
+    Args:
+        top: answers, one row a query.
+        truth: of the same queries, in the same order.
+        ks: as of `outcomes`.
+        replicates: of the bootstrap.
+    """
+    names, values, metres = outcomes(top, truth, ks)
     # Column 0 is SSA-1: its mean over addresses is the macro accuracy.
-    estimates = clustered_means(
-        np.concatenate(columns, axis=1), queries.places, truth_rows, class_columns=1, replicates=replicates
-    )
-    named = dict(zip([*names, *radii, "macro-SSA-1"], map(_interval, estimates), strict=True))
+    estimates = clustered_means(values, truth.places, truth.address_rows, class_columns=1, replicates=replicates)
+    named = dict(zip([*names, "macro-SSA-1"], map(_interval, estimates), strict=True))
     distance = DistanceMetrics(
         median=float(np.median(metres)),
         to="predicted position" if top.positions is not None else "centroid of the predicted address",
-        **{r: named.pop(r) for r in radii},
+        **{name: named.pop(name) for name in names if name.startswith("within_")},
     )
     return Metrics(accuracy=named, distance_m=distance)
 

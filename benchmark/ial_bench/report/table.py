@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
-from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
-from ial_bench.engine.record import MethodRecord, RunRecord
-from ial_bench.errors import ConfigError
-from ial_bench.files import digest
+from ial_bench.encoders.spec import RANDOM_INIT
+from ial_bench.engine.record import RunRecord
+from ial_bench.report.groups import Group, encoder_of, groups_of, one_population
 from ial_bench.report.published import PublishedRow
-from ial_bench.settings import BACKBONE, shown
 
 DEFAULT_METRICS = ("SSA-1", "SSA-5", "SA-1", "SA-5")
-_ABSENT = object()
-_SHOWN_DIGITS = 8  # of a digest
 LATENCY, STORAGE, PARAMETERS = "p50 (ms)", "storage (MB)", "parameters (M)"
 RowKind = Literal["measured", "oracle", "published"]
 
@@ -124,7 +119,7 @@ def build_table(
         limit: show runs limited to so many photos a split.
     """
     own = [r for r in records if r.dataset.name == dataset]
-    done, notes = _one_population([r for r in own if r.status == "done" and r.metrics], limit)
+    done, notes = one_population([r for r in own if r.status == "done" and r.metrics], limit)
     ranked = (
         *(Column(m, percent=True, best="high") for m in metrics),
         Column(LATENCY, digits=2, best="low"),
@@ -134,7 +129,7 @@ def build_table(
     if len(_timed_on(done)) > 1:
         ranked = tuple(replace(c, best=None) if c.name == LATENCY else c for c in ranked)
         notes.append("latencies come from different hardware and are not comparable: none is marked best")
-    rows = _measured_rows(done, metrics)
+    rows = _measured_rows(groups_of(done), metrics)
     rows = [
         *_marked([r for r in rows if r.kind == "measured"], ranked),
         *(r for r in rows if r.kind == "oracle"),
@@ -144,39 +139,14 @@ def build_table(
     return Table(dataset, ranked, tuple(rows), tuple(notes))
 
 
-def _one_population(records: list[RunRecord], limit: int | None) -> tuple[list[RunRecord], list[str]]:
-    groups: dict[tuple[Any, ...], list[RunRecord]] = defaultdict(list)
-    for r in records:
-        groups[r.dataset.digest, r.dataset.candidate_digest, r.dataset.limit, r.protocol_version, r.k].append(r)
-    wanted = [key for key in groups if limit is None or key[2] == limit]
-    if not wanted:
-        return [], [] if limit is None else [f"no runs are limited to {limit:,} photos a split"]
-    chosen = max(wanted, key=lambda key: (key[2] is None, max(r.provenance.finished for r in groups[key])))
-    others = len(records) - len(groups[chosen])
-    notes = []
-    if chosen[2] is not None:
-        notes.append(f"limited to {chosen[2]:,} photos a split: for a quick look, not a result")
-    if others:
-        runs = "run is" if others == 1 else "runs are"
-        why = "another version of the dataset, another limit, k or protocol"
-        notes.append(f"{others:,} other {runs} left out: {why}")
-    return groups[chosen], notes
-
-
-def _measured_rows(records: list[RunRecord], metrics: Sequence[str]) -> list[Row]:
-    """One row a method and configuration; seeds are joined. Best first."""
-    runs: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
-    for r in records:
-        runs[r.method.name, r.method.version, digest(r.method.config), r.method.weights_digest or ""].append(r)
-    by_method: dict[str, list[list[RunRecord]]] = defaultdict(list)
-    for group in runs.values():
-        by_method[group[0].method.name].append(group)
-    rows = [_row(group, siblings, metrics) for siblings in by_method.values() for group in siblings]
+def _measured_rows(groups: list[Group], metrics: Sequence[str]) -> list[Row]:
+    """A row each. Best first."""
+    rows = [_row(group, metrics) for group in groups]
     return sorted(rows, key=lambda r: ([-(r.cells[m].value or 0.0) for m in metrics[:1]], r.title, r.backbone))
 
 
-def _row(runs: list[RunRecord], siblings: list[list[RunRecord]], metrics: Sequence[str]) -> Row:
-    method = runs[0].method
+def _row(group: Group, metrics: Sequence[str]) -> Row:
+    runs = group.runs
     cells: dict[str, Cell] = {}
     for name in metrics:
         found = [r.metrics.accuracy[name] for r in runs if r.metrics and name in r.metrics.accuracy]
@@ -186,56 +156,7 @@ def _row(runs: list[RunRecord], siblings: list[list[RunRecord]], metrics: Sequen
     cells[LATENCY] = _cell([r.phases.query.p50_ms for r in runs if r.phases and r.phases.query])
     cells[STORAGE] = _cell([r.size.storage_bytes / 1e6 for r in runs if r.size])
     cells[PARAMETERS] = _cell([r.size.parameters / 1e6 for r in runs if r.size])
-    title = method.title + _difference(runs, siblings)
-    return Row("oracle" if method.oracle else "measured", title, _backbone(method.backbone), len(runs), cells)
-
-
-def _difference(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> str:
-    """What tells a row's configuration from the method's other rows, in brackets."""
-    if len(siblings) == 1:
-        return ""
-    mine, others = runs[0].method, [s[0].method for s in siblings]
-    found = [f"preset {mine.preset}"] if mine.preset and any(m.preset != mine.preset for m in others) else []
-    found += [
-        f"{key}={shown(value)}"
-        for key, value in sorted(mine.config.items())
-        if key != BACKBONE and any(key in _compared(mine, m) and m.config.get(key, _ABSENT) != value for m in others)
-    ]
-    if any(m.version != mine.version for m in others):
-        found.append(f"version {mine.version}")
-    # The backbone has a column of its own, which names a checkpoint by its file name alone.
-    look_alikes = [m for m in others if _backbone(m.backbone) == _backbone(mine.backbone)]
-    if any(m.backbone != mine.backbone for m in look_alikes):
-        found.append(f"backbone={mine.backbone}")
-    if mine.weights_digest and any(m.weights_digest != mine.weights_digest for m in look_alikes):
-        found.append(f"weights {mine.weights_digest[:_SHOWN_DIGITS]}")
-    return f" ({', '.join(found)})" if found else ""
-
-
-def _compared(a: MethodRecord, b: MethodRecord) -> set[str]:
-    """The settings in which rows may differ: those of one preset in all, others in what was changed on top."""
-    return {*a.config, *b.config} if a.preset == b.preset else {*a.changed, *b.changed}
-
-
-def _encoder(spec: str) -> EncoderSpec | None:
-    """None for one of a library that only a later ial-bench knows: its records are shown all the same."""
-    try:
-        return EncoderSpec.parse(spec)
-    except ConfigError:
-        return None
-
-
-def _backbone(spec: str | None) -> str:
-    if spec is None:
-        return ""
-    parsed = _encoder(spec)
-    if parsed is None:
-        return spec
-    model = parsed.network.rsplit("/", 1)[-1].removesuffix(".json")
-    if parsed.random_init:
-        return f"{model} ({RANDOM_INIT}: untrained)"
-    file = parsed.weights_file
-    return f"{model} ({file.name if file else parsed.weights})" if parsed.weights else model
+    return Row("oracle" if group.oracle else "measured", group.title, group.backbone, len(runs), cells)
 
 
 def _cell(values: list[float], ci95: tuple[float, float] | None = None) -> Cell:
@@ -294,7 +215,7 @@ def _about(done: list[RunRecord]) -> list[str]:
         notes.append(f"latency: one decoded photo to its top-{done[0].k}, on {' and '.join(dict.fromkeys(names))}")
     if any(r.method.oracle for r in done):
         notes.append("oracles know the query's true position; they are not ranked")
-    encoders = [_encoder(r.method.backbone) for r in done if r.method.backbone]
+    encoders = [encoder_of(r.method.backbone) for r in done if r.method.backbone]
     if any(e and e.random_init for e in encoders):
         notes.append(
             f"{RANDOM_INIT}: the encoder's weights are untrained; accuracies say nothing about the trained model"

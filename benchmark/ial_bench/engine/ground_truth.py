@@ -1,0 +1,175 @@
+"""What answers are measured against, kept beside the results: they can be read where the dataset is not.
+
+    ground-truth/KEY.queries.parquet      one row a query, in the order of the predictions
+    ground-truth/KEY.addresses.parquet    one row an address of the dataset
+
+in the dataset's folder of results. KEY names the version of the dataset and the limit, so that runs on other photos
+never share a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ial_bench.addresses import Address
+from ial_bench.errors import AddressError, DataError
+from ial_bench.files import atomic_path, make_folder
+from ial_bench.geo.points import Points, haversine_m, unit_vectors
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.dataset import Dataset
+    from ial_bench.engine.plan import Selection
+    from ial_bench.engine.record import DatasetRecord
+
+FOLDER = "ground-truth"
+_KEY_DIGITS = 16
+_FIX = "`bench score --dataset NAME` writes it, where the dataset is"
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The truth of a dataset's queries, and what is known of its addresses.
+
+    Attributes:
+        ids: [n] photo ids of the queries.
+        paths: [n] below the images folder.
+        places: int64 [n], a number per place.
+        address_rows: int32 [n], index into `addresses`.
+        positions: float64 [n, 2], degrees.
+        headings: float32 [n], degrees clockwise from north, NaN where unknown.
+        train_m: float64 [n], metres to the nearest train photo; infinite without one.
+        addresses: all addresses of the dataset, sorted by canonical text.
+        candidate_rows: int32 [c], the address of each candidate.
+        candidate_positions: float64 [c, 2], their centroids.
+        train_photos: int64 [c], train photos of each candidate.
+    """
+
+    ids: list[str]
+    paths: list[str]
+    places: npt.NDArray[np.int64]
+    address_rows: npt.NDArray[np.int32]
+    positions: Points
+    headings: npt.NDArray[np.float32]
+    train_m: npt.NDArray[np.float64]
+    addresses: list[Address]
+    candidate_rows: npt.NDArray[np.int32]
+    candidate_positions: Points
+    train_photos: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int32]:
+        """int32 [n]: candidate index of each query's address, -1 where it is none."""
+        index = np.full(len(self.addresses), -1, dtype=np.int32)
+        index[self.candidate_rows] = np.arange(len(self.candidate_rows))
+        return index[self.address_rows]
+
+    @cached_property
+    def candidates(self) -> list[Address]:
+        """The address of each candidate."""
+        return [self.addresses[i] for i in self.candidate_rows]
+
+    @classmethod
+    def of(cls, dataset: Dataset, selection: Selection) -> GroundTruth:
+        """That of the selected queries, told by the dataset itself."""
+        queries, train, candidates = selection.queries, selection.train, dataset.candidates
+        return cls(
+            queries.ids, [queries.relative_path(i) for i in range(len(queries))], queries.places, queries.address_rows,
+            queries.positions, queries.headings, _metres_to(train.positions, queries.positions), dataset.addresses,
+            np.flatnonzero(dataset.candidate_of_address >= 0).astype(np.int32), candidates.positions,
+            train.address_counts(),
+        )  # fmt: skip
+
+    def write(self, results: Path, key: str) -> None:
+        """Store it in the dataset's folder of results, unless it is there already.
+
+        Raises:
+            StorageError: the folder cannot be written to.
+        """
+        queries, addresses = _files(results, key)
+        if queries.is_file() and addresses.is_file():
+            return
+        n = len(self.addresses)
+        known, centroids, photos = np.zeros(n, bool), np.full((n, 2), np.nan), np.zeros(n, np.int64)
+        known[self.candidate_rows] = True
+        centroids[self.candidate_rows], photos[self.candidate_rows] = self.candidate_positions, self.train_photos
+        _write(
+            addresses,
+            {
+                "text": [a.text for a in self.addresses], "candidate": known, "lat": centroids[:, 0],
+                "lon": centroids[:, 1], "train_photos": photos,
+            },
+        )  # fmt: skip
+        _write(
+            queries,
+            {
+                "photo_id": self.ids, "path": self.paths, "place": self.places, "address": self.address_rows,
+                "lat": self.positions[:, 0], "lon": self.positions[:, 1], "heading": self.headings,
+                "train_m": self.train_m,
+            },
+        )  # fmt: skip
+
+    @classmethod
+    def read(cls, results: Path, key: str) -> GroundTruth:
+        """What `write` stored.
+
+        Raises:
+            DataError: missing, damaged, or of another form.
+        """
+        files = _files(results, key)
+        try:
+            # Not pre-buffered: local files gain nothing, and pyarrow 26 then reads them in threads of its own.
+            queries, addresses = (pq.read_table(f, pre_buffer=False) for f in files)
+            rows = queries["address"].to_numpy()
+            parsed = [Address.parse(text) for text in addresses["text"].to_pylist()]
+            candidate = np.flatnonzero(addresses["candidate"].to_numpy())
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(parsed):
+                raise DataError(f"{files[0]} names addresses that {files[1].name} lacks", _FIX)
+            return cls(
+                queries["photo_id"].to_pylist(), queries["path"].to_pylist(), queries["place"].to_numpy(), rows,
+                np.stack([queries["lat"].to_numpy(), queries["lon"].to_numpy()], axis=1),
+                queries["heading"].to_numpy(), queries["train_m"].to_numpy(), parsed, candidate.astype(np.int32),
+                np.stack([addresses["lat"].to_numpy(), addresses["lon"].to_numpy()], axis=1)[candidate],
+                addresses["train_photos"].to_numpy()[candidate],
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise DataError(f"no ground truth beside the results: {error.filename or files[0]}", _FIX) from error
+        except (pa.ArrowException, OSError, KeyError, AddressError) as error:
+            raise DataError(f"{files[0]} and {files[1].name} do not hold ground truth: {error}", _FIX) from error
+
+
+def ground_truth_key(dataset: DatasetRecord) -> str:
+    """The key of the photos that a record is about."""
+    limited = "" if dataset.limit is None else f"-limit{dataset.limit}"
+    return dataset.digest[:_KEY_DIGITS] + limited
+
+
+def _files(results: Path, key: str) -> tuple[Path, Path]:
+    return results / FOLDER / f"{key}.queries.parquet", results / FOLDER / f"{key}.addresses.parquet"
+
+
+def _write(path: Path, columns: dict[str, Any]) -> None:
+    make_folder(path.parent)
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+
+
+def _metres_to(points: Points, queries: Points) -> npt.NDArray[np.float64]:
+    """float64 [n]: metres on the great circle from each query to the nearest of `points`."""
+    from scipy.spatial import KDTree
+
+    if len(points) == 0 or len(queries) == 0:
+        return np.full(len(queries), np.inf)
+    tree = KDTree(unit_vectors(points), balanced_tree=False, compact_nodes=False)  # made fast: each query asks once
+    _, nearest = tree.query(unit_vectors(queries))
+    return haversine_m(points[nearest], queries)

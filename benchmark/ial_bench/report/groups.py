@@ -1,0 +1,133 @@
+"""Which runs make up a row: those on the same photos, joined over seeds, told apart by what differs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
+from ial_bench.engine.record import MethodRecord, RunRecord
+from ial_bench.errors import ConfigError
+from ial_bench.files import digest
+from ial_bench.settings import BACKBONE, shown
+
+_ABSENT = object()
+_SHOWN_DIGITS = 8  # of a digest
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one method with one configuration: its seeds.
+
+    Attributes:
+        runs: at least one.
+        title: the method's title, with what tells it from its other groups.
+        backbone: its encoder, in short; untrained weights are said so.
+    """
+
+    runs: tuple[RunRecord, ...]
+    title: str
+    backbone: str
+
+    @property
+    def oracle(self) -> bool:
+        """Whether it was told the true positions."""
+        return self.runs[0].method.oracle
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.runs[0].method.name
+
+
+def groups_of(records: Sequence[RunRecord]) -> list[Group]:
+    """The groups among finished runs of one population, seeds in order."""
+    runs: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
+    for r in records:
+        runs[r.method.name, r.method.version, digest(r.method.config), r.method.weights_digest or ""].append(r)
+    by_method: dict[str, list[list[RunRecord]]] = defaultdict(list)
+    for group in runs.values():
+        by_method[group[0].method.name].append(sorted(group, key=lambda r: r.seed))
+    return [
+        Group(tuple(group), group[0].method.title + _difference(group, siblings), _backbone(group[0].method.backbone))
+        for siblings in by_method.values()
+        for group in siblings
+    ]
+
+
+def one_population(records: Sequence[RunRecord], limit: int | None) -> tuple[list[RunRecord], list[str]]:
+    """Of finished runs those on the same photos, and what to say of the others.
+
+    The same dataset digest, candidates, protocol, k and limit: of several such groups the latest, whole runs before
+    limited ones.
+
+    Args:
+        records: finished runs on one dataset.
+        limit: those limited to so many photos a split; None: any.
+    """
+    groups: dict[tuple[Any, ...], list[RunRecord]] = defaultdict(list)
+    for r in records:
+        groups[r.dataset.digest, r.dataset.candidate_digest, r.dataset.limit, r.protocol_version, r.k].append(r)
+    wanted = [key for key in groups if limit is None or key[2] == limit]
+    if not wanted:
+        return [], [] if limit is None else [f"no runs are limited to {limit:,} photos a split"]
+    chosen = max(wanted, key=lambda key: (key[2] is None, max(r.provenance.finished for r in groups[key])))
+    others = len(records) - len(groups[chosen])
+    notes = []
+    if chosen[2] is not None:
+        notes.append(f"limited to {chosen[2]:,} photos a split: for a quick look, not a result")
+    if others:
+        runs = "run is" if others == 1 else "runs are"
+        why = "another version of the dataset, another limit, k or protocol"
+        notes.append(f"{others:,} other {runs} left out: {why}")
+    return groups[chosen], notes
+
+
+def _difference(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> str:
+    """What tells a row's configuration from the method's other rows, in brackets."""
+    if len(siblings) == 1:
+        return ""
+    mine, others = runs[0].method, [s[0].method for s in siblings]
+    found = [f"preset {mine.preset}"] if mine.preset and any(m.preset != mine.preset for m in others) else []
+    found += [
+        f"{key}={shown(value)}"
+        for key, value in sorted(mine.config.items())
+        if key != BACKBONE and any(key in _compared(mine, m) and m.config.get(key, _ABSENT) != value for m in others)
+    ]
+    if any(m.version != mine.version for m in others):
+        found.append(f"version {mine.version}")
+    # The backbone has a column of its own, which names a checkpoint by its file name alone.
+    look_alikes = [m for m in others if _backbone(m.backbone) == _backbone(mine.backbone)]
+    if any(m.backbone != mine.backbone for m in look_alikes):
+        found.append(f"backbone={mine.backbone}")
+    if mine.weights_digest and any(m.weights_digest != mine.weights_digest for m in look_alikes):
+        found.append(f"weights {mine.weights_digest[:_SHOWN_DIGITS]}")
+    return f" ({', '.join(found)})" if found else ""
+
+
+def _compared(a: MethodRecord, b: MethodRecord) -> set[str]:
+    """The settings in which rows may differ: those of one preset in all, others in what was changed on top."""
+    return {*a.config, *b.config} if a.preset == b.preset else {*a.changed, *b.changed}
+
+
+def encoder_of(spec: str) -> EncoderSpec | None:
+    """None for one of a library that only a later ial-bench knows: its records are shown all the same."""
+    try:
+        return EncoderSpec.parse(spec)
+    except ConfigError:
+        return None
+
+
+def _backbone(spec: str | None) -> str:
+    if spec is None:
+        return ""
+    parsed = encoder_of(spec)
+    if parsed is None:
+        return spec
+    model = parsed.network.rsplit("/", 1)[-1].removesuffix(".json")
+    if parsed.random_init:
+        return f"{model} ({RANDOM_INIT}: untrained)"
+    file = parsed.weights_file
+    return f"{model} ({file.name if file else parsed.weights})" if parsed.weights else model
