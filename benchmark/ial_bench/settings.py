@@ -61,6 +61,9 @@ def nearest_preset(method: type[Method], config: MethodConfig) -> tuple[str | No
     found: list[tuple[str | None, tuple[str, ...]]] = []
     for name, texts in bases:
         base = config_from_text(method, {**needed, **texts}).model_dump(mode="json")
+        # A setting that is read under certain others alone is left out where it is not: it then has its default.
+        defaults = {key: method.Config.model_fields[key].get_default() for key in own.keys() - base.keys()}
+        base = {**base, **defaults}
         found.append((name, tuple(key for key, value in own.items() if base[key] != value)))
     return min(found, key=lambda f: len(f[1]))
 

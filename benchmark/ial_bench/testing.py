@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.streets import StreetLines
 from ial_bench.datasets.table import Bounds, Description, write_dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import BenchError, SkipMethod
@@ -131,8 +132,15 @@ def make_tiny_city(
     description = Description(
         "tiny-city", "Tiny city", "images", Bounds(39.0, -81.0, 41.0, -79.0), "drawn by ial-bench"
     )
-    write_dataset(folder, description, addresses, [a.verbose for a in addresses], columns)
+    streets = _tiny_streets(n_addresses)
+    write_dataset(folder, description, addresses, [a.verbose for a in addresses], columns, streets)
     return Dataset(folder)
+
+
+def _tiny_streets(n: int) -> StreetLines:
+    """A straight line through the places of each address."""
+    lines = [np.array([[40.0 + 1e-3 * row, lon] for lon in (-80.0005, -79.999)]) for row in range(n)]
+    return StreetLines.of(range(n), lines)
 
 
 def check_method(method: type[Method], config: MethodConfig | None = None) -> None:

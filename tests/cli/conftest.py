@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,8 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     monkeypatch.setenv(cli.DEBUG_VARIABLE, "")  # and taken back, should --debug set it
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+    def run(*arguments: str | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         said = capsys.readouterr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.photos import Candidates, Photos
+from ial_bench.datasets.streets import StreetLines, read_streets
 from ial_bench.datasets.table import ADDRESS_SCHEMA, ADDRESSES, PHOTO_SCHEMA, PHOTOS, SPLITS, Description
 from ial_bench.errors import DataError
 from ial_bench.files import digest
@@ -113,6 +115,18 @@ class Dataset:
         index = np.full(self._address_file.metadata.num_rows, -1, dtype=np.int32)
         index[self._candidate_rows] = np.arange(len(self._candidate_rows))
         return index
+
+    @cached_property
+    def streets(self) -> StreetLines | None:
+        """The street network, of rows of the addresses; None where there is none. The digest leaves it out."""
+        return read_streets(self.folder, self._address_file.metadata.num_rows)
+
+    @cached_property
+    def candidate_streets(self) -> StreetLines | None:
+        """The street network, of candidate indices; -1 for addresses that are no candidates."""
+        if self.streets is None:
+            return None
+        return replace(self.streets, addresses=self.candidate_of_address[self.streets.addresses])
 
     @cached_property
     def place_codes(self) -> npt.NDArray[np.int64]:

@@ -20,6 +20,7 @@ from ial_bench.geo.points import Points
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
+    from ial_bench.datasets.streets import StreetLines
 
 
 class Candidates:
@@ -43,6 +44,11 @@ class Candidates:
     def texts(self) -> list[str]:
         """Canonical texts."""
         return [a.text for a in self.addresses]
+
+    @property
+    def streets(self) -> StreetLines | None:
+        """Where the streets run, by candidate index; -1 for those that are no candidate's. None: not known."""
+        return self.database.streets
 
     @cached_property
     def digest(self) -> str:
@@ -72,6 +78,11 @@ class Photos:
     def candidates(self) -> Candidates:
         """The candidate set that `labels` point into."""
         return self._dataset.candidates
+
+    @property
+    def streets(self) -> StreetLines | None:
+        """The street network that `labels` point into; read from the disk when it is first asked for."""
+        return self._dataset.candidate_streets
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int32]:

@@ -15,12 +15,15 @@ from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
+from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import SPLITS
 from ial_bench.errors import AddressError, DataError, ImageError
 from ial_bench.geo.points import valid
+from ial_bench.geo.street_index import StreetIndex
 from ial_bench.method import chunks
 
 _BLOCK = 512
+_STREET_M = 100.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def verify(
     found = Verification(dataset.counts(), len(dataset.addresses), len(np.unique(dataset.place_codes)), not quick)
     found.problems += _table_problems(dataset, photos)
     found.notes += _notes(dataset)
+    _check_streets(dataset, found)
     contents: dict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for block in chunks(len(photos), _BLOCK):
@@ -146,6 +150,31 @@ def _notes(dataset: Dataset) -> Iterable[str]:
     without = sum(row not in known for row in dataset.split("query").address_rows.tolist())
     if without:
         yield f"{without:,} queries have an address that is no candidate; they count as wrong"
+
+
+def _check_streets(dataset: Dataset, found: Verification) -> None:
+    """The street network, where there is one: is it whole, inside the city, and near the photos of its addresses?"""
+    try:
+        lines = dataset.streets
+    except DataError as error:
+        found.problems.append(Problem("street network damaged", STREETS, error.problem))
+        return
+    if lines is None:
+        return
+    inside = dataset.description.bounds.contain(lines.points)
+    outside = np.unique(np.searchsorted(lines.starts, np.flatnonzero(~inside), side="right") - 1)
+    for i in outside:
+        text = dataset.addresses[lines.addresses[i]].text
+        found.problems.append(Problem("street outside the city", text, f"line {i} of {STREETS}"))
+    train = dataset.split("train")
+    rows = np.flatnonzero(np.isin(train.address_rows, lines.addresses) & valid(train.positions))
+    near = np.zeros(len(train), dtype=bool)
+    photo, address, _ = StreetIndex(lines).within(train.positions[rows], _STREET_M)
+    near[rows[photo[train.address_rows[rows[photo]] == address]]] = True
+    if far := len(rows) - int(near.sum()):
+        found.notes.append(f"{far:,} train photos are more than {_STREET_M:g} m from every line of their own street")
+    if without := len(np.setdiff1d(dataset.split("train", "database").address_rows, lines.addresses)):
+        found.notes.append(f"{without:,} candidate addresses have no line in the street network")
 
 
 _Check = tuple[tuple[str, str, str] | None, str | None, str | None]

@@ -79,7 +79,7 @@ def fitting(
         if (
             record.dataset.candidate_digest == dataset.candidates.digest
             and (seed is None or record.seed == seed or not record.method.stochastic)
-            and all(own[key] == value for key, value in given.items())
+            and all(own.get(key) == value for key, value in given.items())
         ):
             fit.append(record)
 

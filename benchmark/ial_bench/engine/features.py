@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from ial_bench.datasets.photos import Photos
+    from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
     from ial_bench.images import RGB, ImageBatch
 
@@ -104,6 +105,17 @@ class FeatureStore:
         from ial_bench.encoders.towers import load_towers
 
         return load_towers(spec, self.device)
+
+    def image_tower(self, spec: str, pooling: str) -> ImageTower:
+        """A copy of its own of an encoder's image tower, on the device, frozen until it is trained.
+
+        Raises:
+            SkipMethod: its weights cannot be had here, or it is not to be trained here.
+            ConfigError: it does not take the pooling.
+        """
+        from ial_bench.encoders.image_tower import load_image_tower
+
+        return load_image_tower(spec, pooling, self.device)
 
     def card(self, spec: str) -> EncoderCard:
         """The encoder's card, without loading the encoder where an earlier load left it."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Candidates, Photos
+from ial_bench.datasets.streets import needed
 from ial_bench.datasets.table import SPLITS
 from ial_bench.engine.features import CHUNK_ROWS, FeatureStore
 from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, read_record, record_path
@@ -40,11 +41,18 @@ class RunSpec:
     dtype: str = DTYPE
     splits: tuple[str, ...] = SPLITS
     protocol_version: int = PROTOCOL_VERSION
+    streets_digest: str | None = None
 
     @property
     def run_id(self) -> str:
-        """The first 16 digits of the SHA-256 of the canonical JSON of all of it."""
-        return digest(asdict(self))[:_ID_LENGTH]
+        """The first 16 digits of the SHA-256 of the canonical JSON of all of it.
+
+        Without the street network where the method does not read it.
+        """
+        told = asdict(self)
+        if self.streets_digest is None:
+            del told["streets_digest"]
+        return digest(told)[:_ID_LENGTH]
 
 
 @dataclass(frozen=True)
@@ -167,15 +175,18 @@ def _plan_one(
     info = choice.method.info
     reason: str | None = None
     weights: str | None = None
+    streets: str | None = None
     method = choice.method(choice.config, make_context(options, store, report, seed))
     try:
         if method.backbone is not None:
             weights = store.card(method.backbone).digest
+        if method.reads_streets:
+            streets = needed(dataset.streets).digest
     except SkipMethod as skip:
         reason = skip.reason
     spec = RunSpec(
         info.name, info.version, choice.config.model_dump(mode="json"), weights, dataset.digest,
-        dataset.candidates.digest, options.limit, seed, options.k,
+        dataset.candidates.digest, options.limit, seed, options.k, streets_digest=streets,
     )  # fmt: skip
     common = (spec, choice.method, choice.config, choice.origin, method.backbone)
     if reason is not None:

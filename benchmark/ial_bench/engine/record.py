@@ -79,6 +79,7 @@ class DatasetRecord(_Part):
     name: str
     digest: str
     candidate_digest: str
+    streets_digest: str | None = Field(None, description="SHA-256 of the street network, of runs that read it")
     limit: int | None = Field(None, description="photos per split at most; null: all")
     n_train: int
     n_val: int

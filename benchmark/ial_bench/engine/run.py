@@ -275,6 +275,7 @@ class Engine:
             name=self.dataset.name,
             digest=spec.dataset_digest,
             candidate_digest=spec.candidate_digest,
+            streets_digest=spec.streets_digest,
             limit=spec.limit,
             n_train=len(chosen.train),
             n_val=len(chosen.val),

@@ -5,16 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from ial_bench.addresses import Address
 from ial_bench.geo.geocoder import ByName, Geocoder, Namer, NearestPlace, RadiusVote
 from ial_bench.geo.places import PlaceIndex
+from ial_bench.geo.street_geocoder import NearestStreet
+from ial_bench.geo.street_index import MAX_RANGE_M
 from ial_bench.method import MethodConfig
 
-_KNOWN = ("nearest", "radius", "reverse-geocoder")
+if TYPE_CHECKING:
+    from ial_bench.datasets.photos import Candidates
+    from ial_bench.datasets.streets import StreetLines
+
+_KNOWN = ("nearest", "radius", "streets", "reverse-geocoder")
 _GEOPY = re.compile(r"geopy:[a-z0-9]+")
 
 
@@ -23,10 +29,13 @@ class Stage2Settings(MethodConfig):
 
     stage2: str = Field(
         "nearest",
-        description="nearest train place; radius, a vote of train places; reverse-geocoder, towns offline; or "
-        "geopy:NAME, a geocoding service, such as geopy:nominatim",
+        description="nearest train place; radius, a vote of train places; streets, the nearest street of the dataset's "
+        "street network; reverse-geocoder, towns offline; or geopy:NAME, a geocoding service, such as geopy:nominatim",
     )
     radius_m: float = Field(50.0, gt=0, description="of the vote of train places, in metres")
+    street_range_m: float = Field(
+        100.0, gt=0, le=MAX_RANGE_M, description="farthest street of the street network that is an answer, in metres"
+    )
     street_match: float = Field(
         0.9, gt=0, le=1, description="how alike a geocoder's and a candidate's street must be; 1: the same name"
     )
@@ -46,6 +55,14 @@ class Stage2Settings(MethodConfig):
             raise ValueError(f"one of {', '.join(_KNOWN)} or geopy:NAME")
         return stage2
 
+    @model_serializer(mode="wrap")
+    def _told(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the range where no street is searched: runs that it cannot change keep their identity."""
+        values: dict[str, Any] = told(self)
+        if not self.reads_streets:
+            values.pop("street_range_m", None)
+        return values
+
     @property
     def asks_network(self) -> bool:
         """Whether positions are sent to a service."""
@@ -54,7 +71,12 @@ class Stage2Settings(MethodConfig):
     @property
     def asks_names(self) -> bool:
         """Whether a position's name is asked for, and matched to the candidates' addresses."""
-        return self.stage2 not in {"nearest", "radius"}
+        return self.stage2 not in {"nearest", "radius", "streets"}
+
+    @property
+    def reads_streets(self) -> bool:
+        """Whether the dataset's street network is searched."""
+        return self.stage2 == "streets"
 
 
 def new_namer(settings: Stage2Settings, cache: Path | None) -> Namer | None:
@@ -86,8 +108,34 @@ def new_namer(settings: Stage2Settings, cache: Path | None) -> Namer | None:
     return service
 
 
+def streets_for(settings: Stage2Settings, candidates: Candidates) -> StreetLines | None:
+    """The street network to search, None where `stage2` needs none. To be called first in `Method.fit`.
+
+    Raises:
+        SkipMethod: the dataset has none.
+    """
+    if not settings.reads_streets:
+        return None
+    from ial_bench.datasets.streets import needed
+
+    return needed(candidates.streets)
+
+
+def restored_streets(settings: Stage2Settings, state: Any) -> StreetLines | None:
+    """The street network of which the arrays of a fitted method tell, None where `stage2` needs none."""
+    if not settings.reads_streets:
+        return None
+    from ial_bench.datasets.streets import StreetLines
+
+    return StreetLines.restored(state)
+
+
 def new_geocoder(
-    settings: Stage2Settings, namer: Namer | None, places: PlaceIndex, addresses: Sequence[Address]
+    settings: Stage2Settings,
+    namer: Namer | None,
+    places: PlaceIndex,
+    addresses: Sequence[Address],
+    streets: StreetLines | None = None,
 ) -> Geocoder:
     """The second stage.
 
@@ -96,7 +144,10 @@ def new_geocoder(
         namer: what `new_namer` gave.
         places: labelled places to search, and to tell the sub-streets of a named street apart.
         addresses: the candidates', for geocoders that tell names.
+        streets: what `streets_for` gave.
     """
+    if streets is not None:
+        return NearestStreet(streets, places.n_candidates, settings.street_range_m)
     if namer is not None:
         return ByName(namer, places, addresses, settings.street_match)
     return RadiusVote(places, settings.radius_m) if settings.stage2 == "radius" else NearestPlace(places)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ial_bench import Address, ImageBatch, Method, MethodInfo, Photos, RunContext, State, TopK
 from ial_bench.geo.geocoder import Geocoder, Namer
 from ial_bench.geo.places import PlaceIndex
-from ial_bench.geo.stage2 import Stage2Settings, new_geocoder, new_namer
+from ial_bench.geo.stage2 import Stage2Settings, new_geocoder, new_namer, restored_streets, streets_for
 from ial_bench.training.told import told_as_array, told_from_array
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.streets import StreetLines
 
 
 class GpsOracle(Method):
@@ -37,17 +40,23 @@ class GpsOracle(Method):
         super().__init__(config, context)
         self.namer: Namer | None = None
 
+    @property
+    def reads_streets(self) -> bool:
+        """As the second stage says."""
+        return self.config.reads_streets
+
     def prepare(self) -> None:
         """See whether the geocoder is there."""
         self.namer = new_namer(self.config, self.context.cache)
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Keep where each address was photographed."""
-        self._build(PlaceIndex.of(train, val), train.candidates.addresses)
+        streets = streets_for(self.config, train.candidates)
+        self._build(PlaceIndex.of(train, val), train.candidates.addresses, streets)
 
-    def _build(self, places: PlaceIndex, addresses: Sequence[Address]) -> None:
-        self.places, self.addresses = places, addresses
-        self.geocoder = new_geocoder(self.config, self.namer, places, addresses)
+    def _build(self, places: PlaceIndex, addresses: Sequence[Address], streets: StreetLines | None) -> None:
+        self.places, self.addresses, self.streets = places, addresses, streets
+        self.geocoder = new_geocoder(self.config, self.namer, places, addresses, streets)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Hand the true positions to the geocoder."""
@@ -61,9 +70,15 @@ class GpsOracle(Method):
     def state(self) -> State:
         """Positions and addresses of the labelled places; the addresses' texts where names are to be matched."""
         texts = {"texts": told_as_array({"texts": [a.text for a in self.addresses]})} if self.config.asks_names else {}
-        return {**self.places.state(), **texts}
+        streets = {} if self.streets is None else self.streets.state()
+        return {**self.places.state(), **texts, **streets}
 
     def restore(self, state: State) -> None:
         """Build the index anew."""
         texts = told_from_array(state["texts"])["texts"] if self.config.asks_names else []
-        self._build(PlaceIndex.restored(state), [Address.parse(t) for t in texts])
+        streets = restored_streets(self.config, state)
+        self._build(PlaceIndex.restored(state), [Address.parse(t) for t in texts], streets)
+
+    def storage_bytes(self) -> int:
+        """The street network alone where that is searched; else all of the state."""
+        return sum(a.nbytes for a in (self.state() if self.streets is None else self.streets.state()).values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,12 @@ from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
 from ial_bench.geo.geocoder import Geocoder, Namer
 from ial_bench.geo.places import PlaceIndex
 from ial_bench.geo.points import Points, haversine_m
-from ial_bench.geo.stage2 import Stage2Settings, new_geocoder, new_namer
+from ial_bench.geo.stage2 import Stage2Settings, new_geocoder, new_namer, restored_streets, streets_for
 from ial_bench.method import MethodConfig, RunContext
 from ial_bench.training.told import told_as_array, told_from_array
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.streets import StreetLines
 
 _NETWORK_VAL = 100  # val photos asked about where a service answers: a second each on a public server
 
@@ -72,12 +75,18 @@ class Pipeline(FrozenEncoderMethod):
         self.namer: Namer | None = None
         self.on_val: dict[str, Any] = {}
 
+    @property
+    def reads_streets(self) -> bool:
+        """As the second stage says."""
+        return self.config.reads_streets
+
     def prepare(self) -> None:
         """See whether the geocoder is there."""
         self.namer = new_namer(self.config, self.context.cache)
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Fit the first stage, and measure on val what each stage costs."""
+        streets_for(self.config, train.photos.candidates)  # a skip is told before work is done
         self.stage1.fit(train, val, self.context.report.log)
         if len(val):
             self.on_val = self._loss(train, val)
@@ -85,7 +94,11 @@ class Pipeline(FrozenEncoderMethod):
 
     def _loss(self, train: Features, val: Features) -> dict[str, Any]:
         """On val, against places and photos of train alone: what the geocoder costs, and what the first stage."""
-        geocoder = new_geocoder(self.config, self.namer, PlaceIndex.of(train.photos), train.photos.candidates.addresses)
+        candidates = train.photos.candidates
+        geocoder = new_geocoder(
+            self.config, self.namer, PlaceIndex.of(train.photos), candidates.addresses,
+            streets_for(self.config, candidates),
+        )  # fmt: skip
         rows = np.arange(len(val))
         if self.config.asks_network and len(rows) > _NETWORK_VAL:
             rows = np.linspace(0, len(val) - 1, _NETWORK_VAL).astype(np.int64)
@@ -104,12 +117,13 @@ class Pipeline(FrozenEncoderMethod):
         train, val = self._labelled
         database = [self.features(candidates.database)] if len(candidates.database) else []
         self.stage1.index([train, val, *database])
-        self._build(PlaceIndex.of(train.photos, val.photos), candidates.addresses)
+        streets = streets_for(self.config, candidates)
+        self._build(PlaceIndex.of(train.photos, val.photos), candidates.addresses, streets)
         del self._labelled
 
-    def _build(self, places: PlaceIndex, addresses: list[Address]) -> None:
-        self.places, self.addresses = places, addresses
-        self.geocoder = new_geocoder(self.config, self.namer, places, addresses)
+    def _build(self, places: PlaceIndex, addresses: list[Address], streets: StreetLines | None) -> None:
+        self.places, self.addresses, self.streets = places, addresses, streets
+        self.geocoder = new_geocoder(self.config, self.namer, places, addresses, streets)
 
     def predict_features(self, x: npt.NDArray[np.float32], k: int) -> TopK:
         """Locate, then look up."""
@@ -130,8 +144,9 @@ class Pipeline(FrozenEncoderMethod):
         return {"stage1": self.stage1.told(), "val": self.on_val, **({"geocoder": told} if told else {})}
 
     def storage_bytes(self) -> int:
-        """The first stage, the index of places, and the image tower."""
-        places = sum(a.nbytes for a in self.places.state().values())
+        """The first stage, the index of places or the street network, and the image tower."""
+        searched = self.places if self.streets is None else self.streets
+        places = sum(a.nbytes for a in searched.state().values())
         return self.stage1.storage_bytes() + places + super().storage_bytes()
 
     def trained_parameters(self) -> int:
@@ -143,6 +158,8 @@ class Pipeline(FrozenEncoderMethod):
         self.stage1.save(folder)
         told = told_as_array({"texts": [a.text for a in self.addresses], "val": self.on_val})
         arrays: dict[str, Any] = {"told": told, **self.places.state()}
+        if self.streets is not None:
+            arrays |= self.streets.state()
         np.savez(folder / "places.npz", **arrays)
 
     def load(self, folder: Path) -> None:
@@ -150,6 +167,6 @@ class Pipeline(FrozenEncoderMethod):
         self.stage1.load(folder)
         with np.load(folder / "places.npz", allow_pickle=False) as stored:
             told = told_from_array(stored["told"])
-            places = PlaceIndex.restored(stored)
+            places, streets = PlaceIndex.restored(stored), restored_streets(self.config, stored)
         self.on_val = told["val"]
-        self._build(places, [Address.parse(t) for t in told["texts"]])
+        self._build(places, [Address.parse(t) for t in told["texts"]], streets)

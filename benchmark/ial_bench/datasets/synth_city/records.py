@@ -94,7 +94,16 @@ def write_tables(out: Path, city: City, name: str, rows: list[dict[str, Any]]) -
             "heading": np.array([h for of in rows for h in of["heading"]], dtype=np.float32),
             "caption": [c for of in rows for c in of["caption"]],
         },
+        _street_lines(city, row_of),
     )  # fmt: skip
+
+
+def _street_lines(city: City, row_of: Ints) -> Any:
+    """The centre line of each sub-street, from crossing to crossing; the label noise of photos does not touch it."""
+    from ial_bench.datasets.streets import StreetLines
+
+    ends = np.stack([city.positions(city.sub_streets.start), city.positions(city.sub_streets.end)], axis=1)
+    return StreetLines.of(row_of, list(ends))
 
 
 def _column(shot: Shot) -> int:

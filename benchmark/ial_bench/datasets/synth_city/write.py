@@ -70,6 +70,7 @@ def make_city(
         StorageError: the folder cannot be written to, or the disk is full. What is done is kept.
     """
     from ial_bench.datasets.dataset import Dataset
+    from ial_bench.datasets.streets import STREETS
     from ial_bench.datasets.table import DESCRIPTION
 
     if options.seed in PRETRAIN_SEEDS:
@@ -81,7 +82,9 @@ def make_city(
     _is_ours(out, mark)  # before a lock is laid there
     city = make_layout(options)
     subs = range(len(city.sub_streets))
-    if (out / DESCRIPTION).is_file() and all(_kept_rows(out, city, sub) is not None for sub in subs):
+    made = (out / DESCRIPTION).is_file() and all(_kept_rows(out, city, sub) is not None for sub in subs)
+    # A city of an earlier release lacks its streets: they are added, where the folder can be written to.
+    if made and ((out / STREETS).is_file() or not os.access(out, os.W_OK)):
         progress(sum(len(shots_of(city, sub)) for sub in subs))
         return Dataset(out)  # without a lock: the folder of a whole city may be read-only
     with _stop_cleanly(out), _alone(out, say):
@@ -94,7 +97,7 @@ def make_city(
                 missing.append(sub)
             else:
                 progress(len(shots_of(city, sub)))
-        if not missing and (out / DESCRIPTION).is_file():
+        if not missing and (out / DESCRIPTION).is_file() and (out / STREETS).is_file():
             return Dataset(out)
         _photograph(out, city, missing, workers, progress)
         write_tables(out, city, name, [_kept_rows(out, city, sub) or {} for sub in subs])

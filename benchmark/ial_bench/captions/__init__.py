@@ -1,0 +1,1 @@
+"""Captions of street photos, written by published captioners or taken from a file."""

@@ -1,0 +1,162 @@
+"""Captioning a dataset: resumable, and nothing of the dataset changed until all captions are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from ial_bench.captions.captioner import Captioner, CaptionLength
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.photos import Photos
+from ial_bench.datasets.table import DESCRIPTION, replace_column
+from ial_bench.errors import DataError
+from ial_bench.files import digest, make_folder, storage_errors, write_text
+from ial_bench.images import RGB
+from ial_bench.method import Advance, chunks
+
+FOLDER = "captions"
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """What was done.
+
+    Attributes:
+        written: captions put into the dataset.
+        short: of them, those with fewer words than wanted.
+        resumed: of them, those that an earlier, interrupted call had made.
+    """
+
+    written: int
+    short: int
+    resumed: int = 0
+
+
+def caption(
+    dataset: Dataset, photos: Photos, captioner: Captioner, length: CaptionLength, batch_size: int, advance: Advance
+) -> Captioned:
+    """Caption photos, and put the captions into the dataset's table.
+
+    Captions are kept in ``captions/`` of the dataset's folder as they are made; an interrupted call goes on there.
+
+    Args:
+        dataset: where to write.
+        photos: which of its photos.
+        captioner: writes them.
+        length: wanted; part of what a kept file is for.
+        batch_size: photos at once.
+        advance: told how many photos were just done.
+
+    Raises:
+        ImageError: a photo cannot be read.
+        StorageError: the folder cannot be written to.
+    """
+    kept = dataset.folder / FOLDER / f"{digest([captioner.identity, length.least, length.most])[:16]}.jsonl"
+    ids = photos.ids
+    found = read_captions(kept, whole=False) if kept.is_file() else {}
+    open_rows = [i for i, photo_id in enumerate(ids) if photo_id not in found]
+    resumed = len(ids) - len(open_rows)
+    advance(resumed)
+    with _appending(kept) as file:
+        for part in chunks(len(open_rows), batch_size):
+            rows = open_rows[part]
+            texts = captioner.captions(_images(photos, rows))
+            for row, text in zip(rows, texts, strict=True):
+                found[ids[row]] = text
+                file.write(json.dumps({"photo_id": ids[row], "caption": text}, ensure_ascii=False) + "\n")
+            file.flush()
+            advance(len(rows))
+    done = put_captions(dataset, {i: found[i] for i in ids}, captioner.identity, length)
+    kept.unlink()
+    return replace(done, resumed=resumed)
+
+
+def put_captions(dataset: Dataset, captions: Mapping[str, str], source: str, length: CaptionLength) -> Captioned:
+    """Write captions into the dataset's table, and into its description where they come from.
+
+    Args:
+        dataset: where to write; photos that are not in `captions` keep theirs.
+        captions: by photo id.
+        source: captioner or file.
+        length: fewer words are counted as short.
+
+    Raises:
+        DataError: a photo id that the dataset does not have.
+        StorageError: the folder cannot be written to.
+    """
+    ids = dataset.texts("photo_id").to_pylist()
+    if strange := captions.keys() - set(ids):
+        shown = ", ".join(sorted(strange)[:3])
+        raise DataError(
+            f"{len(strange):,} captions are of photos that {dataset.name} does not have: {shown}",
+            "photo ids are those of the dataset: `bench data show` names it",
+        )
+    before = dataset.texts("caption").to_pylist()
+    replace_column(dataset.folder, "caption", [captions.get(i, old) for i, old in zip(ids, before, strict=True)])
+    told = {"captions": {"from": source, "photos": len(captions)}}
+    description = replace(dataset.description, made_by={**dataset.description.made_by, **told})
+    write_text(dataset.folder / DESCRIPTION, description.to_toml())
+    return Captioned(len(captions), sum(len(text.split()) < length.least for text in captions.values()))
+
+
+def read_captions(file: Path, *, whole: bool = True) -> dict[str, str]:
+    """Captions by photo id: lines ``{"photo_id": ..., "caption": ...}``.
+
+    Args:
+        file: where.
+        whole: whether a last line that is cut off is an error; a killed process leaves such a line.
+
+    Raises:
+        DataError: missing, or a line of another form.
+    """
+    found: dict[str, str] = {}
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}", "give a file of captions") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8", "save it as UTF-8") from error
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        told = _parsed(line)
+        if told is None:
+            if not whole and number == len(lines):
+                break
+            raise DataError(
+                f"{file}, line {number}: not an object with photo_id and caption, both texts",
+                'write lines such as {"photo_id": "0001.jpg", "caption": "a street view of ..."}',
+            )
+        found[told[0]] = " ".join(told[1].split())
+    return found
+
+
+def _parsed(line: str) -> tuple[str, str] | None:
+    try:
+        value: Any = json.loads(line)
+        "".join((value["photo_id"], value["caption"])).encode()  # no half characters
+        return value["photo_id"], value["caption"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _images(photos: Photos, rows: Sequence[int]) -> list[RGB]:
+    return [photos.image(i) for i in rows]
+
+
+@contextmanager
+def _appending(file: Path) -> Iterator[TextIO]:
+    """`file`, open at the end of its last whole line."""
+    make_folder(file.parent)
+    with storage_errors(file):
+        if file.is_file():
+            data = file.read_bytes()
+            if not data.endswith(b"\n"):
+                file.write_bytes(data[: data.rfind(b"\n") + 1])
+        with file.open("a", encoding="utf-8", newline="\n") as opened:
+            yield opened

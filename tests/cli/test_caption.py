@@ -1,0 +1,129 @@
+"""`bench data caption`: captions in the dataset, from models and files, through interruptions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from bench_command import Bench
+from ial_bench.captions.captioner import CaptionLength
+from ial_bench.captions.write import caption, read_captions
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.table import PHOTOS
+from ial_bench.errors import DataError
+from ial_bench.images import RGB
+from ial_bench.testing import make_tiny_city
+from tiny_captioners import save_tiny_blip
+
+LENGTH = CaptionLength(3, 30)
+
+
+class Counting:
+    """Says how bright a photo is; gives up after so many."""
+
+    identity = "counting"
+
+    def __init__(self, most: int = 10**9) -> None:
+        self.asked, self._most = 0, most
+
+    def captions(self, photos: Sequence[RGB]) -> list[str]:
+        if self.asked + len(photos) > self._most:
+            raise KeyboardInterrupt
+        self.asked += len(photos)
+        return [f"A street view of {int(p.mean())}" for p in photos]
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Dataset:
+    return make_tiny_city(tmp_path / "city")
+
+
+def nothing(steps: int = 1) -> None:
+    """Count nothing."""
+
+
+def test_an_interrupted_call_goes_on_and_changes_nothing_before_its_end(city: Dataset, tmp_path: Path) -> None:
+    photos = city.split("train")
+    before = (city.folder / PHOTOS).read_bytes()
+    first = Counting(most=7)
+    with pytest.raises(KeyboardInterrupt):
+        caption(city, photos, first, LENGTH, 3, nothing)
+    assert (city.folder / PHOTOS).read_bytes() == before
+    kept = next((city.folder / "captions").iterdir())
+    kept.write_bytes(kept.read_bytes()[:-5])  # as a killed process leaves it
+    second = Counting()
+    done = caption(city, photos, second, LENGTH, 3, nothing)
+    assert (first.asked, second.asked) == (6, len(photos) - 5)
+    assert (done.written, done.resumed) == (len(photos), 5)
+    anew = Dataset(city.folder)
+    brightness = [int(photos.image(i).mean()) for i in range(len(photos))]
+    assert anew.split("train").captions == [f"A street view of {b}" for b in brightness]
+    assert anew.split("query").captions == city.split("query").captions
+    assert anew.digest != city.digest
+    assert anew.description.made_by["captions"] == {"from": "counting", "photos": len(photos)}
+    columns = [c for c in pq.read_schema(anew.folder / PHOTOS).names if c != "caption"]
+    assert anew.hash_rows(tuple(columns), None) == city.hash_rows(tuple(columns), None)
+    assert not kept.exists()
+
+
+def test_by_a_model(bench: Bench, city: Dataset, tmp_path: Path) -> None:
+    model = save_tiny_blip(tmp_path / "blip")
+    said = bench("data", "caption", city.folder, "--captioner", f"blip:{model}", "--overwrite", "--splits", "val")
+    assert said.code == 0, said.err
+    found = Dataset(city.folder).split("val").captions
+    assert f"{len(found)} captions by blip" in said.out
+    assert all(text.startswith("A street view of") and 4 < len(text.split()) <= 30 for text in found)
+    again = bench("data", "caption", city.folder, "--captioner", f"blip:{model}", "--splits", "val")
+    assert "no photo of val lacks a caption" in again.out
+
+
+def test_from_a_file(bench: Bench, city: Dataset, tmp_path: Path) -> None:
+    ids = city.split("train").ids
+    lines = [json.dumps({"photo_id": i, "caption": f"A  street view of a house, {n}"}) for n, i in enumerate(ids[1:])]
+    file = tmp_path / "mine.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    said = bench("data", "caption", city.folder, "--captioner", file, "--overwrite", "--splits", "train")
+    assert said.code == 0, said.err
+    assert f"{len(ids) - 1} captions from {file}, {len(ids) - 1} of fewer than 10 words" in said.out
+    assert "1 photos have none in the file" in said.out
+    assert Dataset(city.folder).split("train").captions[1] == "A street view of a house, 0"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[1]", '{"photo_id": 3, "caption": "x"}', '{"photo_id": "a"}', '{"photo_id": "a", "caption": "\\ud800"}'],
+)
+def test_a_file_of_another_form_is_refused_with_its_line(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"photo_id": "a", "caption": "x"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 2"):
+        read_captions(file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--captioner", "missing.jsonl"), 1, "cannot read missing.jsonl"),
+        (("--splits", "trian"), 2, "did you mean 'train'"),
+        (("--least", "9", "--most", "8"), 2, "--least 9 is more than --most 8"),
+        (("--captioner", "blip-large"), 2, "Salesforce/blip-image-captioning-large"),
+    ],
+)
+def test_what_is_wrong_is_said(bench: Bench, city: Dataset, arguments: tuple[str, ...], code: int, says: str) -> None:
+    said = bench("data", "caption", city.folder, "--overwrite", *arguments)
+    assert said.code == code, said.err
+    assert says in said.err
+
+
+def test_captions_of_strangers_are_refused(bench: Bench, city: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "strange.jsonl"
+    file.write_text('{"photo_id": "nobody.jpg", "caption": "x"}\n', encoding="utf-8")
+    before = (city.folder / PHOTOS).read_bytes()
+    said = bench("data", "caption", city.folder, "--overwrite", "--captioner", file)
+    assert said.code == 1
+    assert "nobody.jpg" in said.err
+    assert (city.folder / PHOTOS).read_bytes() == before
