@@ -1,0 +1,1 @@
+"""Text matching and retrieval over the same features, put together."""

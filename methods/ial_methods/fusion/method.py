@@ -1,0 +1,198 @@
+"""Late fusion of AddressCLIP and retrieval over its tuned features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from ial_bench import Candidates, Features, MethodInfo, Photos, State
+from ial_bench.files import digest
+from ial_bench.method import chunks
+from ial_bench.training.told import told_as_array, told_from_array
+from ial_methods.addressclip.method import AddressClip
+from ial_methods.fusion.choice import Choice, Evidence, Grids, choose
+from ial_methods.fusion.probabilities import Probabilities, log_scores
+from ial_methods.retrieval.knn import LISTED
+from ial_methods.retrieval.rerank import Labels, nearest_scores
+from ial_methods.retrieval.search import IndexSpec, StreamedExact, build_index, index_bytes, search
+from ial_methods.retrieval.store import identity, read_gallery, write_gallery
+
+FloatRows: TypeAlias = npt.NDArray[np.float32]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+
+_DEFAULT = Choice(weight=0.5, k=10, temperature=0.02, text_temperature=1.0)  # for datasets without a val split
+_EXACT = IndexSpec("flat")
+_CELLS = 1 << 22  # photos x candidates whose probabilities are looked at together
+
+
+class Fusion(AddressClip):
+    """Trains AddressCLIP; its answer and a vote of the nearest labelled photos, seen by the tuned tower, are averaged.
+
+    ``p = w p_retrieval + (1 - w) p_text``: p_text is the softmax of AddressCLIP's logits over all candidates,
+    p_retrieval the softmax-weighted vote of the k nearest photos by the cosine of the same feature. The weight w, k and
+    both temperatures are chosen together on val, among the train photos; w = 0 and w = 1 are among the weights. Then
+    val and database photos join the gallery, as in `retrieval`.
+    """
+
+    info = MethodInfo(
+        name="fusion",
+        title="Fusion",
+        family="fusion",
+        summary="AddressCLIP's probabilities and a vote of the nearest photos in its feature space, averaged.",
+        reference="the sum rule of Kittler et al., On Combining Classifiers, TPAMI 1998, on Xu et al., AddressCLIP, "
+        "ECCV 2024",
+        stochastic=True,
+        final_fit="train+val",
+        scores="logits",
+    )
+
+    class Config(AddressClip.Config):
+        """Settings."""
+
+        weight_grid: tuple[Share, ...] = Field(
+            (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+            min_length=1,
+            description="weights of retrieval to choose from, 0 to 1; one value fixes it",
+        )
+        k_grid: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+            (2, 5, 10, 20, 50), min_length=1, description="neighbours to choose from"
+        )
+        temperature_grid: tuple[Positive, ...] = Field(
+            (0.01, 0.02, 0.05, 0.1), min_length=1, description="temperatures of the vote to choose from"
+        )
+        text_temperature_grid: tuple[Positive, ...] = Field(
+            (1.0, 2.0, 4.0), min_length=1, description="temperatures of the texts' logits to choose from"
+        )
+
+    config: Config
+    choice: Choice
+    gallery: Any
+    labels: Labels
+    made_of: Mapping[str, str]
+
+    def fit(self, train: Photos, val: Photos) -> None:
+        """Train as AddressCLIP does; then encode train and val photos, and choose."""
+        from ial_bench.training.ranks import Ranks
+
+        super().fit(train, val)
+        if not Ranks().main:
+            return  # what follows is the main process's alone
+        self._labelled = [self._tuned(train, "train"), self._tuned(val, "val")]
+        self._choose(*self._labelled)
+
+    def index(self, candidates: Candidates) -> None:
+        """Encode the candidates' texts, and build the gallery of all labelled photos."""
+        super().index(candidates)
+        parts = [*self._labelled]
+        if len(candidates.database):
+            parts.append(self._tuned(candidates.database, "database"))
+        self.gallery = build_index(_EXACT, parts, _as_it_is)
+        self.labels = _labels(parts)
+        self.made_of = identity(self._tower_digest(), parts, "unit norm")
+        del self._labelled
+
+    def score_features(self, x: FloatRows) -> FloatRows:
+        """Logarithms of probabilities. Texts alone, where they were chosen, keep AddressCLIP's logits."""
+        logits = super().score_features(x)
+        if self._texts_alone:
+            return np.asarray(logits / np.float32(self.choice.text_temperature))
+        evidence = self._evidence(x, logits, self.gallery, self.labels, max(self.choice.k, LISTED))
+        below = nearest_scores(evidence.similarity, evidence.labels, logits.shape[1])
+        return log_scores(self._rescored(self.choice.fused(evidence)), below)
+
+    @property
+    def _texts_alone(self) -> bool:
+        return self.choice.weight == 0
+
+    def _rescored(self, p: Probabilities) -> Probabilities:
+        """What becomes of fused probabilities [n, n_candidates]."""
+        return p
+
+    def _tuned(self, photos: Photos, what: str) -> Features:
+        """Unit features of photos by the tuned tower."""
+        x = np.empty((len(photos), self.context.features.card(self.backbone).dim), np.float32)
+        with self.context.report.track(len(photos), f"{self.info.name}: encode {what} photos", "photos") as advance:
+            for part, features in self.photo_features(photos):
+                x[part] = features
+                advance(part.stop - part.start)
+        return Features(x, photos)
+
+    def _choose(self, train: Features, val: Features) -> None:
+        config = self.config
+        grids = Grids(config.weight_grid, config.k_grid, config.temperature_grid, config.text_temperature_grid)
+        val_ssa1: Mapping[str, float] | None = None
+        if len(val):
+            blocks = self._seen_from(train, val, max(config.k_grid))
+            self.choice, val_ssa1 = choose(blocks, grids, len(val))
+        elif len(every := list(grids)) == 1:
+            self.choice = every[0]
+        else:
+            self.context.report.log(f"{self.info.name}: no val split to choose on; taking {_DEFAULT}")
+            self.choice = _DEFAULT
+        self.noted["fusion"] = {**asdict(self.choice), "val_ssa1": val_ssa1}
+
+    def _seen_from(self, train: Features, val: Features, k: int) -> Iterator[tuple[Evidence, Labels]]:
+        """What texts and train photos say of val photos, with the truth; in blocks."""
+        texts = self.scaled_texts(train.photos.candidates)
+        gallery, labels = StreamedExact(train, _as_it_is), _labels([train])
+        for part in chunks(len(val), max(1, _CELLS // len(texts))):
+            x = val.x[part]
+            yield self._evidence(x, x @ texts.T, gallery, labels, k), val.labels[part]
+
+    def _evidence(self, x: FloatRows, logits: FloatRows, gallery: Any, labels: Labels, k: int) -> Evidence:
+        similarity, rows = search(gallery, x, k)
+        return Evidence(logits, similarity, labels[np.maximum(rows, 0)])  # where none was found, its vote is 0
+
+    def _tower_digest(self) -> str:
+        """SHA-256 of the backbone and all that training made of it."""
+        arrays = {n: t.detach().cpu().numpy() for n, t in self.trained_state().items()}
+        trained = {n: hashlib.sha256(a.tobytes()).hexdigest() for n, a in arrays.items()}
+        return digest({"backbone": self.context.features.card(self.backbone).digest, "trained": trained})
+
+    def state(self) -> State:
+        """All but the gallery, which `save` stores as FAISS does."""
+        return {**super().state(), "labels": self.labels, "made_of": told_as_array(self.made_of)}
+
+    def restore(self, state: State) -> None:
+        """Take it over."""
+        super().restore(state)
+        self.labels, self.made_of = state["labels"], told_from_array(state["made_of"])
+        told = self.noted["fusion"]
+        self.choice = Choice(**{name: told[name] for name in asdict(_DEFAULT)})
+
+    def save(self, folder: Path) -> None:
+        """Store the state, and the gallery beside it."""
+        super().save(folder)
+        write_gallery(folder, self.gallery, self.made_of)
+
+    def load(self, folder: Path) -> None:
+        """Read both; the gallery memory-mapped.
+
+        Raises:
+            DataError: the gallery was made by another tower than this one.
+        """
+        super().load(folder)
+        made_of = {**self.made_of, "encoder": self._tower_digest()}
+        self.gallery = read_gallery(folder, _EXACT, made_of, len(self.labels))
+
+    def storage_bytes(self) -> int:
+        """The image tower, the texts' features, and the gallery with its labels."""
+        return super().storage_bytes() + index_bytes(self.gallery, _EXACT) + self.labels.nbytes
+
+
+def _as_it_is(x: FloatRows) -> FloatRows:
+    """Tuned features have unit norm already."""
+    return x
+
+
+def _labels(parts: list[Features]) -> Labels:
+    """int32 [rows]: addresses of the gallery's photos, which are those that have a candidate address."""
+    return np.concatenate([p.labels[p.labels >= 0] for p in parts]).astype(np.int32)
