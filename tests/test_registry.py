@@ -16,9 +16,9 @@ from ial_bench.registry import Broken, Registry
 
 PACKAGE = Path(__file__).parent / "plugin_package"
 BUILT_IN = {
-    "addressclip", "clip-adapter", "clip-address", "clip-zero-shot", "cocoop", "coop", "gps-oracle", "linear-probe",
-    "majority", "maple", "random", "retrieval", "tip-adapter", "tip-adapter-f", "two-stage",
-    "two-stage-regression",
+    "addressclip", "clip-adapter", "clip-address", "clip-zero-shot", "cocoop", "coop", "fusion",
+    "fusion-geographic", "gps-oracle", "linear-probe", "majority", "maple", "random", "retrieval",
+    "retrieval-tuned", "tip-adapter", "tip-adapter-f", "two-stage", "two-stage-location", "two-stage-regression",
 }  # fmt: skip
 METHOD = """
 from ial_bench import Method, MethodInfo, TopK

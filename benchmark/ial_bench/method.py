@@ -30,6 +30,7 @@ from ial_bench.seeds import generator
 if TYPE_CHECKING:
     from ial_bench.datasets.photos import Candidates, Photos
     from ial_bench.encoders.base import Encoder, EncoderCard
+    from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
     from ial_bench.images import ImageBatch
     from ial_bench.topk import TopK
@@ -105,6 +106,15 @@ class FeatureSource(Protocol):
 
         Raises:
             SkipMethod: its weights cannot be had here, or it has no CLIP text tower.
+        """
+        ...
+
+    def image_tower(self, spec: str, pooling: str) -> ImageTower:
+        """A copy of its own of an encoder's image tower, to be trained, with its own pooling or another.
+
+        Raises:
+            SkipMethod: its weights cannot be had here, or it is not to be trained here.
+            ConfigError: it does not take the pooling.
         """
         ...
 
@@ -192,6 +202,11 @@ class Method(ABC):
     def backbone(self) -> str | None:
         """Spec of the pretrained encoder the method starts from; its weights are part of the run's identity."""
         return None
+
+    @property
+    def reads_streets(self) -> bool:
+        """Whether it reads the street network of the candidates, which is then part of the run's identity."""
+        return False
 
     def prepare(self) -> None:  # noqa: B027 - an optional hook
         """Check that the method can run here.

@@ -21,7 +21,7 @@ from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError
 from ial_bench.method import NoReport, RunContext, config_from_text
 from ial_bench.registry import Registry
-from ial_bench.report.table import _backbone
+from ial_bench.report.groups import backbone_text
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 PLACE_NAME = "cosplace-resnet18-32"
@@ -161,7 +161,7 @@ def test_a_place_encoder_in_the_cache(tiny_city: Dataset, tmp_path: Path) -> Non
 
 
 def test_names_in_the_leaderboard() -> None:
-    assert _backbone("timm:resnet50+gem") == "resnet50+gem"
-    assert _backbone("vpr:salad//data/dino_salad.ckpt") == "salad (dino_salad.ckpt)"
-    assert _backbone(PLACE) == "cosplace-resnet18-32 (random-init: untrained)"
-    assert _backbone("vpr:anyloc-dinov2-vitg14/c_centers.pt::d.pth") == "anyloc-dinov2-vitg14 (c_centers.pt)"
+    assert backbone_text("timm:resnet50+gem") == "resnet50+gem"
+    assert backbone_text("vpr:salad//data/dino_salad.ckpt") == "salad (dino_salad.ckpt)"
+    assert backbone_text(PLACE) == "cosplace-resnet18-32 (random-init: untrained)"
+    assert backbone_text("vpr:anyloc-dinov2-vitg14/c_centers.pt::d.pth") == "anyloc-dinov2-vitg14 (c_centers.pt)"

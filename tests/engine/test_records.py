@@ -13,6 +13,7 @@ import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import (
+    MIGRATIONS,
     RECORD_VERSION,
     SCHEMA_FILE,
     Interval,
@@ -119,6 +120,27 @@ def test_a_newer_schema_is_refused_by_its_number_whatever_else_it_holds(tmp_path
     with pytest.raises(DataError, match=rf"schema_version {newer}, this ial-bench reads up to {RECORD_VERSION}") as e:
         read_record(tmp_path / "r.json")
     assert "pip install -U ial-bench" in str(e.value)
+
+
+def test_an_older_record_is_read_as_it_would_be_today(
+    tmp_path: Path, real: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first(data: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **{k: v for k, v in data.items() if k != "random_seed"},
+            "seed": data["random_seed"],
+            "schema_version": 0,
+        }
+
+    def second(data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "schema_version": RECORD_VERSION}
+
+    monkeypatch.setitem(MIGRATIONS, -1, first)
+    monkeypatch.setitem(MIGRATIONS, 0, second)
+    today = real.model_dump(mode="json")
+    older = {**{k: v for k, v in today.items() if k != "seed"}, "random_seed": today["seed"], "schema_version": -1}
+    write_anyhow(tmp_path / "r.json", older)
+    assert read_record(tmp_path / "r.json") == real
 
 
 def test_a_record_cut_off_anywhere_is_a_data_error(tmp_path: Path, real: RunRecord) -> None:

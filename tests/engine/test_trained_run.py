@@ -19,6 +19,7 @@ BACKBONE = "openclip:tiny-street/random-init"  # its image tower is a vision tra
 
 
 def test_there_are_trained_methods() -> None:
+    assert "retrieval-tuned" in TRAINED
     assert {"addressclip", "clip-address", "coop", "cocoop", "maple", "clip-adapter", "tip-adapter-f"} <= set(TRAINED)
 
 

@@ -1,6 +1,7 @@
 """One of several processes of a training, for `test_ranks.py`: trains, and stores the weights it ended with.
 
-python ranks_worker.py CITY METHOD OUT: METHOD is addressclip or features.
+python ranks_worker.py CITY METHOD OUT: METHOD is addressclip, location,
+multi-similarity, cosface or features.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ial_bench.training.checkpoint import trained_tensors
 from ial_bench.training.feature_method import FeatureTrainingMethod
 from ial_bench.training.ranks import Ranks
 from ial_methods.addressclip.method import AddressClip
+from ial_methods.retrieval.tuned import RetrievalTuned
+from ial_methods.two_stage.location import TwoStageLocation
 
 COMMON = {"backbone": CHECK_BACKBONE, "epochs": 2, "batch_size": 12, "learning_rate": 0.003}
 
@@ -46,9 +49,20 @@ def trained(city: Path, kind: str, cache: Path) -> tuple[dict[str, torch.Tensor]
     data = Dataset(city)
     context = RunContext(3, "cpu", FeatureStore(cache, "cpu", 8, 0, NoReport()), NoReport(), batch_size=8)
     train, val = data.split("train"), data.split("val")
+    # Plain steps, not Adam's: those blow up gradients that are zero but for rounding, as of the keys' biases.
+    plain = {"optimiser": "sgd", "learning_rate": 0.05, "clip_norm": None}
+    if kind in {"multi-similarity", "cosface"}:
+        pooling = "netvlad:3" if kind == "cosface" else "encoder"
+        metric = {**COMMON, **plain, "loss": kind, "pooling": pooling}
+        tuned = RetrievalTuned(RetrievalTuned.Config.model_validate(metric), context)
+        tuned.fit(train, _few(val))
+        return trained_tensors(tuned.tower), tuned.log.epochs
+    if kind == "location":
+        small = {"width": 16, "photo_width": 16, "dim": 8, "frequencies": 8, "extra_positions": 5}
+        location = TwoStageLocation(TwoStageLocation.Config.model_validate({**COMMON, **plain, **small}), context)
+        location.fit(train, _few(val))
+        return trained_tensors(location.stage1.model), location.stage1.log.epochs
     if kind == "addressclip":
-        # Plain steps, not Adam's: those blow up gradients that are zero but for rounding, as of the keys' biases.
-        plain = {"optimiser": "sgd", "learning_rate": 0.05, "clip_norm": None}
         settings = {**COMMON, **plain, "positives": "all", "min_scale": 0.8, "jitter": 0.1}
         clip = AddressClip(AddressClip.Config.model_validate(settings), context)
         clip.fit(train, _few(val))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -113,3 +113,75 @@ def test_photos_of_a_place_are_dealt_to_any_batches() -> None:
     assert set(gaps) == set(range(1, order.steps))
     assert set(seen) == set(range(30))
     assert min(seen.values()) > 160  # 187 expected
+
+
+# --- photos of a place together -------------------------------------------------------------------------------
+
+
+def test_batches_of_places_times_views() -> None:
+    """Where every place has enough photos, a batch is P places with K photos each, and all photos are used."""
+    places = np.random.default_rng(0).permutation(np.repeat(np.arange(24), 8))
+    order = BatchOrder(len(places), 16, 0, places, views=4)
+    batches = order.epoch(0)
+    assert len(batches) == 12
+    assert all(sorted(Counter(places[b].tolist()).values()) == [4] * 4 for b in batches)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(places)))
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    batch=st.integers(2, 20),
+    views=st.integers(2, 5),
+    multiple=st.integers(1, 2),
+    seed=st.integers(0, 3),
+)
+def test_photos_of_a_place_come_together(counts: list[int], batch: int, views: int, multiple: int, seed: int) -> None:
+    places = np.repeat(np.arange(len(counts)), counts)
+    if min(len(places), batch) < multiple:
+        return
+    order = BatchOrder(len(places), batch, seed, places, multiple, views)
+    batches = order.epoch(1)
+    rows = np.concatenate(batches)
+    assert {len(b) for b in batches} == {order.size}
+    assert len(batches) == order.steps
+    assert len(np.unique(rows)) == len(rows)
+    assert len(places) - len(rows) < order.size
+    assert [b.tolist() for b in batches] == [b.tolist() for b in order.epoch(1)]
+    for number, chosen in enumerate(batches):
+        counted = Counter(places[chosen].tolist())
+        if number == 0 and len(counts) * views >= order.size and min(counts) >= views:
+            assert max(counted.values()) <= views
+
+
+def test_a_place_with_fewer_photos_brings_them_all() -> None:
+    places = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 3])
+    (batch,) = BatchOrder(10, 64, 0, places, views=4).epoch(0)
+    assert places[batch].tolist() in [
+        [p for p in order for _ in range(int((places == p).sum()))] for order in permutations(range(4))
+    ]
+
+
+def test_pieces_are_even() -> None:
+    """Five photos of a place, four at a time: three and two, so that none is without another of its place."""
+    places = np.repeat(np.arange(12), 5)
+    batches = BatchOrder(60, 5, 0, places, views=4).epoch(0)
+    pieces = [c for b in batches for c in Counter(places[b].tolist()).values()]
+    assert sum(pieces) == 60
+    assert pieces.count(1) < 12  # but for those cut at a batch's end
+
+
+def test_one_place_with_most_of_the_photos() -> None:
+    """It fills batches of its own only once nothing else is left."""
+    places = np.array([0] * 80 + list(range(1, 21)))
+    batches = BatchOrder(100, 10, 0, places, views=4).epoch(0)
+    mixed = [len(set(places[b].tolist())) > 1 for b in batches]
+    assert mixed == sorted(mixed, reverse=True)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(100))
+
+
+def test_the_order_of_places_is_of_the_seed_and_the_epoch() -> None:
+    def rows(seed: int, epoch: int) -> str:
+        return str([b.tolist() for b in BatchOrder(40, 8, seed, np.arange(40) // 4, views=2).epoch(epoch)])
+
+    assert len({rows(s, e) for s in range(3) for e in range(3)}) == 9

@@ -25,7 +25,7 @@ def launch(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(launched, capture_output=True, text=True, timeout=240, env=env)
 
 
-@pytest.mark.parametrize("kind", ["addressclip", "features"])
+@pytest.mark.parametrize("kind", ["addressclip", "location", "multi-similarity", "cosface", "features"])
 def test_two_processes_train_as_one(tiny_city: Dataset, tmp_path: Path, kind: str) -> None:
     worker = Path(__file__).with_name("ranks_worker.py")
     done = launch(str(worker), str(tiny_city.folder), kind, str(tmp_path))

@@ -96,7 +96,7 @@ def card_of(
     facts = [file_fact(file) for file in files]
     return EncoderCard(
         spec=text,
-        weights_digest=_tensor_digest(model.state_dict()),
+        weights_digest=tensor_digest(model.state_dict()),
         preprocessing=preprocessing,
         dim=dim,
         image_parameters=count(visual),
@@ -109,7 +109,8 @@ def card_of(
     )
 
 
-def _tensor_digest(state: dict[str, torch.Tensor]) -> str:
+def tensor_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over the tensors' names, types, shapes and values."""
     total = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         values = tensor.detach().cpu().contiguous()

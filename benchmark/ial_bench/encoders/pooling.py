@@ -23,6 +23,26 @@ def gem(x: torch.Tensor, p: float | torch.Tensor = GEM_P, eps: float = GEM_EPS) 
     return x.clamp(min=eps).pow(p).mean(dim=-1).pow(1.0 / p)
 
 
+class GeM(nn.Module):
+    """Generalised-mean pooling with a learnt exponent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.full((1,), GEM_P))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Local features [n, c, ...] to [n, c]."""
+        return gem(x.flatten(2), self.p)
+
+
+class Average(nn.Module):
+    """Mean of all positions."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Local features [n, c, ...] to [n, c]."""
+        return x.flatten(2).mean(dim=-1)
+
+
 class PooledBackbone(nn.Module):
     """A timm backbone whose last feature map or tokens are pooled to one feature.
 
@@ -56,19 +76,38 @@ class PooledBackbone(nn.Module):
         Raises:
             ConfigError: the backbone gives neither a map nor tokens.
         """
-        x: Any = self.backbone.forward_features(pixels)
-        if not isinstance(x, torch.Tensor) or x.ndim not in {3, 4}:
-            raise ConfigError(f"{self.name} gives neither a map nor tokens to pool", f"leave it out: timm:{self.name}")
-        if x.ndim == 3:  # tokens [n, prefix + m, width]
-            if self.pooling == "cls":
-                return x[:, 0]
-            local = x[:, self.prefix :].transpose(1, 2)
-        else:  # a map, its channels second, or last as in Swin
-            channels_last = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
-            local = (x.flatten(1, 2).transpose(1, 2) if channels_last else x.flatten(2)).contiguous()
+        if self.pooling == "cls":
+            return _features(self.backbone, self.name, pixels)[:, 0]
+        local = local_features(self.backbone, self.name, pixels)
         if self.pooling == "avg":
             return local.mean(dim=-1)
         return local.amax(dim=-1) if self.pooling == "max" else gem(local)
+
+
+def local_features(backbone: Any, name: str, pixels: torch.Tensor) -> torch.Tensor:
+    """The last feature map or tokens of a timm backbone, prefix tokens left out: [n, width, positions].
+
+    Args:
+        backbone: of timm.
+        name: of the backbone, for errors.
+        pixels: float32 [n, 3, h, w].
+
+    Raises:
+        ConfigError: the backbone gives neither a map nor tokens.
+    """
+    x = _features(backbone, name, pixels)
+    if x.ndim == 3:  # tokens [n, prefix + m, width]
+        return x[:, int(getattr(backbone, "num_prefix_tokens", 0)) :].transpose(1, 2)
+    # A map, its channels second, or last as in Swin.
+    channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
+    return (x.flatten(1, 2).transpose(1, 2) if channels_last else x.flatten(2)).contiguous()
+
+
+def _features(backbone: Any, name: str, pixels: torch.Tensor) -> torch.Tensor:
+    x: Any = backbone.forward_features(pixels)
+    if not isinstance(x, torch.Tensor) or x.ndim not in {3, 4}:
+        raise ConfigError(f"{name} gives neither a map nor tokens to pool", f"leave it out: timm:{name}")
+    return x
 
 
 def pooled(backbone: Any, spec: EncoderSpec) -> PooledBackbone | None:

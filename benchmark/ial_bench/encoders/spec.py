@@ -12,6 +12,8 @@ from ial_bench.errors import ConfigError, SkipMethod, unknown_name
 RANDOM_INIT = "random-init"
 LIBRARIES = ("openclip", "timm", "vpr")
 POOLINGS = ("avg", "cls", "gem", "max")
+OWN_POOLING = "encoder"
+POOLING_FORMS = "encoder (its own), avg, gem or netvlad:CLUSTERS"
 _FORMS = (
     "write openclip:MODEL/PRETRAINED_OR_FILE, openclip:CONFIG.json/FILE, timm:MODEL[+POOLING][/FILE] or vpr:NAME/FILE"
 )
@@ -96,9 +98,47 @@ class EncoderSpec:
         return self.model if self.pooling is None else f"{self.model}+{self.pooling}"
 
 
+@dataclass(frozen=True)
+class PoolingSpec:
+    """How local features become one, by its text.
+
+    Attributes:
+        kind: ``encoder``, ``avg``, ``gem`` or ``netvlad``.
+        clusters: of netvlad.
+    """
+
+    kind: str
+    clusters: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> PoolingSpec:
+        """The pooling that `text` names, such as ``netvlad:32``.
+
+        Raises:
+            ValueError: it is none.
+        """
+        kind, colon, number = text.partition(":")
+        if kind == "netvlad" and number.isascii() and number.isdigit() and int(number) >= 1:
+            return cls(kind, int(number))
+        if kind in {OWN_POOLING, "avg", "gem"} and not colon:
+            return cls(kind)
+        raise ValueError(f"pooling {text!r} is none of {POOLING_FORMS}")
+
+
 def _unknown(kind: str, name: str, known: tuple[str, ...], fix: str) -> ConfigError:
     error = unknown_name(kind, name, known, fix)
     return ConfigError(error.problem, error.fix)
+
+
+def require_trainable_tower(text: str) -> None:
+    """Refuse the encoders whose image tower is not trained further here.
+
+    Raises:
+        SkipMethod: the spec `text` names one.
+        ConfigError: it names no encoder.
+    """
+    if EncoderSpec.parse(text).library == "vpr":
+        raise SkipMethod(f"{text} is used as published and not trained further; give an openclip: or timm: backbone")
 
 
 def require_text_tower(text: str) -> None:

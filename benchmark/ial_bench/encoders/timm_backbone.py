@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,55 @@ from torch import nn
 
 from ial_bench.encoders.base import Encoder
 from ial_bench.encoders.build import OnArrays, card_of, inference, plain, quiet_build
-from ial_bench.encoders.pooling import pooled
+from ial_bench.encoders.pooling import PooledBackbone, pooled
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
 from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, opening
 from ial_bench.errors import ConfigError, SkipMethod, unknown_name
+from ial_bench.images import RGB
 
 _HUB_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
+@dataclass(frozen=True)
+class Timm:
+    """A timm backbone as it was built, on the CPU, in evaluation mode, with no gradients asked for.
+
+    Attributes:
+        model: of timm, without a classifier.
+        head: the same with the pooling that its spec asks for, None where it asks for none.
+        preprocess: a decoded photo to a float tensor [3, h, w].
+        preprocessing: size, mean, deviation and crop, as timm names them.
+        file: the checkpoint, None without one.
+    """
+
+    model: Any
+    head: PooledBackbone | None
+    preprocess: Callable[[RGB], torch.Tensor]
+    preprocessing: dict[str, Any]
+    file: Path | None
+
+
 def load_timm(text: str, spec: EncoderSpec, device: str) -> Encoder:
-    """Load the timm backbone that the spec `text` names onto `device`.
+    """Load the timm backbone that the spec `text` names onto `device`; errors as of `build_timm`."""
+    built = build_timm(text, spec)
+    model, head = built.model.to(device), built.head
+    files = [] if built.file is None else [built.file]
+    own_dim = int(getattr(model, "head_hidden_size", None) or model.num_features)
+    return Encoder(
+        card=card_of(
+            text, spec, model, model, built.preprocessing, own_dim if head is None else head.width, files,
+            None if head is None else head.head,
+        ),
+        preprocess=built.preprocess,
+        encode_images=inference(model if head is None else head),
+        encode_texts=None,
+        logit_scale=1.0,
+        device=device,
+    )  # fmt: skip
+
+
+def build_timm(text: str, spec: EncoderSpec) -> Timm:
+    """Build the timm backbone that the spec `text` names and load its weights.
 
     Raises:
         SkipMethod: its weights cannot be had here.
@@ -47,21 +87,9 @@ def load_timm(text: str, spec: EncoderSpec, device: str) -> Encoder:
         if file is not None:
             with opening(file, text):
                 timm.models.load_checkpoint(model, str(file), filter_fn=_headless(model), weights_only=True)
-    model.eval().requires_grad_(requires_grad=False).to(device)
+    model.eval().requires_grad_(requires_grad=False)
     settings = resolve_model_data_config(model)
-    files = [] if file is None else [file]
-    own_dim = int(getattr(model, "head_hidden_size", None) or model.num_features)
-    return Encoder(
-        card=card_of(
-            text, spec, model, model, plain(settings), own_dim if head is None else head.width, files,
-            None if head is None else head.head,
-        ),
-        preprocess=OnArrays(create_transform(**settings, is_training=False)),
-        encode_images=inference(model if head is None else head),
-        encode_texts=None,
-        logit_scale=1.0,
-        device=device,
-    )  # fmt: skip
+    return Timm(model, head, OnArrays(create_transform(**settings, is_training=False)), plain(settings), file)
 
 
 def _published_weights(text: str, spec: EncoderSpec, model: Any) -> Path:

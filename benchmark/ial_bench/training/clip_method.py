@@ -6,8 +6,7 @@ Torch is imported where it is used: methods are listed and planned without it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -94,19 +93,17 @@ class ClipTrainingMethod(Method):
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos and rank the candidates by cosine."""
         parts = (range(p.start, p.stop) for p in chunks(len(images), self.context.batch_size))
-        scores = [self._features(self._pixels(images, part)) @ self.texts.T for part in parts]
+        scores = [self.score_features(self._features(self._pixels(images, part))) for part in parts]
         return TopK.from_scores(np.concatenate([np.zeros((0, len(self.texts)), np.float32), *scores]), k)
 
+    def score_features(self, x: FloatRows) -> FloatRows:
+        """Scores [n, n_candidates] for unit features [n, d] of photos."""
+        return np.asarray(x @ self.texts.T)
+
     def _pixels(self, images: ImageBatch, rows: range) -> torch.Tensor:
-        import torch
+        from ial_bench.training.pixels import image_tensors
 
-        def load(i: int) -> torch.Tensor:
-            return self.towers.preprocess(images[i])
-
-        if self.context.workers < 2 or len(rows) < 2:
-            return torch.stack([load(i) for i in rows])
-        with ThreadPoolExecutor(self.context.workers) as pool:  # decoding and resizing leave Python's lock
-            return torch.stack(list(pool.map(load, rows)))
+        return image_tensors(images, rows, self.towers.preprocess, self.context.workers)
 
     def _features(self, pixels: torch.Tensor) -> FloatRows:
         import torch
@@ -114,20 +111,25 @@ class ClipTrainingMethod(Method):
         with torch.inference_mode():
             return unit_norm(self.encode_pixels(pixels.to(self.towers.device)).float().cpu().numpy())
 
-    def ssa1(self, photos: Photos) -> float | None:
-        """SSA-1 of the model as it is on labelled photos, None where there are none."""
+    def photo_features(self, photos: Photos) -> Iterator[tuple[slice, FloatRows]]:
+        """Unit features of dataset photos by the towers as they are, with their rows: a batch of pixels at a time."""
         from ial_bench.training.pixels import PlainView, pixel_batches
 
+        rows = np.arange(len(photos))
+        parts = list(chunks(len(rows), self.context.batch_size))
+        view, batches = PlainView(self.towers.preprocess), [rows[p] for p in parts]
+        loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers)
+        for part, pixels in zip(parts, loaded, strict=True):
+            yield part, self._features(pixels)
+
+    def ssa1(self, photos: Photos) -> float | None:
+        """SSA-1 of the model as it is on labelled photos, None where there are none."""
         if len(photos) == 0:
             return None
         texts = self.scaled_texts(photos.candidates)
-        rows = np.arange(len(photos))
-        parts = [rows[p] for p in chunks(len(rows), self.context.batch_size)]
-        view = PlainView(self.towers.preprocess)
         right = 0
-        loaded = pixel_batches(photos, view, parts, 0, 0, self.context.workers)
-        for part, pixels in zip(parts, loaded, strict=True):
-            right += int(((self._features(pixels) @ texts.T).argmax(axis=1) == photos.labels[part]).sum())
+        for part, x in self.photo_features(photos):
+            right += int(((x @ texts.T).argmax(axis=1) == photos.labels[part]).sum())
         return right / len(photos)
 
     @abstractmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ class BatchOrder:
         places: int64 [n]; if given, no batch holds two photos of one place where that can be, so that the crops of
             one panorama are not told apart from each other. Left out are then photos of the fullest places first.
         multiple: batches hold a multiple of so many photos (the number of processes).
+        views: if given, photos of a place come together instead, at most so many to a batch, where that can be: what
+            losses over pairs need. A batch of P * views photos then holds P places, more where places have fewer.
     """
 
     n: int
@@ -34,6 +37,7 @@ class BatchOrder:
     seed: int
     places: Rows | None = None
     multiple: int = 1
+    views: int | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -55,6 +59,8 @@ class BatchOrder:
         order = rng.permutation(self.n)
         if self.places is None:
             return [order[i * self.size : (i + 1) * self.size] for i in range(self.steps)]
+        if self.views is not None:
+            return list(_together(self.places[order], order, self.views, self.size, rng))
         order = order[_dealt(self.places[order], self.steps, self.size)]
         return [order[i :: self.steps] for i in rng.permutation(self.steps)]
 
@@ -79,6 +85,52 @@ def step_candidates(labels: Rows, n: int, size: int | None, seed: int, step: int
     rng = generator("training candidates", seed, step)
     drawn = rng.choice(others, max(0, min(size - len(own), len(others))), replace=False)
     return np.sort(np.concatenate([own, drawn]))
+
+
+def _together(places: Rows, order: Rows, views: int, size: int, rng: np.random.Generator) -> Iterator[Rows]:
+    """Batches of `size` photos, each a run of pieces of places.
+
+    A place's photos are cut into pieces of at most `views`, as even as can be, which are spread over the epoch. A
+    piece whose place is already in the batch waits for the next one, unless nothing else is left; one that is larger
+    than the room left in the batch is cut.
+
+    Args:
+        places: of the photos in `order`.
+        order: int64 [n], photos in random order.
+        views: photos of a piece at most.
+        size: photos of a batch.
+        rng: for the pieces' places in the epoch.
+    """
+    by_place = np.argsort(places, kind="stable")
+    firsts = np.flatnonzero(np.diff(places[by_place])) + 1
+    timed: list[tuple[float, int, Rows]] = []  # when in the epoch, whose, which photos
+    for place, rows in enumerate(np.split(order[by_place], firsts)):
+        pieces = np.array_split(rows, -(-len(rows) // views))
+        offset = rng.uniform()
+        timed += [((i + offset) / len(pieces), place, piece) for i, piece in enumerate(pieces)]
+    coming = deque((place, piece) for _, place, piece in sorted(timed, key=lambda t: t[:2]))
+    waiting: dict[int, deque[Rows]] = {}
+    for _ in range(len(order) // size):
+        batch: dict[int, list[Rows]] = {}
+        room = size
+        while room:
+            late = [p for p in waiting if p not in batch]
+            if not late and coming:
+                place, piece = coming.popleft()
+                if place in batch:
+                    waiting.setdefault(place, deque()).append(piece)
+                    continue
+            else:
+                place = late[0] if late else next(iter(waiting))
+                piece = waiting[place].popleft()
+                if not waiting[place]:
+                    del waiting[place]
+            if len(piece) > room:
+                waiting.setdefault(place, deque()).appendleft(piece[room:])
+                piece = piece[:room]
+            batch.setdefault(place, []).append(piece)
+            room -= len(piece)
+        yield np.concatenate([piece for pieces in batch.values() for piece in pieces])
 
 
 def _dealt(places: Rows, steps: int, size: int) -> Rows:

@@ -5,7 +5,8 @@ What happens to a photo follows from (seed, epoch, photo) alone, whatever the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 from ial_bench.datasets.loader import photo_tensors
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import SkipMethod
-from ial_bench.images import RGB
+from ial_bench.images import RGB, ImageBatch
 from ial_bench.seeds import generator
 from ial_bench.training.config import ViewConfig
 from ial_bench.training.order import Rows
@@ -38,6 +39,8 @@ class View:
         whole: whether the photo's whole frame is squeezed into the square, instead of a square being cut out.
         min_scale: side of the smallest cut, as a share of the largest.
         jitter: strength of changes of light.
+        crop: side of the square cut out of the middle in evaluation, as a share of the largest; that of all others is a
+            share of it.
     """
 
     size: int
@@ -47,6 +50,7 @@ class View:
     whole: bool
     min_scale: float = 1.0
     jitter: float = 0.0
+    crop: float = 1.0
 
     @classmethod
     def of(cls, preprocessing: dict[str, Any], config: ViewConfig) -> View:
@@ -70,6 +74,7 @@ class View:
             whole=mode == "squash",
             min_scale=config.min_scale,
             jitter=config.jitter,
+            crop=float(preprocessing.get("crop", 1.0)),
         )
 
     def __call__(self, photo: RGB, rng: np.random.Generator) -> torch.Tensor:
@@ -85,7 +90,7 @@ class View:
 
     def _box(self, width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
         """The part that is taken: all of it, or with `min_scale` below 1 a square of random side and place."""
-        frame = (width, height) if self.whole else (min(width, height),) * 2
+        frame = (width, height) if self.whole else (self.crop * min(width, height),) * 2
         if self.min_scale == 1.0:
             left, top = (width - frame[0]) / 2, (height - frame[1]) / 2
             return left, top, left + frame[0], top + frame[1]
@@ -129,6 +134,20 @@ def pixel_batches(
         ImageError: a photo cannot be decoded.
     """
     return photo_tensors(photos, _Seeded(view, seed, epoch), [b.tolist() for b in batches], workers, pin=pin)
+
+
+def image_tensors(
+    images: ImageBatch, rows: Sequence[int], preprocess: Callable[[RGB], torch.Tensor], workers: int
+) -> torch.Tensor:
+    """Float tensors [b, 3, h, w] of some photos that a method is asked about, decoded by as many threads."""
+
+    def load(i: int) -> torch.Tensor:
+        return preprocess(images[i])
+
+    if workers < 2 or len(rows) < 2:
+        return torch.stack([load(i) for i in rows])
+    with ThreadPoolExecutor(workers) as pool:  # decoding and resizing leave Python's lock
+        return torch.stack(list(pool.map(load, rows)))
 
 
 @dataclass(frozen=True)

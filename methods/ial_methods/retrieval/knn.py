@@ -28,7 +28,8 @@ from ial_methods.retrieval.store import identity, read_gallery, write_gallery
 from ial_methods.retrieval.whiten import Whitening
 
 _DEFAULT_K, _DEFAULT_TEMPERATURE = 20, 0.05  # for datasets without a val split
-_LISTED = 200  # neighbours whose addresses are listed after those that got votes
+LISTED = 200
+"""Neighbours whose addresses are listed after those that got votes."""
 _BLOCK = 4096
 
 
@@ -91,11 +92,19 @@ class Retrieval(FrozenEncoderMethod):
     def fit_features(self, train: Features, val: Features) -> None:
         """Fit the whitening; choose k and T: val photos search the train photos."""
         self.n_candidates = len(train.photos.candidates)
-        self.whitening = None if self.config.whiten is None else Whitening.fit(train, self.config.whiten)
+        self._fit_transform(train)
         self.val_ssa1: float | None = None
         self._labelled = [train, val]
         self.k, self.temperature = self._choose(train, val)
         self._probe = None if self.spec.exact else Probe.sample(train, val, self._exact(train), self._transform)
+
+    def best_on_val(self, train: Features, val: Features) -> float | None:
+        """SSA-1 on val by the train photos with the best k and T; None without val. For choices before a fit."""
+        if len(val) == 0:
+            return None
+        self.n_candidates = len(train.photos.candidates)
+        self._fit_transform(train)
+        return float(self._right_on_val(train, val).max() / len(val))
 
     def index(self, candidates: Candidates) -> None:
         """Build the gallery of all labelled photos; for an index that is not exact, measure what it finds."""
@@ -112,7 +121,7 @@ class Retrieval(FrozenEncoderMethod):
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Votes; below them, addresses without one by their nearest photo."""
-        similarity, rows = search(self.gallery, self._transform(x), max(self.k, _LISTED))
+        similarity, rows = search(self.gallery, self._transform(x), max(self.k, LISTED))
         labels, places = _of_rows(rows, self.labels, self.places)
         k = self.k
         pool = self._pooling(labels[:, :k], None if places is None else places[:, :k])
@@ -130,6 +139,9 @@ class Retrieval(FrozenEncoderMethod):
     @property
     def _encoder_digest(self) -> str:
         return self.context.features.card(self.backbone).digest
+
+    def _fit_transform(self, train: Features) -> None:
+        self.whitening = None if self.config.whiten is None else Whitening.fit(train, self.config.whiten)
 
     def _set_effort(self, index: Any) -> None:
         set_effort(index, self.spec, self.config.nprobe, self.config.ef_search)
@@ -156,8 +168,18 @@ class Retrieval(FrozenEncoderMethod):
         if len(ks) == len(temperatures) == 1:
             return ks[0], temperatures[0]
         if len(val) == 0:
-            self.context.report.log("retrieval: no val split to choose k and temperature on; taking the defaults")
+            self.context.report.log(
+                f"{self.info.name}: no val split to choose k and temperature on; taking the defaults"
+            )
             return _DEFAULT_K, _DEFAULT_TEMPERATURE
+        right = self._right_on_val(train, val)
+        best_k, best_t = np.unravel_index(right.argmax(), right.shape)  # of equals, the fewest neighbours
+        self.val_ssa1 = float(right.max() / len(val))
+        return ks[int(best_k)], temperatures[int(best_t)]
+
+    def _right_on_val(self, train: Features, val: Features) -> npt.NDArray[np.int64]:
+        """int64 [ks, temperatures]: val photos whose address the train photos get right."""
+        ks, temperatures = self.config.k_grid, self.config.temperature_grid
         gallery, gallery_labels, gallery_places = self._exact(train), _labels([train]), self._places([train])
         right = np.zeros((len(ks), len(temperatures)), dtype=np.int64)
         for x, y in val.blocks(_BLOCK):
@@ -168,9 +190,7 @@ class Retrieval(FrozenEncoderMethod):
                 for j, temperature in enumerate(temperatures):
                     votes = pool(vote_weights(similarity[:, :k], temperature))
                     right[i, j] += int((votes.argmax(axis=1) == y).sum())
-        best_k, best_t = np.unravel_index(right.argmax(), right.shape)  # of equals, the fewest neighbours
-        self.val_ssa1 = float(right.max() / len(val))
-        return ks[int(best_k)], temperatures[int(best_t)]
+        return right
 
     def facts(self) -> Mapping[str, Any]:
         """What was chosen, and the share of the 10 nearest train photos that the index finds."""
@@ -178,10 +198,14 @@ class Retrieval(FrozenEncoderMethod):
         return {**chosen, "recall_at_10": self.recall}
 
     def storage_bytes(self) -> int:
-        """Gallery index, labels, places and whitening where they are used, and the image tower."""
+        """The gallery and the image tower."""
+        return self.gallery_bytes() + super().storage_bytes()
+
+    def gallery_bytes(self) -> int:
+        """Index, labels, places and whitening where they are used."""
         places = 0 if self.places is None else self.places.nbytes
         whitening = 0 if self.whitening is None else self.whitening.nbytes
-        return index_bytes(self.gallery, self.spec) + self.labels.nbytes + places + whitening + super().storage_bytes()
+        return index_bytes(self.gallery, self.spec) + self.labels.nbytes + places + whitening
 
     def save(self, folder: Path) -> None:
         """Store the gallery as FAISS does, and what it takes to vote beside it."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ial_bench.encoders.pooling import GEM_P, gem
+from ial_bench.encoders.pooling import GeM
 
 
 class L2Norm(nn.Module):
@@ -22,18 +22,6 @@ class L2Norm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The same shape; zeros stay zeros."""
         return functional.normalize(x, dim=1)
-
-
-class GeM(nn.Module):
-    """Generalised-mean pooling with a learnt exponent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.p = nn.Parameter(torch.full((1,), GEM_P))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[n, c, h, w] to [n, c]."""
-        return gem(x.flatten(2), self.p)
 
 
 class CosPlace(nn.Module):

@@ -1,0 +1,196 @@
+"""Retrieval with an encoder that is trained on the train photos by metric learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator
+
+from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
+from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower
+from ial_bench.files import digest, read_json, storage_errors, write_json
+from ial_bench.method import ParameterCount, chunks
+from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.training.log import TrainingLog
+from ial_methods.retrieval.knn import Retrieval
+from ial_methods.retrieval.positives import Positives
+
+if TYPE_CHECKING:
+    import torch
+
+    from ial_bench.encoders.image_tower import ImageTower
+
+_WEIGHTS, _TOLD = "encoder.safetensors", "training.json"
+
+
+class RetrievalTuned(Retrieval):
+    """`retrieval` by features of an image tower that was trained to tell places apart.
+
+    The loss is the multi-similarity loss with its miner, over batches of several photos of each class, or CosFace's
+    classification of the classes, whose weights are left behind afterwards. Gallery, search and vote are those of
+    `retrieval`, by the features of the epoch that was best on val.
+    """
+
+    info = MethodInfo(
+        name="retrieval-tuned",
+        title="Retrieval (tuned)",
+        family="retrieval",
+        summary="Retrieval with an encoder trained by metric learning on the train photos.",
+        reference="Wang et al., Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning, CVPR 2019; "
+        "Wang et al., CosFace: Large Margin Cosine Loss for Deep Face Recognition, CVPR 2018",
+        stochastic=True,
+    )
+    uses_features = False
+
+    class Config(TrainingConfig, ViewConfig, Retrieval.Config):
+        """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
+
+        loss: Literal["multi-similarity", "cosface"] = Field(
+            "multi-similarity", description="multi-similarity, with its miner, or cosface"
+        )
+        positives: Positives = Field(
+            "address",
+            description="photos that are alike: of one address, of one place, or of one view: a square and a heading",
+        )
+        cell_m: float = Field(10.0, gt=0, description="side of the squares of positives=view, metres")
+        cell_degrees: float = Field(30.0, gt=0, le=360, description="width of the headings of positives=view")
+        views: int = Field(4, ge=2, description="photos of a class in a batch of multi-similarity")
+        pooling: str = Field(OWN_POOLING, description=f"of the trained tower: {POOLING_FORMS}")
+        netvlad_photos: int = Field(1000, ge=1, description="train photos whose local features start netvlad's centres")
+        head_rate: float = Field(1.0, gt=0, description="factor on the learning rate of a pooling that is trained")
+        alpha: float = Field(2.0, gt=0, description="of multi-similarity: how sharply near positives count less")
+        beta: float = Field(50.0, gt=0, description="of multi-similarity: how sharply far negatives count less")
+        base: float = Field(0.5, ge=-1, le=1, description="of multi-similarity: the cosine between both")
+        epsilon_mined: float = Field(0.1, ge=0, description="of multi-similarity's miner: its margin, a cosine")
+        margin: float = Field(0.35, ge=0, lt=2, description="of cosface, a cosine")
+        scale: float = Field(30.0, gt=0, description="of cosface: factor on cosines")
+        classifier_rate: float = Field(10.0, gt=0, description="factor on the learning rate of cosface's classes")
+        epochs: int = Field(4, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
+        batch_size: int = Field(64, ge=1, description="photos of a step, over all processes")
+        learning_rate: float = Field(4e-4, gt=0, description="the largest, of the image tower")
+        weight_decay: float = Field(0.05, ge=0, description="of matrices")
+        min_scale: float = Field(0.85, gt=0, le=1, description="side of the smallest cut, as a share")
+        jitter: float = Field(0.1, ge=0, le=1, description="strength of brightness, contrast and tint changes")
+
+        @field_validator("pooling")
+        @classmethod
+        def _is_a_pooling(cls, text: str) -> str:
+            PoolingSpec.parse(text)
+            return text
+
+    config: Config
+    log: TrainingLog
+    classes: int
+    _rank = 0  # of the processes that train, each of which writes features of its own
+
+    def prepare(self) -> None:
+        """See whether the library of the losses is there, and the encoder one to be trained."""
+        require_trainable_tower(self.backbone)
+        if find_spec("pytorch_metric_learning") is None:
+            raise SkipMethod("pytorch-metric-learning is not installed: pip install 'ial-bench[metric]'")
+
+    @cached_property
+    def tower(self) -> ImageTower:
+        """The image tower, a copy of this method's own, with the parameters that are trained asking for gradients."""
+        tower = self.context.features.image_tower(self.backbone, self.config.pooling)
+        tower.unfreeze()
+        return tower
+
+    def fit(self, train: Photos, val: Photos) -> None:
+        """Train; then choose k and temperature as `retrieval` does."""
+        from ial_methods.retrieval.tuned_task import MetricTask
+
+        task = MetricTask(self, train, val)
+        self.classes, self._rank = task.classes, task.rank
+        self.log = task.trainer.run()
+        self.fit_features(self.features(train), self.features(val))
+
+    def features(self, photos: Photos) -> Features:
+        """Features of dataset photos by the tower as it is; on disk where the run has a folder, else in memory."""
+        from ial_bench.training.pixels import PlainView, pixel_batches
+
+        rows = np.arange(len(photos))
+        view, batches = PlainView(self.tower.preprocess), [rows[p] for p in chunks(len(rows), self.context.batch_size)]
+        blocks = (self._encode(p) for p in pixel_batches(photos, view, batches, 0, 0, self.context.workers))
+        if self.context.work is None or len(photos) == 0:
+            return Features(np.concatenate([np.zeros((0, self._dim), np.float32), *blocks]), photos)
+        return Features(self._on_disk(self.context.work, blocks, photos), photos)
+
+    def predict(self, images: ImageBatch, k: int) -> TopK:
+        """Encode the photos with the trained tower and answer as `retrieval` does."""
+        from ial_bench.training.pixels import image_tensors
+
+        x = np.zeros((len(images), self._dim), np.float32)
+        for part in chunks(len(images), self.context.batch_size):
+            rows = range(part.start, part.stop)
+            x[part] = self._encode(image_tensors(images, rows, self.tower.preprocess, self.context.workers))
+        return self.predict_features(x, k)
+
+    def _encode(self, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            features: npt.NDArray[np.float32] = self.tower(pixels.to(self.tower.device)).float().cpu().numpy()
+        return features
+
+    @cached_property
+    def _dim(self) -> int:
+        return self.tower.dim
+
+    def _on_disk(
+        self, work: Path, blocks: Iterable[npt.NDArray[np.float32]], photos: Photos
+    ) -> npt.NDArray[np.float32]:
+        path = work / f"tuned-{photos.digest[:16]}-{self._rank}.f32"
+        with storage_errors(path):
+            path.unlink(missing_ok=True)  # a map of the last epoch's stays as it is
+            with path.open("wb") as file:
+                for block in blocks:
+                    file.write(block.tobytes())
+        return np.memmap(path, np.float32, "r", shape=(len(photos), self._dim))
+
+    @property
+    def _encoder_digest(self) -> str:
+        from ial_bench.encoders.build import tensor_digest
+
+        told = {"encoder": super()._encoder_digest, "pooling": self.config.pooling}
+        return digest({**told, "tuned": tensor_digest(self.tower.tensors())})
+
+    def storage_bytes(self) -> int:
+        """The gallery and the trained tower."""
+        return self.gallery_bytes() + sum(t.numel() * t.element_size() for t in self.tower.tensors().values())
+
+    def parameters(self) -> ParameterCount:
+        """Those that features depend on, all of them trained. A classifier is left behind, and not counted."""
+        count = sum(p.numel() for p in self.tower.parameters() if p.requires_grad)
+        return ParameterCount(count, count)
+
+    def facts(self) -> Mapping[str, Any]:
+        """How the training went and on how many classes, and what `retrieval` tells."""
+        return {"training": self.log.told(), "classes": self.classes, **super().facts()}
+
+    def save(self, folder: Path) -> None:
+        """Store the trained tower beside what `retrieval` stores."""
+        from safetensors.torch import save_file
+
+        from ial_bench.training.checkpoint import trained_tensors
+
+        super().save(folder)
+        save_file(trained_tensors(self.tower), folder / _WEIGHTS)
+        write_json(folder / _TOLD, {"training": self.log.told(), "classes": self.classes})
+
+    def load(self, folder: Path) -> None:
+        """Read the tower, then the gallery, which must be of its features."""
+        from safetensors.torch import load_file
+
+        from ial_bench.training.checkpoint import put_tensors
+
+        put_tensors(self.tower, load_file(folder / _WEIGHTS))
+        told = read_json(folder / _TOLD)
+        self.log, self.classes = TrainingLog(**told["training"]), told["classes"]
+        super().load(folder)
