@@ -3,6 +3,7 @@
     dataset.toml        name, where the images lie, bounds of the city, how the dataset was made
     addresses.parquet   one row an address, sorted by canonical text
     photos.parquet      one row a photo, sorted by split and photo id
+    streets.parquet     the street network, where there is one
 
 ``dataset.toml`` is written last: a folder without it is not a dataset.
 """
@@ -22,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
+from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import atomic_path, make_folder, read_toml, storage_errors, write_text
 
@@ -169,6 +171,7 @@ def write_dataset(
     addresses: Sequence[Address],
     verbose: Sequence[str],
     photos: Mapping[str, Any],
+    streets: StreetLines | None = None,
 ) -> None:
     """Write a dataset folder.
 
@@ -178,6 +181,7 @@ def write_dataset(
         addresses: sorted by canonical text.
         verbose: the spoken form of each address.
         photos: columns of `PHOTO_SCHEMA`, in any row order.
+        streets: the street network, of rows of `addresses`; None for none.
 
     Raises:
         StorageError: the folder cannot be written to.
@@ -185,6 +189,10 @@ def write_dataset(
     make_folder(folder)
     with storage_errors(folder):
         (folder / DESCRIPTION).unlink(missing_ok=True)  # not a dataset until all is written
+        (folder / STREETS).unlink(missing_ok=True)
+        for name in (DESCRIPTION, ADDRESSES, PHOTOS, STREETS):
+            for half in folder.glob(f".{name}.*.tmp"):  # left by a killed process
+                half.unlink(missing_ok=True)
     address_table = pa.table(
         {
             "text": [a.text for a in addresses],
@@ -196,14 +204,44 @@ def write_dataset(
         schema=ADDRESS_SCHEMA,
     )
     photo_table = pa.table({name: photos[name] for name in PHOTO_SCHEMA.names}, schema=PHOTO_SCHEMA)
-    rank = pc.index_in(photo_table["split"], value_set=pa.array(SPLITS))
-    keys = pa.table({"rank": rank, "photo_id": photo_table["photo_id"]})
-    order = pc.sort_indices(keys, sort_keys=[("rank", "ascending"), ("photo_id", "ascending")])
     _write_table(folder / ADDRESSES, address_table)
-    _write_table(folder / PHOTOS, photo_table.take(order))
+    with atomic_path(folder / PHOTOS) as temporary:
+        _write_photos(temporary, photo_table)
+    if streets is not None:
+        write_streets(folder, streets)
     write_text(folder / DESCRIPTION, description.to_toml())
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=_ROW_GROUP)
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _write_photos(path: Path, photos: pa.Table) -> None:
+    """Write `photos`, sorted; no row group has photos of two splits, so that a split can be read alone."""
+    rank = pc.fill_null(pc.index_in(photos["split"], value_set=pa.array(SPLITS)), len(SPLITS))
+    keys = pa.table({"rank": rank, "photo_id": photos["photo_id"]})
+    order = pc.sort_indices(keys, sort_keys=[("rank", "ascending"), ("photo_id", "ascending")])
+    ends = np.cumsum(np.bincount(rank.to_numpy(), minlength=len(SPLITS) + 1)).tolist()
+    with pq.ParquetWriter(path, PHOTO_SCHEMA, compression="zstd") as writer:
+        for start, end in zip([0, *ends], ends, strict=False):
+            for first in range(start, end, _ROW_GROUP):
+                writer.write_table(photos.take(order.slice(first, min(_ROW_GROUP, end - first))))
+
+
+def replace_column(folder: Path, name: str, values: Sequence[Any]) -> None:
+    """Replace a column of the photo table, whole or not at all.
+
+    Args:
+        folder: of the dataset.
+        name: of the column.
+        values: in the table's order.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    old = pq.read_table(folder / PHOTOS, pre_buffer=False)
+    kind = PHOTO_SCHEMA.field(name)
+    new = old.set_column(old.schema.get_field_index(name), kind, pa.array(values, kind.type))
+    with atomic_path(folder / PHOTOS) as temporary:
+        _write_photos(temporary, new)
