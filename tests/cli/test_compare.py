@@ -31,7 +31,7 @@ def right_answers(runs: Path, method: str, truth: np.ndarray) -> np.ndarray:
         if path.parent.name == method:
             _, top = read_predictions(path.with_suffix(".predictions.parquet"))
             found.append(top.indices[:, 0] == truth)
-    return np.mean(found, axis=0)
+    return np.asarray(np.mean(found, axis=0))
 
 
 def test_two_methods(bench: Bench, runs: Path, tiny_city: Dataset) -> None:

@@ -55,6 +55,10 @@ def test_what_is_written_is_read(city: Dataset, tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "results").rglob("*.parquet")}
     truth.write(tmp_path / "results", "key")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "results").rglob("*.parquet")} == before
+    for file in before:
+        file.write_bytes(b"damaged")
+    truth.write(tmp_path / "results", "key", again=True)
+    assert same(GroundTruth.read(tmp_path / "results", "key"), truth)
 
 
 def test_a_run_leaves_it_beside_its_record(tiny_city: Dataset, tmp_path: Path) -> None:

@@ -104,55 +104,23 @@ def _compared(home: Path, dataset: str | None, methods: list[str], metric: str, 
     """
     import numpy as np
 
-    from ial_bench.engine.record import records
     from ial_bench.errors import DataError
     from ial_bench.metrics.comparison import compare as differences
-    from ial_bench.report.answers import Answers, select_group
-    from ial_bench.report.groups import groups_of, one_population
+    from ial_bench.report.selected import Selected
 
-    name = chosen_dataset(home, dataset)
-    read = [record for _, record in records(home, name)]
-    notes = [f"not read: {r}" for r in read if isinstance(r, DataError)]
-    done = [r for r in read if not isinstance(r, DataError) and r.status == "done" and r.metrics]
-    population, others = one_population(done, limit)
-    if not population:
-        raise DataError("; ".join([f"no finished runs on {name!r}", *notes, *others]), "`bench run` makes some")
-    every = groups_of(population)
-    groups = [select_group(every, m) for m in methods] if methods else [g for g in every if not g.oracle]
-    if len({g.runs[0].run_id for g in groups}) < len(groups):
-        raise DataError("two of the methods named are the same runs", "name each once")
+    selected = Selected.among(home, dataset, methods, limit)
+    groups = [g for g in selected.groups if methods or not g.oracle]
     if len(groups) < 2:
-        raise DataError(f"{len(groups)} method with results on {name!r}: nothing to compare", "run another one")
-    answers = Answers.of(home, population[0])
-    values = np.stack([answers.values(g.runs, metric) for g in groups], axis=1)
+        problem = f"{len(groups)} method with results on {selected.dataset!r}: nothing to compare"
+        raise DataError(problem, "run another one")
+    values = np.stack([selected.answers.values(g.runs, metric) for g in groups], axis=1)
     if not methods:
         order = np.argsort(-values.mean(axis=0), kind="stable")
         groups, values = [groups[i] for i in order], values[:, order]
-    if any(len(g.runs) > 1 for g in groups):
-        notes.append("seeds are averaged query by query; the intervals are of places, not of seeds")
     means = [float(m) for m in values.mean(axis=0)]
-    return _Comparison(name, metric, groups, means, differences(values, answers.truth.places), [*notes, *others])
-
-
-def chosen_dataset(home: Path, dataset: str | None) -> str:
-    """The dataset asked for, or the only one with results.
-
-    Raises:
-        DataError: no results.
-        ConfigError: several datasets and none asked for.
-        UnknownNameError: it has no results.
-    """
-    from ial_bench.engine.record import datasets_with_results
-    from ial_bench.errors import ConfigError, DataError, unknown_name
-
-    known = datasets_with_results(home)
-    if not known:
-        raise DataError(f"no results in {home}", "`bench run` makes some; --results names another folder")
-    if dataset is None and len(known) > 1:
-        raise ConfigError(f"there are results of {', '.join(known)}", f"choose one: --dataset {known[0]}")
-    if dataset is not None and dataset not in known:
-        raise unknown_name("dataset with results", dataset, known, f"results in {home}: {', '.join(known)}")
-    return dataset or known[0]
+    notes = [*selected.seed_notes, *selected.notes]
+    places = selected.answers.truth.places
+    return _Comparison(selected.dataset, metric, groups, means, differences(values, places), notes)
 
 
 def _p(p: float | None) -> str:

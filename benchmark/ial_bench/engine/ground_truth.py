@@ -90,14 +90,19 @@ class GroundTruth:
             train.address_counts(),
         )  # fmt: skip
 
-    def write(self, results: Path, key: str) -> None:
+    def write(self, results: Path, key: str, *, again: bool = False) -> None:
         """Store it in the dataset's folder of results, unless it is there already.
+
+        Args:
+            results: the dataset's folder of results.
+            key: of the photos.
+            again: replace what is there.
 
         Raises:
             StorageError: the folder cannot be written to.
         """
         queries, addresses = _files(results, key)
-        if queries.is_file() and addresses.is_file():
+        if not again and queries.is_file() and addresses.is_file():
             return
         n = len(self.addresses)
         known, centroids, photos = np.zeros(n, bool), np.full((n, 2), np.nan), np.zeros(n, np.int64)

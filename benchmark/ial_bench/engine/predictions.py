@@ -1,7 +1,7 @@
 """Predictions on disk: chunks while a run is going, one Parquet file when it is done.
 
-The Parquet file has one row a query: ``photo_id``, ``candidates`` (k candidate indices), ``scores`` and, for
-methods that predict positions, ``lat`` and ``lon``.
+The Parquet file has one row a query: ``photo_id``, ``candidates`` (k candidate indices), ``scores``; for methods whose
+scores are logits ``log_sum`` (of all candidates: see `TopK`); for methods that predict positions ``lat`` and ``lon``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def write_chunk(path: Path, top: TopK) -> None:
     """Store the answers to some queries, whole or not at all."""
     # No positions are stored as positions of no width: a lost member is then always noticed.
     positions = np.zeros((len(top), 0)) if top.positions is None else top.positions
+    log_sum = np.zeros((len(top), 0), np.float32) if top.log_sum is None else top.log_sum[:, None]
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, indices=top.indices, scores=top.scores, positions=positions)
+        np.savez(file, indices=top.indices, scores=top.scores, positions=positions, log_sum=log_sum)
 
 
 def read_chunk(path: Path) -> TopK | None:
@@ -33,8 +34,11 @@ def read_chunk(path: Path) -> TopK | None:
     try:
         # Opened here: numpy leaves a damaged archive's file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            positions = stored["positions"]
-            return TopK(stored["indices"], stored["scores"], positions if positions.shape[1] else None)
+            positions, log_sum = stored["positions"], stored["log_sum"]
+            return TopK(
+                stored["indices"], stored["scores"], positions if positions.shape[1] else None,
+                log_sum[:, 0] if log_sum.shape[1] else None,
+            )  # fmt: skip
     except Exception:  # noqa: BLE001 - damage shows as errors of many types; whatever it is, the chunk is made anew
         return None
 
@@ -50,10 +54,12 @@ def join(chunks: list[TopK], k: int) -> TopK:
     positions = [c.positions for c in chunks if c.positions is not None]
     if positions and len(positions) < len(chunks):
         raise PredictionError("positions are given for some photos only", "give them for all photos or for none")
+    log_sums = [c.log_sum for c in chunks if c.log_sum is not None]
     return TopK(
         np.concatenate([c.indices for c in chunks]),
         np.concatenate([c.scores for c in chunks]),
         np.concatenate(positions) if positions else None,
+        np.concatenate(log_sums) if len(log_sums) == len(chunks) else None,
     )
 
 
@@ -65,6 +71,8 @@ def write_predictions(path: Path, ids: list[str], top: TopK) -> str:
         "candidates": _lists(top.indices.astype(np.int32), k),
         "scores": _lists(top.scores.astype(np.float32), k),
     }
+    if top.log_sum is not None:
+        columns["log_sum"] = pa.array(top.log_sum.astype(np.float32))
     if top.positions is not None:
         columns |= {"lat": pa.array(top.positions[:, 0]), "lon": pa.array(top.positions[:, 1])}
     with atomic_path(path) as temporary:
@@ -87,7 +95,8 @@ def read_predictions(path: Path) -> tuple[list[str], TopK]:
         positions = None
         if "lat" in table.column_names:
             positions = np.stack([table["lat"].to_numpy(), table["lon"].to_numpy()], axis=1)
-        return table["photo_id"].to_pylist(), TopK(indices, scores, positions)
+        log_sum = table["log_sum"].to_numpy() if "log_sum" in table.column_names else None
+        return table["photo_id"].to_pylist(), TopK(indices, scores, positions, log_sum)
     except FileNotFoundError as error:
         raise DataError(f"no such predictions: {path}", "run it again with --rerun") from error
     except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:

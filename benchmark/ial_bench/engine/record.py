@@ -7,7 +7,7 @@ from these classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ from ial_bench.files import read_json, write_json
 
 RECORD_VERSION = 1
 PROTOCOL_VERSION = 1
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From a record of each earlier version to one of the next. Version 1 is the first."""
 SCHEMA_FILE = Path(__file__).parent / "run-record.schema.json"
 
 Status = Literal["done", "failed", "skipped"]
@@ -191,7 +193,7 @@ def write_record(path: Path, record: RunRecord) -> None:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read a record.
+    """Read a record; one of an earlier version as it would be today.
 
     Raises:
         DataError: cut off, of a newer schema, or of another form.
@@ -207,13 +209,20 @@ def read_record(path: Path) -> RunRecord:
             "upgrade ial-bench (pip install -U ial-bench)",
         )
     try:
-        return RunRecord.model_validate(data)
+        return RunRecord.model_validate(_migrated(data, version))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "the whole"
         raise DataError(
             f"{path} is not a run record: {where}: {first['msg']}", "run it again, or delete the file"
         ) from error
+
+
+def _migrated(data: Any, version: Any) -> Any:
+    """A record of an earlier version, brought to this one; anything else, for the validation to refuse."""
+    while type(version) is int and version in MIGRATIONS:
+        data, version = MIGRATIONS[version](data), version + 1
+    return data
 
 
 def records(results: Path, dataset: str | None = None) -> Iterator[tuple[Path, RunRecord | DataError]]:

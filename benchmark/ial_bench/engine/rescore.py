@@ -57,7 +57,7 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
             f"{file} stores the first {width} candidates, too few for k = {max(ks)}",
             f"run it again with --k {max(ks)}",
         )
-    truth.write(path.parents[1], ground_truth_key(record.dataset))
+    truth.write(path.parents[1], ground_truth_key(record.dataset), again=True)
     metrics = score(top, truth, DEFAULT_KS if ks is None else ks) if len(top) else None
     updated = record.model_copy(update={"metrics": metrics})
     write_record(path, updated)

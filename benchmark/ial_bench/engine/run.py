@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -212,6 +212,8 @@ class Engine:
                 if top is None:
                     with inference_mode():
                         top = method.predict(queries.batch(part, oracle=method.info.oracle), k)
+                    if method.info.scores != "logits":
+                        top = replace(top, log_sum=None)  # a sum of what is no logit says nothing
                     top.check(part.stop - part.start, k, n_candidates, method.info.name, part.start)
                     predictions.write_chunk(path, top)
                 parts.append(top)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from ial_bench.errors import ConfigError
 from ial_bench.files import digest
 from ial_bench.settings import BACKBONE, shown
 
+PRESET, VERSION, WEIGHTS = "preset", "version", "weights"
+"""What tells rows of one method apart and is no setting."""
+_FACTS = (PRESET, VERSION, WEIGHTS)
 _ABSENT = object()
 _SHOWN_DIGITS = 8  # of a digest
 
@@ -23,13 +26,28 @@ class Group:
 
     Attributes:
         runs: at least one.
-        title: the method's title, with what tells it from its other groups.
         backbone: its encoder, in short; untrained weights are said so.
+        differences: what tells it from the method's other groups: settings and their values as texts, with
+            ``preset``, ``version`` and ``weights`` where these differ.
     """
 
     runs: tuple[RunRecord, ...]
-    title: str
     backbone: str
+    differences: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        """The method's title, with what tells it from its other groups."""
+        told = ", ".join(f"{k} {v}" if k in _FACTS else f"{k}={v}" for k, v in self.differences.items())
+        return self.runs[0].method.title + (f" ({told})" if told else "")
+
+    def setting(self, key: str) -> str:
+        """A setting, or what else may differ, as text; empty where the method has none."""
+        method = self.runs[0].method
+        if key in self.differences or key not in method.config:
+            facts = {PRESET: method.preset or "", VERSION: method.version}
+            return self.differences.get(key, facts.get(key, ""))
+        return shown(method.config[key])
 
     @property
     def oracle(self) -> bool:
@@ -51,7 +69,7 @@ def groups_of(records: Sequence[RunRecord]) -> list[Group]:
     for group in runs.values():
         by_method[group[0].method.name].append(sorted(group, key=lambda r: r.seed))
     return [
-        Group(tuple(group), group[0].method.title + _difference(group, siblings), _backbone(group[0].method.backbone))
+        Group(tuple(group), backbone_text(group[0].method.backbone), _differences(group, siblings))
         for siblings in by_method.values()
         for group in siblings
     ]
@@ -85,26 +103,26 @@ def one_population(records: Sequence[RunRecord], limit: int | None) -> tuple[lis
     return groups[chosen], notes
 
 
-def _difference(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> str:
-    """What tells a row's configuration from the method's other rows, in brackets."""
+def _differences(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> dict[str, str]:
+    """What tells a row's configuration from the method's other rows."""
     if len(siblings) == 1:
-        return ""
+        return {}
     mine, others = runs[0].method, [s[0].method for s in siblings]
-    found = [f"preset {mine.preset}"] if mine.preset and any(m.preset != mine.preset for m in others) else []
-    found += [
-        f"{key}={shown(value)}"
+    found = {PRESET: mine.preset} if mine.preset and any(m.preset != mine.preset for m in others) else {}
+    found |= {
+        key: shown(value)
         for key, value in sorted(mine.config.items())
         if key != BACKBONE and any(key in _compared(mine, m) and m.config.get(key, _ABSENT) != value for m in others)
-    ]
+    }
     if any(m.version != mine.version for m in others):
-        found.append(f"version {mine.version}")
+        found[VERSION] = mine.version
     # The backbone has a column of its own, which names a checkpoint by its file name alone.
-    look_alikes = [m for m in others if _backbone(m.backbone) == _backbone(mine.backbone)]
-    if any(m.backbone != mine.backbone for m in look_alikes):
-        found.append(f"backbone={mine.backbone}")
+    look_alikes = [m for m in others if backbone_text(m.backbone) == backbone_text(mine.backbone)]
+    if mine.backbone and any(m.backbone != mine.backbone for m in look_alikes):
+        found[BACKBONE] = mine.backbone
     if mine.weights_digest and any(m.weights_digest != mine.weights_digest for m in look_alikes):
-        found.append(f"weights {mine.weights_digest[:_SHOWN_DIGITS]}")
-    return f" ({', '.join(found)})" if found else ""
+        found[WEIGHTS] = mine.weights_digest[:_SHOWN_DIGITS]
+    return found
 
 
 def _compared(a: MethodRecord, b: MethodRecord) -> set[str]:
@@ -120,7 +138,8 @@ def encoder_of(spec: str) -> EncoderSpec | None:
         return None
 
 
-def _backbone(spec: str | None) -> str:
+def backbone_text(spec: str | None) -> str:
+    """An encoder in short: its network and weights; empty for none."""
     if spec is None:
         return ""
     parsed = encoder_of(spec)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ial_bench.errors import DataError
 from ial_bench.files import read_json
+from ial_bench.report.escape import escape_latex
 
 _PACKAGED = Path(__file__).parent / "published_numbers"
 _CHECKOUT = Path(__file__).resolve().parents[3] / "results" / "published"
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+-]*")
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class PublishedRow:
         accuracy: fraction by metric name.
         storage_bytes: as reported.
         latency_ms: as reported, on the paper's own hardware.
+        dataset: what it was measured on.
     """
 
     method: str
@@ -30,14 +37,13 @@ class PublishedRow:
     accuracy: dict[str, float]
     storage_bytes: float | None
     latency_ms: float | None
+    dataset: str
 
 
 def published_rows(dataset: str) -> list[PublishedRow]:
     """All published results on `dataset`, in the papers' order."""
-    folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
     rows = []
-    for path in sorted(folder.glob("*.json")):
-        paper = read_json(path)
+    for paper in _papers():
         for row in paper["rows"]:
             if row["dataset"] != dataset:
                 continue
@@ -46,7 +52,40 @@ def published_rows(dataset: str) -> list[PublishedRow]:
             rows.append(
                 PublishedRow(
                     row["method"], paper["key"], paper["venue"], accuracy,
-                    None if storage is None else storage * 1e9, row.get("latency_ms"),
+                    None if storage is None else storage * 1e9, row.get("latency_ms"), dataset,
                 )
             )  # fmt: skip
     return rows
+
+
+def bibliography(keys: Collection[str]) -> str:
+    """A BibTeX file with the papers of these citation keys."""
+    return "\n".join(_entry(paper) for paper in _papers() if paper["key"] in keys)
+
+
+def is_citation_key(text: str) -> bool:
+    r"""Whether ``\cite`` can be given it as it is."""
+    return _KEY.fullmatch(text) is not None
+
+
+def _papers() -> Iterator[dict[str, Any]]:
+    folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+    for path in sorted(folder.glob("*.json")):
+        paper = read_json(path)
+        if not is_citation_key(paper["key"]):
+            raise DataError(f"{path}: {paper['key']!r} is no citation key", "letters, digits and :._+- make one")
+        yield paper
+
+
+def _entry(paper: dict[str, Any]) -> str:
+    """A BibTeX entry; the title keeps its capitals."""
+    kind, *facts = paper["bibtex"].items()
+    fields = {
+        "title": f"{{{escape_latex(paper['title'])}}}",
+        "author": escape_latex(" and ".join(paper["authors"])),
+        **{name: escape_latex(str(value)) for name, value in facts},
+    }
+    if paper.get("arxiv"):
+        fields |= {"eprint": escape_latex(paper["arxiv"]), "archiveprefix": "arXiv"}
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+    return "\n".join([f"@{kind[1]}{{{paper['key']},", *lines, "}", ""])

@@ -2,100 +2,25 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ial_bench.encoders.spec import RANDOM_INIT
 from ial_bench.engine.record import RunRecord
-from ial_bench.report.groups import Group, encoder_of, groups_of, one_population
+from ial_bench.errors import ConfigError
+from ial_bench.report import quantities
+from ial_bench.report.groups import Group, groups_of
+from ial_bench.report.layout import AS_GIVEN, Layout
+from ial_bench.report.model import EMPTY, Cell, Column, Mark, Row, Table
+from ial_bench.report.notes import about_seeds, joined, not_shown, notes_of
+from ial_bench.report.population import Population
 from ial_bench.report.published import PublishedRow
+from ial_bench.report.rows import Entry, chosen, ordered
+from ial_bench.report.separable import not_told_apart
+
+__all__ = ["DEFAULT_METRICS", "Table", "build_table", "lay_out"]
 
 DEFAULT_METRICS = ("SSA-1", "SSA-5", "SA-1", "SA-5")
-LATENCY, STORAGE, PARAMETERS = "p50 (ms)", "storage (MB)", "parameters (M)"
-RowKind = Literal["measured", "oracle", "published"]
-
-
-class Mark(Enum):
-    """Place of a cell in its column."""
-
-    NONE = ""
-    BEST = "best"
-    SECOND = "second"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of the table.
-
-    Attributes:
-        value: in the column's unit; None where there is none.
-        ci95: 95 % interval over places; for several seeds, the mean of the seeds' intervals.
-        spread: standard deviation across seeds, None for a single run.
-        mark: best or second of its column.
-    """
-
-    value: float | None
-    ci95: tuple[float, float] | None = None
-    spread: float | None = None
-    mark: Mark = Mark.NONE
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method with one configuration, or one published result.
-
-    Attributes:
-        kind: measured rows are ranked; oracles and published rows are not.
-        title: the method's title, with what tells it from its other rows.
-        backbone: its encoder, in short; untrained weights are said so.
-        seeds: number of runs behind it, 0 for published rows.
-        cells: by column name.
-        cite: citation key of a published row.
-    """
-
-    kind: RowKind
-    title: str
-    backbone: str
-    seeds: int
-    cells: dict[str, Cell]
-    cite: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its name, unit and direction.
-
-    Attributes:
-        name: heading.
-        percent: whether values are fractions shown as percent.
-        digits: decimals shown.
-        best: which end is best; None is not ranked.
-    """
-
-    name: str
-    percent: bool = False
-    digits: int = 1
-    best: Literal["high", "low"] | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A leaderboard.
-
-    Attributes:
-        dataset: its name.
-        columns: after method and backbone.
-        rows: measured ones from best to worst, then oracles, then published.
-        notes: what a reader must know beside it.
-    """
-
-    dataset: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = field(default=())
 
 
 def build_table(
@@ -104,12 +29,9 @@ def build_table(
     metrics: Sequence[str] = DEFAULT_METRICS,
     published: Iterable[PublishedRow] = (),
     limit: int | None = None,
+    results: Path | None = None,
 ) -> Table:
-    """The leaderboard of the records on `dataset`.
-
-    Rows compare only what was measured on the same photos: the same dataset digest, candidates, protocol and
-    limit. Of several such groups the latest is shown, whole runs before limited ones, and the notes count the
-    rest.
+    """The leaderboard of the records on `dataset`, with the usual columns.
 
     Args:
         records: any records; those of other datasets are ignored.
@@ -117,56 +39,168 @@ def build_table(
         metrics: accuracy columns.
         published: rows to append.
         limit: show runs limited to so many photos a split.
+        results: as of `lay_out`.
     """
-    own = [r for r in records if r.dataset.name == dataset]
-    done, notes = one_population([r for r in own if r.status == "done" and r.metrics], limit)
-    ranked = (
-        *(Column(m, percent=True, best="high") for m in metrics),
-        Column(LATENCY, digits=2, best="low"),
-        Column(STORAGE, digits=1, best="low"),
-        Column(PARAMETERS, digits=1),
-    )
-    if len(_timed_on(done)) > 1:
-        ranked = tuple(replace(c, best=None) if c.name == LATENCY else c for c in ranked)
-        notes.append("latencies come from different hardware and are not comparable: none is marked best")
-    rows = _measured_rows(groups_of(done), metrics)
-    rows = [
-        *_marked([r for r in rows if r.kind == "measured"], ranked),
-        *(r for r in rows if r.kind == "oracle"),
+    return lay_out(records, [dataset], Layout(metrics=tuple(metrics), limit=limit), published, results)
+
+
+def lay_out(
+    records: Iterable[RunRecord],
+    datasets: Sequence[str],
+    layout: Layout,
+    published: Iterable[PublishedRow] = (),
+    results: Path | None = None,
+) -> Table:
+    """A table of the records on `datasets`, side by side where they are several.
+
+    Rows compare only what was measured on the same photos: the same dataset digest, candidates, protocol, k and
+    limit. Of several such populations the latest is shown, whole runs before limited ones, and the notes count the
+    rest.
+
+    Args:
+        records: any records; those of other datasets are ignored.
+        datasets: names, in their order.
+        layout: what to show.
+        published: rows to choose from.
+        results: folder of results, whose answers tell which rows are separable; None: not looked at.
+
+    Raises:
+        ConfigError: a column to sort by that is not shown, or a row that is asked for and not there.
+    """
+    own = [r for r in records if r.dataset.name in datasets]
+    populations = [Population.among(own, name, layout.limit) for name in datasets]
+    entries = chosen(groups_of([r for p in populations for r in p.done]), list(published), layout)
+    groups = [e.group for e in entries if e.group is not None]
+    places = _places(own, groups, populations, layout)
+    found = [(entry, _row(entry, places)) for entry in entries]
+    by = _sorted_by(places, layout)
+    columns = [place.column for place in places]
+    found = ordered(found, columns, layout, by)
+    rows, told = _tied(found, places, layout, results if layout.separable else None)
+    columns, mixed = _comparable(places, groups)
+    rows = _marked(rows, columns)
+    words = [place.word for place in places]
+    names = [layout.headings.get(name, name) for name in datasets]
+    notes = [
+        *joined([notes_of(p, groups, words, layout.intervals) for p in populations], names),
+        *joined(mixed, names),
+        *joined(told, names),
+        *about_seeds(rows, columns),
+        *joined([not_shown(p) for p in populations], names),
     ]
-    rows += [_published_row(p, metrics) for p in published]
-    notes = [*_about(done), *notes, *_not_shown(own, done)]
-    return Table(dataset, ranked, tuple(rows), tuple(notes))
+    return Table(", ".join(names), tuple(columns), tuple(rows), tuple(notes))
 
 
-def _measured_rows(groups: list[Group], metrics: Sequence[str]) -> list[Row]:
-    """A row each. Best first."""
-    rows = [_row(group, metrics) for group in groups]
-    return sorted(rows, key=lambda r: ([-(r.cells[m].value or 0.0) for m in metrics[:1]], r.title, r.backbone))
+@dataclass(frozen=True)
+class _Place:
+    """A column, the word that it was asked for by, and whose runs it shows: None where that does not matter."""
+
+    word: str
+    population: Population | None
+    first: str | None
+    column: Column
 
 
-def _row(group: Group, metrics: Sequence[str]) -> Row:
-    runs = group.runs
-    cells: dict[str, Cell] = {}
-    for name in metrics:
-        found = [r.metrics.accuracy[name] for r in runs if r.metrics and name in r.metrics.accuracy]
-        intervals = [i.ci95 for i in found if i.ci95]
-        ci95 = (_mean([a for a, _ in intervals]), _mean([b for _, b in intervals])) if intervals else None
-        cells[name] = _cell([i.value for i in found], ci95)
-    cells[LATENCY] = _cell([r.phases.query.p50_ms for r in runs if r.phases and r.phases.query])
-    cells[STORAGE] = _cell([r.size.storage_bytes / 1e6 for r in runs if r.size])
-    cells[PARAMETERS] = _cell([r.size.parameters / 1e6 for r in runs if r.size])
-    return Row("oracle" if group.oracle else "measured", group.title, group.backbone, len(runs), cells)
+def _places(
+    own: Sequence[RunRecord], groups: Sequence[Group], populations: Sequence[Population], layout: Layout
+) -> list[_Place]:
+    """Columns: those that are the same for all datasets, then each dataset's."""
+    known = quantities.metrics_of(own)
+    usual = tuple(m for m in DEFAULT_METRICS if m in known or not known)
+    metrics = usual if layout.metrics is None else layout.metrics
+    several = len(populations) > 1
+    words = layout.words(metrics, several, any(p.varied(g) for p in populations for g in groups))
+    if layout.settings_as_columns:
+        at = 1 if words[:1] == (quantities.BACKBONE,) else 0
+        words = (*words[:at], *(w for w in quantities.settings_of(groups) if w not in words), *words[at:])
+    first = next((w for w in words if quantities.is_metric(w)), None)
+    places = []
+    for population in (None, *populations):
+        for word in words:
+            if (population is None) == quantities.is_shared(word):
+                name = population.dataset if several and population else ""
+                column = quantities.column(
+                    word, first, layout.headings.get(name, name), layout.headings.get(word, ""), layout.digits
+                )
+                places.append(_Place(word, population, first, column))
+    return places
 
 
-def _cell(values: list[float], ci95: tuple[float, float] | None = None) -> Cell:
-    if not values:
-        return Cell(None)
-    return Cell(_mean(values), ci95, statistics.stdev(values) if len(values) > 1 else None)
+def _row(entry: Entry, places: Sequence[_Place]) -> Row:
+    cells = {place.column.key: _cell(entry, place) for place in places}
+    if entry.group is None:
+        return Row(entry.kind, entry.title, 0, cells, entry.published[0].key, entry.heading)
+    populations = {p.population.dataset: p.population for p in places if p.population}
+    seeds = max((len(p.of(entry.group)) for p in populations.values()), default=0)
+    return Row(entry.kind, entry.title, seeds, cells, "", entry.heading, tuple(r.run_id for r in entry.group.runs))
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def _cell(entry: Entry, place: _Place) -> Cell:
+    population = place.population
+    if entry.group is not None:
+        runs: Sequence[RunRecord] = ()
+        if population is not None:
+            runs = population.timed(entry.group) if quantities.is_timed(place.word) else population.of(entry.group)
+        return quantities.measured(place.word, place.first, entry.group, runs)
+    for row in entry.published:
+        if population is not None and row.dataset == population.dataset:
+            return quantities.reported(place.word, row)
+    return EMPTY
+
+
+def _sorted_by(places: Sequence[_Place], layout: Layout) -> Column | None:
+    """The column that rows are ordered by: of the first dataset, where several stand side by side.
+
+    Raises:
+        ConfigError: it is not shown.
+    """
+    numbers = [p for p in places if not p.column.text]
+    if layout.sort in {None, AS_GIVEN}:
+        return next((p.column for p in numbers if p.word == p.first), None)
+    for place in numbers:
+        if layout.sort in {place.word, place.column.key}:
+            return place.column
+    shown = ", ".join(dict.fromkeys(p.word for p in numbers))
+    raise ConfigError(f"cannot sort by {layout.sort!r}, which is not shown", f"one of {shown}, or {AS_GIVEN}")
+
+
+def _tied(
+    rows: Sequence[tuple[Entry, Row]], places: Sequence[_Place], layout: Layout, results: Path | None
+) -> tuple[list[Row], list[list[str]]]:
+    """The rows, those marked that are not separable from the best in the first metric; what is said of each dataset."""
+    found = [row for _, row in rows]
+    notes: list[list[str]] = []
+    for place in places:
+        if place.population is None or place.word != place.first:
+            continue
+        ranked = [
+            (i, runs)
+            for i, (entry, row) in enumerate(rows)
+            if row.kind == "measured" and entry.group and (runs := place.population.of(entry.group))
+        ]
+        metric = layout.headings.get(place.word, place.word)
+        tied, note = not_told_apart([runs for _, runs in ranked], place.word, metric, results)
+        notes.append([note] if note else [])
+        for j in tied:
+            i = ranked[j][0]
+            cell = replace(found[i].cell(place.column), tied=True)
+            found[i] = replace(found[i], cells={**found[i].cells, place.column.key: cell})
+    return found, notes
+
+
+def _comparable(places: Sequence[_Place], groups: Sequence[Group]) -> tuple[list[Column], list[list[str]]]:
+    """The columns, times of different machines unranked; what is said of each dataset."""
+    columns = []
+    mixed: dict[str, list[str]] = {p.population.dataset: [] for p in places if p.population}
+    for place in places:
+        column = place.column
+        if place.population and quantities.is_timed(place.word) and len(place.population.machines(groups)) > 1:
+            column = replace(column, best=None)
+            mixed[place.population.dataset] = [
+                "latencies come from different hardware and are not comparable: none is marked best"
+            ]
+        columns.append(column)
+    return columns, list(mixed.values())
 
 
 def _marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
@@ -176,68 +210,14 @@ def _marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
         values = {
             i: round(value * (100 if column.percent else 1), column.digits)
             for i, row in enumerate(rows)
-            if (value := row.cells[column.name].value) is not None
+            if row.kind == "measured" and (value := row.cell(column).value) is not None
         }
         if column.best is None or len(values) < 2:
             continue
         order = sorted(set(values.values()), reverse=column.best == "high")
-        places = dict(zip(order, (Mark.BEST, Mark.SECOND), strict=False))
-        marks |= {(i, column.name): places.get(value, Mark.NONE) for i, value in values.items()}
+        best = dict(zip(order, (Mark.BEST, Mark.SECOND), strict=False))
+        marks |= {(i, column.key): best.get(value, Mark.NONE) for i, value in values.items()}
     return [
-        replace(row, cells={n: replace(c, mark=marks.get((i, n), Mark.NONE)) for n, c in row.cells.items()})
+        replace(row, cells={key: replace(c, mark=marks.get((i, key), Mark.NONE)) for key, c in row.cells.items()})
         for i, row in enumerate(rows)
-    ]
-
-
-def _published_row(row: PublishedRow, metrics: Sequence[str]) -> Row:
-    cells = {m: Cell(row.accuracy.get(m)) for m in metrics}
-    cells[LATENCY] = Cell(row.latency_ms)
-    cells[STORAGE] = Cell(None if row.storage_bytes is None else row.storage_bytes / 1e6)
-    cells[PARAMETERS] = Cell(None)
-    return Row("published", row.method, "", 0, cells, row.key)
-
-
-def _about(done: list[RunRecord]) -> list[str]:
-    if not done:
-        return []
-    d = done[0].dataset
-    notes = [
-        f"{d.n_queries:,} queries from {d.n_places:,} places, {d.n_candidates:,} candidate addresses",
-        "in brackets: 95 % interval of a bootstrap over places",
-    ]
-    if d.n_queries_without_candidate:
-        notes.append(
-            f"{d.n_queries_without_candidate:,} queries have an address that is no candidate and count as wrong"
-        )
-    machines = _timed_on(done)
-    if machines:
-        names = [h.get("gpu") or f"{h.get('cpu')}, {h.get('cores')} cores" for h in machines.values()]
-        notes.append(f"latency: one decoded photo to its top-{done[0].k}, on {' and '.join(dict.fromkeys(names))}")
-    if any(r.method.oracle for r in done):
-        notes.append("oracles know the query's true position; they are not ranked")
-    encoders = [encoder_of(r.method.backbone) for r in done if r.method.backbone]
-    if any(e and e.random_init for e in encoders):
-        notes.append(
-            f"{RANDOM_INIT}: the encoder's weights are untrained; accuracies say nothing about the trained model"
-        )
-    return notes
-
-
-def _timed_on(done: list[RunRecord]) -> dict[str, dict[str, Any]]:
-    """The machines that latencies were measured on, by digest."""
-    return {r.provenance.hardware_digest: r.provenance.hardware for r in done if r.phases and r.phases.query}
-
-
-def _not_shown(own: list[RunRecord], done: list[RunRecord]) -> list[str]:
-    """A line for each method whose latest run was skipped or failed and that has no row."""
-    shown = {r.method.name for r in done}
-    latest: dict[str, RunRecord] = {}
-    for r in own:
-        if r.status != "done" and r.method.name not in shown:
-            earlier = latest.get(r.method.name)
-            if earlier is None or r.provenance.finished >= earlier.provenance.finished:
-                latest[r.method.name] = r
-    return [
-        f"{name} was {r.status}: {r.reason}" if r.status == "skipped" else f"{name} failed: {r.reason}"
-        for name, r in sorted(latest.items())
     ]

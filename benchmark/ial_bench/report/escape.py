@@ -1,0 +1,55 @@
+"""Text made harmless: whatever stands in a record is shown as it is, in every format."""
+
+from __future__ import annotations
+
+import html
+import re
+
+LONGEST = 400
+"""Characters of a text that tables for people show; CSV and JSON have all of it."""
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    # Bare, these would be read as options of the command before them, such as the end of a row, or be joined.
+    **{c: f"{{{c}}}" for c in "[]*`"},
+}
+_MARKDOWN = re.compile(r"([\\`*_\[\]{}<>|~&$#!^]|^[-+=])")
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, without control characters."""
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+
+
+def short_line(text: str) -> str:
+    """`text` on one line, cut where it is very long."""
+    line = one_line(text)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def escape_markdown(text: str) -> str:
+    """`text` so that Markdown shows it as it is, on one line."""
+    return _MARKDOWN.sub(r"\\\1", short_line(text))
+
+
+def escape_latex(text: str) -> str:
+    """`text` so that LaTeX prints it as it is."""
+    line = "".join(_LATEX.get(c, c) for c in short_line(text))
+    return re.sub("-(?=-)", "-{}", line)  # "--" would become one dash
+
+
+def escape_html(text: str) -> str:
+    """`text` so that HTML shows it as it is, in an element or an attribute."""
+    return html.escape(short_line(text), quote=True)
+
+
+def escape_csv(text: str) -> str:
+    """`text`, on one line, so that no spreadsheet takes it for a formula."""
+    line = one_line(text)
+    return f"'{line}" if line[:1] in {"=", "+", "-", "@"} else line

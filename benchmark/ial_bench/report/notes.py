@@ -1,0 +1,82 @@
+"""What a reader must know beside a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ial_bench.encoders.spec import RANDOM_INIT
+from ial_bench.engine.record import RunRecord
+from ial_bench.report.groups import Group, encoder_of
+from ial_bench.report.model import Column, Row
+from ial_bench.report.population import Population
+from ial_bench.report.quantities import LATENCY
+
+
+def notes_of(population: Population, groups: Sequence[Group], words: Sequence[str], intervals: bool) -> list[str]:
+    """What is said of one dataset's runs.
+
+    Args:
+        population: the dataset's runs.
+        groups: those that have rows.
+        words: of the columns shown.
+        intervals: whether they are shown.
+    """
+    runs = [r for g in groups for r in population.of(g)]
+    if not runs:
+        return list(population.notes)
+    d = runs[0].dataset
+    notes = [f"{d.n_queries:,} queries from {d.n_places:,} places, {d.n_candidates:,} candidate addresses"]
+    if intervals:
+        notes.append("in brackets: 95 % interval of a bootstrap over places")
+    if d.n_queries_without_candidate:
+        notes.append(
+            f"{d.n_queries_without_candidate:,} queries have an address that is no candidate and count as wrong"
+        )
+    machines = population.machines(groups)
+    if machines and LATENCY in words:
+        hardware = [r.provenance.hardware for r in machines]
+        names = [h.get("gpu") or f"{h.get('cpu')}, {h.get('cores')} cores" for h in hardware]
+        notes.append(f"latency: one decoded photo to its top-{runs[0].k}, on {' and '.join(dict.fromkeys(names))}")
+    if any(r.method.oracle for r in runs):
+        notes.append("oracles know the query's true position; they are not ranked")
+    encoders = [encoder_of(r.method.backbone) for r in runs if r.method.backbone]
+    if any(e and e.random_init for e in encoders):
+        notes.append(
+            f"{RANDOM_INIT}: the encoder's weights are untrained; accuracies say nothing about the trained model"
+        )
+    return [*notes, *population.notes]
+
+
+def about_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """How several seeds stand in one row."""
+    if all(row.seeds < 2 for row in rows):
+        return []
+    notes = ["rows of several seeds show means; their intervals are means of the seeds' intervals"]
+    if any(c.spread_of for c in columns):
+        notes.append("seed sd: standard deviation across seeds in percentage points, empty for a single run")
+    return notes
+
+
+def not_shown(population: Population) -> list[str]:
+    """A line for each method whose latest run was skipped or failed and that has no row."""
+    shown = {r.method.name for r in population.done}
+    latest: dict[str, RunRecord] = {}
+    for r in population.others:
+        if r.method.name not in shown:
+            earlier = latest.get(r.method.name)
+            if earlier is None or r.provenance.finished >= earlier.provenance.finished:
+                latest[r.method.name] = r
+    return [
+        f"{name} was {r.status}: {r.reason}" if r.status == "skipped" else f"{name} failed: {r.reason}"
+        for name, r in sorted(latest.items())
+    ]
+
+
+def joined(notes: Sequence[Sequence[str]], datasets: Sequence[str]) -> list[str]:
+    """Notes on several datasets: those said of all of them once, the others with the dataset's name before them."""
+    every = list(dict.fromkeys(note for own in notes for note in own))
+    found = []
+    for note in every:
+        of = [name for own, name in zip(notes, datasets, strict=True) if note in own]
+        found.append(note if len(of) == len(datasets) else f"{', '.join(of)}: {note}")
+    return found

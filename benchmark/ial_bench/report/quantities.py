@@ -1,0 +1,201 @@
+"""The columns that can be asked for: what a word stands for, and how it is read from the runs of a row.
+
+SSA-1, MRR, within_50, ...    an accuracy
+sd, sd:METRIC                 standard deviation across seeds, of the first metric or of the one named
+set:KEY                       a setting
+backbone, seeds, latency, ... the words of `WORDS`
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ial_bench.engine.record import Interval, RunRecord
+from ial_bench.errors import unknown_name
+from ial_bench.report.groups import PRESET, VERSION, WEIGHTS, Group
+from ial_bench.report.model import Cell, Column
+from ial_bench.report.published import PublishedRow
+
+BACKBONE, SEEDS, METRICS, SPREAD, SETTING = "backbone", "seeds", "metrics", "sd", "set:"
+LATENCY = "latency"
+_SPREAD_OF = f"{SPREAD}:"
+_DISTANCES = ("within_25", "within_50", "within_100", "within_200")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number of a run that is no accuracy.
+
+    Attributes:
+        name: heading, with its unit.
+        digits: decimals shown.
+        best: which end is best; None is not ranked.
+        of: the number; None where the run has none.
+        published: the number of a published row.
+        timed: it depends on the machine.
+    """
+
+    name: str
+    digits: int
+    best: Literal["high", "low"] | None
+    of: Callable[[RunRecord], float | None]
+    published: Callable[[PublishedRow], float | None] = lambda _: None
+    timed: bool = False
+
+
+def _query(name: str) -> Callable[[RunRecord], float | None]:
+    return lambda r: getattr(r.phases.query, name) if r.phases and r.phases.query else None
+
+
+def _size(name: str, unit: float) -> Callable[[RunRecord], float | None]:
+    return lambda r: getattr(r.size, name) / unit if r.size else None
+
+
+QUANTITIES = {
+    LATENCY: Quantity("p50 (ms)", 2, "low", _query("p50_ms"), lambda p: p.latency_ms, timed=True),
+    "latency-p95": Quantity("p95 (ms)", 2, "low", _query("p95_ms"), timed=True),
+    "latency-p99": Quantity("p99 (ms)", 2, "low", _query("p99_ms"), timed=True),
+    "throughput": Quantity("photos/s", 1, "high", _query("images_per_second"), timed=True),
+    "fit": Quantity("fit (s)", 1, "low", lambda r: r.phases.fit.seconds if r.phases else None, timed=True),
+    "storage": Quantity(
+        "storage (MB)", 1, "low", _size("storage_bytes", 1e6),
+        lambda p: None if p.storage_bytes is None else p.storage_bytes / 1e6,
+    ),
+    "parameters": Quantity("parameters (M)", 1, None, _size("parameters", 1e6)),
+    "trained": Quantity("trained (M)", 1, None, _size("parameters_trained", 1e6)),
+    "distance": Quantity("median error (m)", 1, "low", lambda r: r.metrics.distance_m.median if r.metrics else None),
+}  # fmt: skip
+WORDS = (BACKBONE, SEEDS, METRICS, SPREAD, *QUANTITIES)
+
+
+def accuracy(record: RunRecord, metric: str) -> Interval | None:
+    """A run's accuracy by its name, None where it has none."""
+    if record.metrics is None:
+        return None
+    if metric in _DISTANCES:
+        found: Interval = getattr(record.metrics.distance_m, metric)
+        return found
+    return record.metrics.accuracy.get(metric)
+
+
+def metrics_of(records: Sequence[RunRecord]) -> list[str]:
+    """Names of the accuracies that the records have."""
+    return sorted({n for r in records if r.metrics for n in (*r.metrics.accuracy, *_DISTANCES)})
+
+
+def is_metric(word: str) -> bool:
+    """Whether the word of a column is an accuracy."""
+    return word not in WORDS and not word.startswith((_SPREAD_OF, SETTING))
+
+
+def is_shared(word: str) -> bool:
+    """Whether a column is the same for all datasets that stand side by side."""
+    return word == BACKBONE or word.startswith(SETTING)
+
+
+def is_timed(word: str) -> bool:
+    """Whether a column depends on the machine."""
+    return word in QUANTITIES and QUANTITIES[word].timed
+
+
+def spread_metric(word: str, first: str | None) -> str | None:
+    """The metric whose spread a column shows, None of other columns."""
+    if word == SPREAD:
+        return first
+    return word.removeprefix(_SPREAD_OF) if word.startswith(_SPREAD_OF) else None
+
+
+def column(word: str, first: str | None, group: str = "", title: str = "", digits: int = 1) -> Column:
+    """The column that a word stands for.
+
+    Args:
+        word: as above.
+        first: the first metric of the table.
+        group: dataset, where several stand side by side.
+        title: heading of one's own.
+        digits: decimals of accuracies.
+    """
+    if word == BACKBONE or word.startswith(SETTING):
+        return Column(word.removeprefix(SETTING), text=True, title=title)
+    if word == SEEDS:
+        return Column(SEEDS, digits=0, group=group, title=title)
+    metric = spread_metric(word, first)
+    if metric is not None:
+        of = Column(metric, group=group).key
+        return Column(f"{metric} seed sd", percent=True, digits=digits, group=group, spread_of=of, title=title)
+    if word in QUANTITIES:
+        known = QUANTITIES[word]
+        return Column(known.name, digits=known.digits, best=known.best, group=group, title=title)
+    return Column(word, percent=True, digits=digits, best="high", group=group, title=title)
+
+
+def measured(word: str, first: str | None, group: Group, runs: Sequence[RunRecord]) -> Cell:
+    """The cell of a row.
+
+    Args:
+        word: of the column.
+        first: the first metric of the table.
+        group: of the row.
+        runs: those of the group on the column's dataset; a quantity that is timed takes them all for one machine.
+    """
+    if word == BACKBONE:
+        return Cell(text=group.backbone)
+    if word.startswith(SETTING):
+        return Cell(text=group.setting(word.removeprefix(SETTING)))
+    if word == SEEDS:
+        return Cell(float(len(runs)) if runs else None)
+    if word in QUANTITIES:
+        values = [v for r in runs if (v := QUANTITIES[word].of(r)) is not None]
+        return Cell(_mean(values) if values else None)
+    metric = spread_metric(word, first)
+    of_metric = _accuracy([i for r in runs if (i := accuracy(r, metric or word))], runs)
+    return of_metric if metric is None else Cell(of_metric.spread)
+
+
+def _accuracy(found: Sequence[Interval], runs: Sequence[RunRecord]) -> Cell:
+    """The mean of several seeds; a method without randomness has no spread, however often it was run."""
+    if not found:
+        return Cell()
+    varied = len(found) > 1 and runs[0].method.stochastic
+    intervals = [i.ci95 for i in found if i.ci95]
+    ci95 = (_mean([a for a, _ in intervals]), _mean([b for _, b in intervals])) if intervals else None
+    return Cell(_mean([i.value for i in found]), ci95, statistics.stdev(i.value for i in found) if varied else None)
+
+
+def reported(word: str, row: PublishedRow) -> Cell:
+    """The cell of a published row."""
+    if word in QUANTITIES:
+        return Cell(QUANTITIES[word].published(row))
+    return Cell(row.accuracy.get(word))
+
+
+def check_words(words: Sequence[str], records: Sequence[RunRecord]) -> None:
+    """Look whether columns exist.
+
+    Raises:
+        UnknownNameError: one is neither a word nor in any record.
+    """
+    metrics = metrics_of(records)
+    settings = sorted({key for r in records for key in r.method.config} | {PRESET, VERSION, WEIGHTS})
+    for word in words:
+        metric = spread_metric(word, None) or (word if is_metric(word) else None)
+        if metric is not None and metrics and metric not in metrics:
+            fix = (
+                f"the records have {', '.join(metrics)}; columns that are no metrics: {', '.join(WORDS)}, {SETTING}KEY"
+            )
+            raise unknown_name("metric", metric, [*metrics, *WORDS], fix)
+        key = word.removeprefix(SETTING)
+        if word.startswith(SETTING) and key not in settings:
+            raise unknown_name("setting", key, settings, f"the records have {', '.join(settings)}")
+
+
+def settings_of(groups: Sequence[Group]) -> list[str]:
+    """Words of the settings that tell rows of one method apart, in their order."""
+    return list(dict.fromkeys(f"{SETTING}{key}" for g in groups for key in g.differences if key != BACKBONE))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

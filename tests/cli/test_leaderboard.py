@@ -1,0 +1,175 @@
+"""`bench leaderboard` on stored runs: what is printed, written, and held against a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench_command import Bench
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.record import RunRecord, record_path, records, write_record
+from made_records import make_record, run_baselines
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_city: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of three methods on the tiny city, one of them with two seeds; read only."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert [r.status for r in run_baselines(tiny_city, folder, seeds=(0, 1))] == ["done"] * 4
+    return folder / "results"
+
+
+@pytest.fixture
+def results(runs: Path, tmp_path: Path) -> Path:
+    """A copy to change."""
+    return Path(shutil.copytree(runs, tmp_path / "results"))
+
+
+def one(results: Path, method: str) -> Path:
+    return next((results / "tiny-city" / method).glob("*.json"))
+
+
+def test_the_leaderboard_shows_the_stored_numbers(bench: Bench, results: Path) -> None:
+    outcome = bench("leaderboard", "-d", "tiny-city", "-f", "csv", "--results", results, "--metrics", "SSA-1,MRR")
+    assert (outcome.code, outcome.err) == (0, "")
+    rows = {r["method"]: r for r in csv.DictReader(io.StringIO(outcome.out))}
+    assert set(rows) == {"Random", "Most frequent address", "GPS oracle"}
+    by_method: dict[str, list[RunRecord]] = {}
+    for _, record in records(results):
+        assert isinstance(record, RunRecord)
+        by_method.setdefault(record.method.title, []).append(record)
+    for title, row in rows.items():
+        for name in ("SSA-1", "MRR"):
+            values = [r.metrics.accuracy[name].value for r in by_method[title] if r.metrics]
+            assert float(row[name]) == pytest.approx(sum(values) / len(values), abs=1e-15)
+    assert [rows[t]["seeds"] for t in ("Random", "Most frequent address")] == ["2", "1"]
+    assert rows["GPS oracle"]["kind"] == "oracle"
+
+
+@pytest.mark.parametrize(
+    ("fmt", "starts"),
+    [
+        (None, "**tiny-city**"),
+        ("md", "**tiny-city**"),
+        ("latex", "% \\usepackage{booktabs}\n% tiny-city"),
+        ("csv", "dataset,kind,group,method"),
+        ("json", '[\n  {\n    "dataset": "tiny-city"'),
+        ("html", "<!doctype html>"),
+    ],
+)
+def test_each_format_goes_to_stdout_or_to_a_file(
+    bench: Bench, results: Path, tmp_path: Path, fmt: str | None, starts: str
+) -> None:
+    arguments = ["leaderboard", "--results", results, *([] if fmt is None else ["--format", fmt])]
+    printed = bench(*arguments)
+    assert printed.code == 0
+    assert printed.out.startswith(starts)
+    file = tmp_path / "below" / "table.txt"
+    written = bench(*arguments, "--out", file)
+    assert (written.code, written.out) == (0, "")
+    assert f"wrote {file}" in written.err
+    text = file.read_text(encoding="utf-8")
+    if fmt in {"csv", "json"}:
+        assert text == printed.out
+    else:
+        assert "\n".join([*text.splitlines()[1:-1], ""]) == printed.out
+        assert "bench leaderboard --dataset tiny-city" in text.splitlines()[0]
+        assert "end of bench leaderboard" in text.splitlines()[-1]
+
+
+def test_every_dataset_with_results_is_shown_and_written(bench: Bench, results: Path, tmp_path: Path) -> None:
+    write_record(record_path(results, "other-city", "m", "1"), make_record("m", {"SSA-1": 0.5}, dataset="other-city"))
+    printed = bench("leaderboard", "--results", results)
+    assert printed.out.index("**other-city**") < printed.out.index("**tiny-city**")
+    file = tmp_path / "table.csv"
+    assert bench("leaderboard", "--results", results, "--out", file, "-f", "csv").code == 0
+    text = file.read_text(encoding="utf-8")
+    assert {r[0] for r in csv.reader(io.StringIO(text))} == {"dataset", "other-city", "tiny-city"}
+
+
+def test_published_rows_are_appended_unless_declined(bench: Bench, tmp_path: Path) -> None:
+    record = make_record("m", {"SSA-1": 0.5, "SA-1": 0.6}, dataset="pitts-ial")
+    write_record(record_path(tmp_path, "pitts-ial", "m", "1"), record)
+    assert (
+        "| *AddressCLIP* \\[xu2024addressclip\\] |  | 80.4 | 82.6 |" in bench("leaderboard", "--results", tmp_path).out
+    )
+    assert "AddressCLIP" not in bench("leaderboard", "--results", tmp_path, "--no-published").out
+
+
+def test_default_columns_are_those_that_the_records_have(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:
+    run_baselines(tiny_city, tmp_path, ["majority"], k=3)
+    outcome = bench("leaderboard", "--results", tmp_path / "results")
+    assert outcome.code == 0
+    assert "| method | backbone | SSA-1 % | SA-1 % |" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--metrics", "SSA1"], "unknown metric 'SSA1'; did you mean 'SSA-1'"),
+        (["--metrics", "SSA-1,MMR"], "unknown metric 'MMR'; did you mean 'MRR'"),
+        (["--metrics", " , "], "names no metric"),
+        (["--format", "latx"], "unknown format 'latx'; did you mean 'latex'"),
+        (["--dataset", "tinycity"], "unknown dataset with results 'tinycity'; did you mean 'tiny-city'"),
+        (["--dataset", "*"], "unknown dataset with results '*'"),
+        (["--dataset", "/some/folder"], "unknown dataset with results '/some/folder'"),
+    ],
+)
+def test_an_unknown_name_is_a_usage_error_with_a_suggestion(
+    bench: Bench, results: Path, arguments: list[str], says: str
+) -> None:
+    outcome = bench("leaderboard", "--results", results, *arguments)
+    assert outcome.code == 2
+    assert says in outcome.err
+    assert outcome.out == ""
+
+
+def test_no_results_are_an_error(bench: Bench, tmp_path: Path) -> None:
+    outcome = bench("leaderboard", "--results", tmp_path)
+    assert outcome.code == 1
+    assert f"no results in {tmp_path}" in outcome.err
+
+
+def test_a_cut_off_record_is_named_and_the_rest_is_shown(bench: Bench, results: Path) -> None:
+    path = one(results, "majority")
+    path.write_bytes(path.read_bytes()[:200])
+    outcome = bench("leaderboard", "-d", "tiny-city", "-f", "md", "--results", results)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"not read: {path} is not valid JSON")
+    assert "| Random |" in outcome.out
+    assert "Most frequent address" not in outcome.out
+
+
+def test_a_dataset_whose_records_are_all_damaged_does_not_hide_the_others(bench: Bench, results: Path) -> None:
+    path = record_path(results, "broken-city", "m", "1")
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    outcome = bench("leaderboard", "--results", results)
+    assert outcome.code == 1
+    assert str(path) in outcome.err
+    assert "| Random |" in outcome.out
+    alone = bench("leaderboard", "--results", results, "-d", "broken-city")
+    assert (alone.code, alone.out) == (1, "")
+    assert "did you mean" not in alone.err
+
+
+def test_skipped_methods_are_listed_below_the_table(bench: Bench, results: Path) -> None:
+    record = make_record("clip", status="skipped", reason="no [weights] here", dataset="tiny-city")
+    write_record(record_path(results, "tiny-city", "clip", "1"), record)
+    outcome = bench("leaderboard", "--results", results)
+    assert outcome.code == 0
+    assert "- clip was skipped: no \\[weights\\] here" in outcome.out
+
+
+def test_a_limit_shows_the_runs_that_have_it(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:
+    run_baselines(tiny_city, tmp_path, ["majority"])
+    run_baselines(tiny_city, tmp_path, ["random"], limit=5)
+    whole = bench("leaderboard", "--results", tmp_path / "results")
+    assert "Random" not in whole.out
+    limited = bench("leaderboard", "--results", tmp_path / "results", "--limit", "5")
+    assert "| Random |" in limited.out
+    assert "Most frequent" not in limited.out
