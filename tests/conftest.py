@@ -12,6 +12,9 @@ from ial_bench.testing import make_tiny_city
 CAMBRIDGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "cambridge"
 """Real photographs, where they lie beside the checkout; they are not part of the project."""
 
+STREET_MAPS = CAMBRIDGE.parent / "streets"
+"""Street maps of San Francisco and West Oakland; not part of the project either."""
+
 
 @pytest.fixture(autouse=True)
 def _own_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,3 +37,11 @@ def cambridge() -> Path:
     if not (CAMBRIDGE / "annotations").is_dir():
         pytest.skip(f"no real photographs at {CAMBRIDGE}")
     return CAMBRIDGE
+
+
+@pytest.fixture(scope="session")
+def street_maps() -> Path:
+    """The folder of real street maps, or a skip that says so."""
+    if not (STREET_MAPS / "san_francisco.geojson").is_file():
+        pytest.skip(f"no street maps at {STREET_MAPS}")
+    return STREET_MAPS

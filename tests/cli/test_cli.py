@@ -19,7 +19,9 @@ FAST = "clip-zero-shot,gps-oracle,linear-probe,majority,random,retrieval"
 HEAVY = {"torch", "open_clip", "timm", "faiss", "scipy"}
 VERBS = (
     ["run"], ["leaderboard"], ["score"], ["list", "methods"], ["list", "datasets"], ["list", "runs"], ["show"],
-    ["data", "import", "released"], ["data", "verify"], ["check"], ["new-method"], ["doctor"], ["predict"],
+    ["data", "import", "released"], ["data", "import", "pitts-ial"], ["data", "import", "sf-ial-base"],
+    ["data", "import", "sf-ial-large"], ["data", "subset"], ["data", "join"], ["data", "verify"],
+    ["check"], ["new-method"], ["doctor"], ["predict"],
 )  # fmt: skip
 
 
@@ -134,7 +136,7 @@ def test_a_failed_run_sets_the_exit_code(tiny_city: Dataset, bench: Bench, tmp_p
         (["run", "-d", "CITY", "-m", "majorty"], 2, "did you mean 'majority'"),
         (["run", "-d", "no-such-city"], 2, "unknown dataset 'no-such-city'"),
         (["run", "-d", "./no-such-city"], 1, "no such dataset folder: no-such-city"),
-        (["run", "-d", "sf-ial-large"], 1, "bench data import released --name sf-ial-large"),
+        (["run", "-d", "sf-ial-large"], 1, "bench data import sf-ial-large"),
         (["run", "-d", "sf-ial-lrge"], 2, "did you mean 'sf-ial-large'"),
         (
             ["run", "-d", "CITY", "-m", "linear-probe", "--set", "linear-probe.C=1"],

@@ -65,10 +65,10 @@ def test_known_but_absent_says_how_to_get_it(home: Path, name: str) -> None:
         open_dataset(name, home)
     assert str(home) in caught.value.problem
     fix = caught.value.fix or ""
-    command = f"bench data import released --name {name} --annotations ANNOTATIONS --images IMAGES"
+    command = f"bench data import {name} --annotations ANNOTATIONS --images IMAGES"
     assert any(command in line for line in fix.splitlines())
     assert "github.com/xsx1001/AddressCLIP" in fix
-    assert ("--utm-zone 17N" in fix) == (name == "pitts-ial")
+    assert ("--mats" in fix) == (name == "pitts-ial")
 
 
 def test_known_and_present(home: Path) -> None:
@@ -82,7 +82,7 @@ def test_cards_are_complete() -> None:
     for name, card in cards.items():
         assert card.name == name
         if name != "synth-city":  # which is made, not imported
-            assert f"--name {name} " in card.import_command
+            assert card.import_command.startswith(f"bench data import {name} ")
             assert card.obtain
     assert cards["synth-city"].import_command == "bench data synth"
 

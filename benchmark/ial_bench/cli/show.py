@@ -35,9 +35,13 @@ def show(
     if name in registry.names:
         facts = _method(registry, name)
     elif (found := _dataset(name, data_home)) is not None:
-        facts = found
+        facts = found | (cards[name].facts() if name in cards else {})
     elif name in cards:
-        facts = {"dataset": name, "state": "not here", "how to get it": cards[name].how_to_get()}
+        card = cards[name]
+        facts = {
+            "dataset": name, "state": "not here", "title": card.title, **card.facts(),
+            "how to get it": "\n" + "\n".join(f"  {i}. {step}" for i, step in enumerate(card.steps(), 1)),
+        }  # fmt: skip
     elif name in runs:
         from ial_bench.engine.record import read_record
 

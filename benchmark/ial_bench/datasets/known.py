@@ -6,6 +6,30 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Expected:
+    """A published count of a dataset.
+
+    Attributes:
+        what: what is counted.
+        count: how many.
+        rounded_to: the published number's last digit: 234K is rounded to 1,000.
+        source: who says so.
+    """
+
+    what: str
+    count: int
+    rounded_to: int = 1
+    source: str = "the paper"
+
+    def compare(self, found: int) -> tuple[str, bool]:
+        """A line on `found`, and whether it is the published count, as far as that was rounded."""
+        met = abs(found - self.count) <= self.rounded_to / 2
+        about = "about " if self.rounded_to > 1 else ""
+        share = f" ({found / self.count - 1:+.1%})" if not met and self.count else ""
+        return f"{found:,} {self.what}{share}; {self.source}: {about}{self.count:,}", met
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """A dataset that the harness knows but does not carry.
 
@@ -16,6 +40,12 @@ class DatasetCard:
         reference: citation key of its paper.
         obtain: where its parts come from, in steps.
         import_command: the exact command that makes it a dataset folder.
+        citation: the works to cite.
+        licence: its terms, in words.
+        disk: how much room it takes.
+        place_rule: how its photos' names tell their place; empty to find out.
+        utm_zone: zone of its UTM positions; empty where it has none.
+        expected: its published counts.
     """
 
     name: str
@@ -24,11 +54,34 @@ class DatasetCard:
     reference: str
     obtain: tuple[str, ...]
     import_command: str
+    citation: tuple[str, ...] = ()
+    licence: str = ""
+    disk: str = ""
+    place_rule: str = ""
+    utm_zone: str = ""
+    expected: tuple[Expected, ...] = ()
+
+    def steps(self) -> tuple[str, ...]:
+        """What to do to have it: where its parts come from, then the command."""
+        return (*self.obtain, self.import_command)
 
     def how_to_get(self) -> str:
-        """The steps and the command, for an error message."""
-        steps = "\n".join(f"    {i}. {step}" for i, step in enumerate(self.obtain, 1))
-        return f"{self.title}: {self.about}\n{steps}\n    {len(self.obtain) + 1}. {self.import_command}"
+        """The steps, for an error message."""
+        steps = "\n".join(f"    {i}. {step}" for i, step in enumerate(self.steps(), 1))
+        return f"{self.title}: {self.about}\n{steps}"
+
+    def facts(self) -> dict[str, str]:
+        """What is known of it beside its photos, for people; nothing that is empty."""
+        facts = {
+            "about": self.about,
+            "cite": "; ".join(self.citation),
+            "terms": self.licence,
+            "disk": self.disk,
+            "published counts": "; ".join(
+                f"{'about ' if e.rounded_to > 1 else ''}{e.count:,} {e.what} ({e.source})" for e in self.expected
+            ),
+        }
+        return {key: text for key, text in facts.items() if text}
 
 
 SYNTH_CITY = DatasetCard(
@@ -42,19 +95,53 @@ SYNTH_CITY = DatasetCard(
 )
 
 _ANNOTATION = "get the annotation (JSON files) that the AddressCLIP authors link at github.com/xsx1001/AddressCLIP"
-_SF_XL = "get the processed San Francisco XL images from the CosPlace authors: github.com/gmberton/CosPlace"
+_SF_XL = (
+    "get the processed San Francisco XL images from the CosPlace authors, by the form that they link at "
+    "github.com/gmberton/CosPlace"
+)
+_PITTS_250K = (
+    "get the Pitts-250k images and the pitts250k_{train,val,test}.mat files from the NetVLAD authors: "
+    "www.di.ens.fr/willow/research/netvlad"
+)
+_ADDRESSCLIP = (
+    "Xu, Zhang, Fan, Meng, Xiang, Ye: AddressCLIP: Empowering Vision-Language Models for City-wide Image Address "
+    "Localization. ECCV 2024. arXiv 2407.08156"
+)
+_COSPLACE = "Berton, Masone, Caputo: Rethinking Visual Geo-localization for Large-Scale Applications. CVPR 2022"
+_TERMS = (
+    "for research. The photos are cut from Google Street View panoramas and given out by their authors for research; "
+    "the terms that come with each download hold. Neither photos nor annotation are part of ial-bench, and a dataset "
+    "folder made of them is not for passing on"
+)
+_TRAINED, _QUERIES = "train, val and database photos", "query photos"
+_TRAIN_ADDRESSES, _QUERY_ADDRESSES = f"addresses of {_TRAINED}", f"addresses of {_QUERIES}"
+_READER = "a public re-implementation"
 
 PITTS_IAL = DatasetCard(
     "pitts-ial",
     "Pitts-IAL",
-    "234K train and 19K query photos of Pittsburgh (Pitts-250k, 480x640), about 6.7 GB.",
+    "234K train and 19K query photos of 20 km² of Pittsburgh (Pitts-250k, 480x640), about 6.7 GB.",
     "xu2024addressclip",
-    (
-        _ANNOTATION,
-        "get the Pitts-250k images from the NetVLAD authors: www.di.ens.fr/willow/research/netvlad",
+    (_ANNOTATION, _PITTS_250K),
+    "bench data import pitts-ial --annotations ANNOTATIONS --images IMAGES --mats MATS",
+    citation=(
+        _ADDRESSCLIP,
+        "photos: Torii, Sivic, Pajdla, Okutomi: Visual Place Recognition with Repetitive Structures. CVPR 2013",
+        "splits: Arandjelović, Gronat, Torii, Pajdla, Sivic: NetVLAD. CVPR 2016",
     ),
-    "bench data import released --name pitts-ial --annotations ANNOTATIONS --images IMAGES "
-    "--coords COORDS.csv --utm-zone 17N",
+    licence=_TERMS,
+    disk="6.7 GB of train and val photos, query photos besides; less than 0.1 GB for the dataset folder",
+    place_rule="path-view",  # queries are numbered anew in a folder of their own
+    utm_zone="17N",
+    expected=(
+        Expected(_TRAINED, 234_000, 1_000),
+        Expected(_QUERIES, 19_000, 1_000),
+        Expected(_TRAIN_ADDRESSES, 428),
+        Expected(_QUERY_ADDRESSES, 327),
+        Expected("records of the train file", 177_840, source=_READER),
+        Expected("records of the queries file", 19_152, source=_READER),
+        Expected("addresses", 428, source=_READER),
+    ),
 )
 SF_IAL_BASE = DatasetCard(
     "sf-ial-base",
@@ -62,7 +149,17 @@ SF_IAL_BASE = DatasetCard(
     "184K train and 21K query photos of 6 km² of San Francisco (SF-XL, 512x512), about 6.8 GB.",
     "xu2024addressclip",
     (_ANNOTATION, _SF_XL),
-    "bench data import released --name sf-ial-base --annotations ANNOTATIONS --images IMAGES",
+    "bench data import sf-ial-base --annotations ANNOTATIONS --images IMAGES",
+    citation=(_ADDRESSCLIP, f"photos: {_COSPLACE}"),
+    licence=_TERMS,
+    disk="6.8 GB of train and val photos, query photos besides; less than 0.1 GB for the dataset folder",
+    place_rule="sf-xl",
+    expected=(
+        Expected(_TRAINED, 184_000, 1_000),
+        Expected(_QUERIES, 21_000, 1_000),
+        Expected(_TRAIN_ADDRESSES, 400),
+        Expected(_QUERY_ADDRESSES, 369),
+    ),
 )
 SF_IAL_LARGE = DatasetCard(
     "sf-ial-large",
@@ -70,5 +167,15 @@ SF_IAL_LARGE = DatasetCard(
     "1.96M train and 280K query photos of 170 km² of San Francisco (SF-XL, 512x512), about 121 GB.",
     "xu2024addressclip",
     (_ANNOTATION, _SF_XL),
-    "bench data import released --name sf-ial-large --annotations ANNOTATIONS --images IMAGES",
+    "bench data import sf-ial-large --annotations ANNOTATIONS --images IMAGES",
+    citation=(_ADDRESSCLIP, f"photos: {_COSPLACE}"),
+    licence=_TERMS,
+    disk="121 GB of train and val photos, query photos besides; less than 0.5 GB for the dataset folder",
+    place_rule="sf-xl",
+    expected=(
+        Expected(_TRAINED, 1_960_000, 10_000),
+        Expected(_QUERIES, 280_000, 1_000),
+        Expected(_TRAIN_ADDRESSES, 3_616),
+        Expected(_QUERY_ADDRESSES, 3_406),
+    ),
 )

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
+from ial_bench.datasets.columns import mapped, numbered, texts
 from ial_bench.errors import ConfigError
-from ial_bench.geo.points import haversine_m
+from ial_bench.geo.points import Points, haversine_m
 
 SAME_PLACE_M = 1.0
 """Photos of one place share a camera position, up to rounding."""
+
+_GLANCE = 100  # paths that rule most rules out
 
 
 @dataclass(frozen=True)
@@ -81,20 +84,24 @@ def named_rule(text: str) -> PlaceRule:
     return PlaceRule("pattern", f"the group 'place' of {text}", pattern)
 
 
-def detect_rule(paths: Sequence[str], positions: npt.NDArray[np.float64]) -> PlaceRule:
+def detect_rule(paths: Sequence[str] | pa.ChunkedArray, positions: Points) -> PlaceRule:
     """The first of `RULES` that applies to every path and puts photos together only where positions agree.
 
     Args:
         paths: photo paths.
         positions: [n, 2] degrees.
     """
+    column = texts(paths)
     for rule in RULES:
-        places = [rule.place(p) for p in paths]
-        if None not in places and _agree(places, positions):
+        if not all(rule.place(path) for path in column.slice(0, _GLANCE).to_pylist()):
+            continue
+        places = mapped(column, rule.place)
+        if not places.null_count and _agree(places, positions):
             return rule
     return RULES[-1]
 
 
-def _agree(places: list[str | None], positions: npt.NDArray[np.float64]) -> bool:
-    _, first, codes = np.unique(np.array(places, dtype=str), return_index=True, return_inverse=True)
+def _agree(places: pa.ChunkedArray, positions: Points) -> bool:
+    codes, _ = numbered(places)
+    _, first = np.unique(codes, return_index=True)
     return bool((haversine_m(positions, positions[first][codes]) <= SAME_PLACE_M).all())

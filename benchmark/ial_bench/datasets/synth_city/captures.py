@@ -169,16 +169,12 @@ def _place(city: City, sub_street: int, role: str, number: int, count: int, take
     place = Place(role, sub_street, number, 0.0, 0.0, 0)
     rng = place_axes(city.options.seed, role, place.place_id, -1)
     subs = city.sub_streets
-    start, end = subs.start[sub_street], subs.end[sub_street]
-    length = float(np.abs(end - start).sum())
-    along = (end - start) / length
-    across = np.array([-along[1], along[0]])
-    clear = subs.clear[sub_street] + 1.0 if city.options.crossings == "exclude" else np.zeros(2)
-    wide = 0.75 * float(city.ground.road_half[subs.line[sub_street]])
-    best, best_gap = start, -1.0
+    walk = subs.walk(sub_street, clear=city.options.crossings == "exclude")
+    wide = min(0.75 * float(city.ground.road_half[subs.line[sub_street]]), subs.wander_m)
+    best, best_gap = np.zeros(2), -1.0
     for _ in range(_TRIES):
         share = (number + rng.random()) / count if role == TRAIN else rng.random()
-        at = start + along * (clear[0] + share * (length - clear.sum())) + across * rng.uniform(-wide, wide)
+        at = walk(share, rng.uniform(-wide, wide))
         gap = float(np.linalg.norm(taken - at, axis=1).min(initial=np.inf))
         if gap > best_gap:
             best, best_gap = at, gap
@@ -207,9 +203,6 @@ def _passers(rng: np.random.Generator, city: City, place: Place, occluders: floa
     """Cars and people on the sub-street around a place."""
     subs, ground = city.sub_streets, city.ground
     line = int(subs.line[place.sub_street])
-    along_y = line < len(ground.xs)
-    centre = ground.xs[line] if along_y else ground.ys[line - len(ground.xs)]
-    own = place.y if along_y else place.x
     road, half = float(ground.road_half[line]), float(ground.half[line])
     n_parked, n_driven, n_people = rng.poisson(np.array([5.0, 1.6, 5.0]) * occluders)
     n = n_parked + n_driven + n_people
@@ -219,12 +212,11 @@ def _passers(rng: np.random.Generator, city: City, place: Place, occluders: floa
     lateral = np.concatenate(
         [np.full(n_parked, road - 1.0), np.full(n_driven, 0.45 * road), rng.uniform(road + 0.6, half - 0.3, n_people)]
     )
-    across, along = centre + side * lateral, own + far
-    at = np.stack([across, along] if along_y else [along, across], axis=1)
-    keep = np.linalg.norm(at - np.array([place.x, place.y]), axis=1) > 4.0
+    at, across = subs.beside(place.sub_street, np.array([place.x, place.y]), far, side * lateral)
+    keep = (np.linalg.norm(at - np.array([place.x, place.y]), axis=1) > 4.0) & city.is_street(at)
     gaze = at - np.array([place.x, place.y])
     gaze /= np.maximum(np.linalg.norm(gaze, axis=1, keepdims=True), 1e-9)
-    sideways = np.abs(gaze[:, 0 if along_y else 1])  # 1: the car is seen from its side
+    sideways = np.abs((gaze * across).sum(axis=1))  # 1: the car is seen from its side
     person = np.arange(n) >= n_parked + n_driven
     seen_from_side = sideways > 0.45
     width = np.where(

@@ -28,7 +28,9 @@ from ial_bench.datasets.synth_city.tables import (
 )
 from ial_bench.seeds import generator
 
-_DEPTH_M = 13.0
+DEPTH_M = 13.0
+"""Of a house, from front to back."""
+_SQUARE = np.array([1.0, 0.0])
 _WALL_NAMES = list(styles.WALLS)
 _WALL_COLOURS = np.array(list(styles.WALLS.values()), dtype=np.float32) / 255
 
@@ -81,13 +83,13 @@ def build_block(
     setback = styles.KINDS[quarter.kind].setback_m
     x0, x1 = ground.xs[column] + ground.half[west] + setback, ground.xs[column + 1] - ground.half[east] - setback
     y0, y1 = ground.ys[row] + ground.half[south] + setback, ground.ys[row + 1] - ground.half[north] - setback
-    depth = min(_DEPTH_M, (x1 - x0) / 2.8, (y1 - y0) / 2.8)
+    depth = min(DEPTH_M, (x1 - x0) / 2.8, (y1 - y0) / 2.8)
     faces = []
     for side, line in ((SOUTH, south), (NORTH, north), (WEST, west), (EAST, east)):
         rng = generator("synth-city", seed, "face", row, column, side)
         along_x = side in {SOUTH, NORTH}
         low, high = (x0, x1) if along_x else (y0 + depth, y1 - depth)
-        cuts = _cut_lots(rng, high - low, styles.KINDS[quarter.kind])
+        cuts = cut_lots(rng, high - low, styles.KINDS[quarter.kind])
         n = len(cuts)
         bounds = np.empty((n, 4))
         if along_x:
@@ -101,14 +103,14 @@ def build_block(
         if along_x:  # the houses at the corners look on two streets
             dressed[0, WEST] = dressed[-1, EAST] = True
         faces.append(
-            _dress(
+            dress_face(
                 rng, bounds, dressed, quarter, downtown, int(lines.awning[line]), variation, row * n_columns + column
             )
         )
     return faces
 
 
-def _cut_lots(rng: np.random.Generator, length: float, kind: styles.Kind) -> Floats:
+def cut_lots(rng: np.random.Generator, length: float, kind: styles.Kind) -> Floats:
     """[n, 2]: where each house begins and ends along a face of `length` metres."""
     n = max(1, round(length / (kind.lot_m + kind.gap_m)))
     shares = rng.uniform(0.75, 1.25, n)
@@ -120,7 +122,7 @@ def _cut_lots(rng: np.random.Generator, length: float, kind: styles.Kind) -> Flo
     return np.stack([starts, stops], axis=1)
 
 
-def _dress(
+def dress_face(
     rng: np.random.Generator, bounds: Floats, dressed: np.ndarray, quarter: Quarter, downtown: float, awning: int,
     variation: float, block: int,
 ) -> Boxes:  # fmt: skip
@@ -151,7 +153,7 @@ def _dress(
     ground_m = storey_m + (0.8 if shops else 0.2)
     ridge = {styles.FLAT: 0.0, styles.PITCHED: 2.4, styles.GABLE: 3.2}[quarter.roof]
     return Boxes(
-        bounds=bounds, eaves=ground_m + (heights - 1) * storey_m + (0.5 if quarter.roof == styles.FLAT else 0.0),
+        bounds=bounds, turn=np.tile(_SQUARE, (n, 1)), eaves=ground_m + (heights - 1) * storey_m + (0.5 if quarter.roof == styles.FLAT else 0.0),
         ridge=np.full(n, ridge), roof=np.full(n, quarter.roof), storeys=heights, ground_m=ground_m, storey_m=storey_m,
         window=np.repeat(window[None], n, axis=0), frame=np.full(n, frame), band=np.full(n, band),
         shop=np.full(n, shops), awning=np.full(n, shops and awning >= 0) & (rng.random(n) < 1 - 0.4 * variation),
@@ -177,7 +179,7 @@ def build_landmark(which: int, x: float, y: float, block: int) -> Boxes:
         return np.array([value])
 
     return Boxes(
-        bounds=np.array([[x - half, y - half, x + half, y + half]]), eaves=one(mark.height), ridge=one(mark.spire),
+        bounds=np.array([[x - half, y - half, x + half, y + half]]), turn=_SQUARE[None], eaves=one(mark.height), ridge=one(mark.spire),
         roof=np.array([mark.roof]), storeys=np.array([int(mark.height / storey_m)]), ground_m=one(storey_m),
         storey_m=one(storey_m), window=np.array([styles.WINDOWS[mark.windows]]), frame=one(0.0), band=one(0.1),
         shop=np.array([False]), awning=np.array([False]), dressed=np.ones((1, 4), dtype=bool), colours=colours,

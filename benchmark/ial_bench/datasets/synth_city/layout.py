@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ial_bench.datasets.synth_city import styles
 from ial_bench.datasets.synth_city.houses import build_block, build_landmark, draw_quarter
 from ial_bench.datasets.synth_city.options import CityOptions
 from ial_bench.datasets.synth_city.streets import (
+    FIELD,
+    YARD,
     Ground,
     LineStyles,
     SubStreets,
@@ -18,7 +21,9 @@ from ial_bench.datasets.synth_city.streets import (
     nearest_site,
     neighbourhoods,
 )
+from ial_bench.datasets.synth_city.survey import Survey
 from ial_bench.datasets.synth_city.tables import Boxes, Buckets, Floats, Ints, Props, joined
+from ial_bench.geo.local import from_local_m
 from ial_bench.geo.points import Points, utm_to_wgs84
 from ial_bench.seeds import generator
 
@@ -28,7 +33,7 @@ ANCHOR_ZONE = "25N"
 HILL_RING_M = 1_500.0
 """How far beyond the middle of the city the hills stand, on top of half the city's extent."""
 N_HILLS = 256
-_BLOCKS_PER_LANDMARK = 5
+BLOCKS_PER_LANDMARK = 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class City:
         landmarks: rows of `boxes` that are looked for at any distance.
         hills: [N_HILLS], metres, height of the skyline around the city, clockwise from north.
         hill_colour: [3], 0..1.
+        survey: the street map it is drawn on; None where the streets are drawn too.
     """
 
     options: CityOptions
@@ -59,6 +65,12 @@ class City:
     landmarks: Ints
     hills: Floats
     hill_colour: Floats
+    survey: Survey | None = None
+
+    @property
+    def n_photos(self) -> int:
+        """Photos of all splits."""
+        return len(self.sub_streets) * self.options.photos_each
 
     @property
     def middle(self) -> Floats:
@@ -67,7 +79,22 @@ class City:
 
     def positions(self, points: Floats) -> Points:
         """[n, 2] metres to [n, 2] WGS84 degrees."""
+        if self.survey is not None:
+            return from_local_m(points + self.survey.corner, self.survey.origin)
         return utm_to_wgs84(points + np.array(ANCHOR_M), ANCHOR_ZONE)
+
+    def is_street(self, points: Floats) -> npt.NDArray[np.bool_]:
+        """[n]: whether cars and people can be there; streets that are drawn run straight on."""
+        if self.survey is None:
+            return np.ones(len(points), dtype=bool)
+        return ~np.isin(self.ground.at(points)[0], (YARD, FIELD))
+
+    def landmarks_around(self, point: Floats) -> Ints:
+        """Those of `landmarks` that are looked for from a point: all, but in a city as large as real ones are."""
+        if self.survey is None:
+            return self.landmarks
+        away = np.linalg.norm(self.boxes.centres[self.landmarks] - point, axis=1)
+        return self.landmarks[away < HILL_RING_M]
 
 
 def make_layout(options: CityOptions) -> City:
@@ -109,7 +136,7 @@ def make_layout(options: CityOptions) -> City:
     return with_things(
         City(
             options, ground, lines, cut_sub_streets(seed, ground, sites, quarters), boxes, props,
-            Buckets(np.zeros((0, 2))), Buckets(np.zeros((0, 2))), np.zeros(0, dtype=np.int64), *_hills(seed),
+            Buckets(np.zeros((0, 2))), Buckets(np.zeros((0, 2))), np.zeros(0, dtype=np.int64), *hills_of(seed),
         ),
         boxes,
         props,
@@ -118,9 +145,8 @@ def make_layout(options: CityOptions) -> City:
 
 def with_things(city: City, boxes: Boxes, props: Props) -> City:
     """`city` with other buildings and billboards, and the buckets that belong to them."""
-    centres = (boxes.bounds[:, :2] + boxes.bounds[:, 2:]) / 2
     return replace(
-        city, boxes=boxes, props=props, near_boxes=Buckets(centres), near_props=Buckets(props.place),
+        city, boxes=boxes, props=props, near_boxes=Buckets(boxes.centres), near_props=Buckets(props.place),
         landmarks=np.flatnonzero(boxes.kind < 0),
     )  # fmt: skip
 
@@ -128,7 +154,7 @@ def with_things(city: City, boxes: Boxes, props: Props) -> City:
 def _landmarks(seed: int, middles: Floats) -> list[Boxes]:
     """A landmark in the yard of some blocks; each sort once before any comes again."""
     rng = generator("synth-city", seed, "landmarks")
-    n = max(1, round(len(middles) / _BLOCKS_PER_LANDMARK))
+    n = max(1, round(len(middles) / BLOCKS_PER_LANDMARK))
     blocks = rng.choice(len(middles), size=n, replace=False)
     sorts = np.concatenate([rng.permutation(len(styles.LANDMARKS)) for _ in range(n // len(styles.LANDMARKS) + 1)])
     return [
@@ -137,7 +163,8 @@ def _landmarks(seed: int, middles: Floats) -> list[Boxes]:
     ]
 
 
-def _hills(seed: int) -> tuple[Floats, Floats]:
+def hills_of(seed: int) -> tuple[Floats, Floats]:
+    """Heights and colour, as in `City`."""
     rng = generator("synth-city", seed, "hills")
     around = np.arange(N_HILLS) * 2 * np.pi / N_HILLS
     waves = sum(
@@ -162,7 +189,7 @@ def _street_furniture(seed: int, ground: Ground, lines: LineStyles) -> Props:
             low = crossing_at[piece] + crossing_half[piece] + 2.0
             high = crossing_at[piece + 1] - crossing_half[piece + 1] - 2.0
             for side in (-1, 1):
-                for table in _one_side(rng, low, high, line, lines):
+                for table in one_side(rng, low, high, line, lines):
                     offset = centre + side * (ground.road_half[line] + 0.9)
                     along = table.place[:, 0]
                     across = np.full(len(along), offset)
@@ -172,7 +199,7 @@ def _street_furniture(seed: int, ground: Ground, lines: LineStyles) -> Props:
     return found
 
 
-def _one_side(rng: np.random.Generator, low: float, high: float, line: int, lines: LineStyles) -> list[Props]:
+def one_side(rng: np.random.Generator, low: float, high: float, line: int, lines: LineStyles) -> list[Props]:
     """Trees, lamps and banners of one side of a piece; column 0 of their places is metres along the street."""
     tables = []
     if lines.tree[line] >= 0:

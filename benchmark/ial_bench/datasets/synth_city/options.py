@@ -128,12 +128,17 @@ class CityOptions:
     @property
     def n_photos(self) -> int:
         """Photos of all splits."""
-        each = self.covered_places * self.train_views + self.query_places * self.query_views
-        return self.n_sub_streets * each
+        return self.n_sub_streets * self.photos_each
 
-    def to_json(self) -> dict[str, Any]:
-        """The options as a JSON object."""
-        return {**asdict(self), "blocks": list(self.blocks)}
+    @property
+    def photos_each(self) -> int:
+        """Photos of each sub-street."""
+        return self.covered_places * self.train_views + self.query_places * self.query_views
+
+    def to_json(self, *, blocks: bool = True) -> dict[str, Any]:
+        """The options as a JSON object; without `blocks` for a city on a street map, which has its own."""
+        found = {**asdict(self), "blocks": list(self.blocks)}
+        return found if blocks else {k: v for k, v in found.items() if k != "blocks"}
 
 
 PRESETS: Mapping[str, CityOptions] = {

@@ -77,13 +77,17 @@ def write_tables(out: Path, city: City, name: str, rows: list[dict[str, Any]]) -
     if ids != [i for of in rows for i in of.get("photo_id", [])]:
         raise DataError(f"photos of {out} vanished while it was made", "give the same command again")
     addresses = [subs.addresses[i] for i in order]
+    survey = city.survey
+    made_by: dict[str, Any] = {"maker": "synth-city", "version": CITY_VERSION, "options": options.to_json()}
+    if survey is not None:
+        made_by |= {"options": options.to_json(blocks=False), "streets": survey.source}
     write_dataset(
         out,
         Description(
-            name, f"Synth city {options.seed} ({len(subs)} sub-streets)", IMAGES, _bounds(city),
-            "drawn by ial-bench: no photographs, no rights of others",
-            {"maker": "synth-city", "version": CITY_VERSION, "options": options.to_json()},
-            ENCODER,
+            name, survey.title if survey else f"Synth city {options.seed} ({len(subs)} sub-streets)", IMAGES,
+            _bounds(city),
+            survey.licence if survey else "drawn by ial-bench: no photographs, no rights of others",
+            made_by, ENCODER,
         ),
         addresses,
         [a.verbose for a in addresses],
@@ -99,9 +103,12 @@ def write_tables(out: Path, city: City, name: str, rows: list[dict[str, Any]]) -
 
 
 def _street_lines(city: City, row_of: Ints) -> Any:
-    """The centre line of each sub-street, from crossing to crossing; the label noise of photos does not touch it."""
+    """The centre lines of each sub-street, from crossing to crossing; the label noise of photos does not touch it."""
     from ial_bench.datasets.streets import StreetLines
 
+    if city.survey is not None:
+        pairs = [(row, line) for row, lines in zip(row_of, city.survey.lines, strict=True) for line in lines]
+        return StreetLines.of([row for row, _ in pairs], [line for _, line in pairs])
     ends = np.stack([city.positions(city.sub_streets.start), city.positions(city.sub_streets.end)], axis=1)
     return StreetLines.of(row_of, list(ends))
 

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.datasets.synth_city.captures import Capture, Day
+from ial_bench.datasets.synth_city.facade import Walls
 from ial_bench.datasets.synth_city.layout import HILL_RING_M, N_HILLS, City
 from ial_bench.datasets.synth_city.streets import YARD
-from ial_bench.datasets.synth_city.tables import PANE, PANE_2, TRIM, WALL, Colours, Floats
+from ial_bench.datasets.synth_city.tables import PANE, PANE_2, TRIM, WALL, Boxes, Colours, Floats, in_frame
 from ial_bench.datasets.synth_city.trace import NOTHING, Camera, Seen, trace
 from ial_bench.images import RGB
 from ial_bench.seeds import generator
@@ -52,6 +53,15 @@ def wall_light(day: Day) -> Floats:
     return np.asarray((day.ambient * _SIDE_AMBIENT + direct)[:, None] * day.tint)
 
 
+def _light_on(boxes: Boxes, walls: Walls, day: Day) -> Floats:
+    """[walls, 3]: light on pieces of wall."""
+    if not boxes.askew:
+        return wall_light(day)[walls.side]
+    turn, normals = boxes.turn[walls.box], _NORMALS[walls.side]
+    direct = day.direct * np.maximum((normals * in_frame(day.sun[:2], turn)).sum(axis=1), 0)
+    return np.asarray((day.ambient * _SIDE_AMBIENT[walls.side] + direct)[:, None] * day.tint)
+
+
 def flat_light(day: Day) -> Floats:
     """[3]: light on the ground, and on billboards, which have no side."""
     return np.asarray((day.ambient + 0.6 * day.direct * day.sun[2]) * day.tint)
@@ -67,7 +77,7 @@ def _wall_colours(city: City, day: Day, seen: Seen) -> Colours:
     mean = 0.65 * colours[:, WALL] + 0.35 * colours[:, PANE]
     for material in (WALL, TRIM, PANE, PANE_2):
         colours[:, material] += blur * (mean - colours[:, material])
-    colours = colours * wall_light(day).astype(np.float32)[walls.side][:, None]
+    colours = colours * _light_on(boxes, walls, day).astype(np.float32)[:, None]
     return hazed(colours, walls.depth[:, None], day)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,8 @@ ZEBRA_M, ZEBRA_BAR_M = 2.6, 1.0
 _PROFILE_CELLS = 160
 _BLOCKS_PER_NEIGHBOURHOOD = 6
 _FIELD = (116, 142, 84)
+YARDS = np.array([(120, 140, 92), (150, 144, 132), (104, 128, 80), (132, 124, 112)]) / 255
+"""Colours of the ground behind the houses."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Ground:
     profile: npt.NDArray[np.uint8]
     colours: Colours
     yards: Colours
+
+    def at(self, points: Floats) -> tuple[Ints, Ints]:
+        """[n], [n]: what lies at [n, 2] metres, and the line whose colours it has (for a yard, the block)."""
+        return ground_at(self, points)
 
 
 @dataclass(frozen=True)
@@ -93,14 +101,68 @@ class SubStreets:
     addresses: list[Address]
     neighbours: list[list[int]]
 
+    wander_m: ClassVar[float] = np.inf
+    """How far from the centre line a photo is taken at most."""
+
     def __len__(self) -> int:
         return len(self.line)
+
+    def walk(self, sub_street: int, clear: bool) -> Callable[[float, float], Floats]:
+        """Where a photo can be taken: a share of the way and metres to the left of the centre line, to [2] metres.
+
+        Args:
+            sub_street: which.
+            clear: whether to keep clear of crossings.
+        """
+        start, end = self.start[sub_street], self.end[sub_street]
+        length = float(np.abs(end - start).sum())
+        along = (end - start) / length
+        across = np.array([-along[1], along[0]])
+        margins = self.clear[sub_street] + 1.0 if clear else np.zeros(2)
+        return lambda share, off: start + along * (margins[0] + share * (length - margins.sum())) + across * off
+
+    def beside(self, sub_street: int, place: Floats, far: Floats, off: Floats) -> tuple[Floats, Floats]:
+        """Points on a sub-street as seen from a place on it: [n, 2] metres, and [n, 2] unit vectors across it there.
+
+        Args:
+            sub_street: which.
+            place: [2], metres.
+            far: [n], metres along the street from the place.
+            off: [n], metres from the centre line, negative on one side.
+        """
+        start, end = self.start[sub_street], self.end[sub_street]
+        along_y = bool(start[0] == end[0])
+        across, along = start[0 if along_y else 1] + off, place[1 if along_y else 0] + far
+        points = np.stack([across, along] if along_y else [along, across], axis=1)
+        return points, np.tile([1.0, 0.0] if along_y else [0.0, 1.0], (len(far), 1))
 
 
 def lay_grid(seed: int, rows: int, columns: int) -> tuple[Ground, LineStyles]:
     """The streets of a city."""
     rng = generator("synth-city", seed, "streets")
-    n = rows + columns + 2
+    dressed = dress_lines(rng, rows + columns + 2)
+    spacing_x, spacing_y = rng.uniform(78, 116, columns), rng.uniform(78, 116, rows)
+    yards = YARDS[rng.integers(len(YARDS), size=rows * columns)]
+    ground = Ground(
+        np.concatenate([[0.0], np.cumsum(spacing_x)]), np.concatenate([[0.0], np.cumsum(spacing_y)]),
+        dressed.half, dressed.road_half, dressed.profile, dressed.colours, yards.astype(np.float32),
+    )  # fmt: skip
+    return ground, dressed.styles
+
+
+@dataclass(frozen=True)
+class Dressed:
+    """What `n` lines look like: as in `Ground` and `LineStyles`."""
+
+    half: Floats
+    road_half: Floats
+    profile: npt.NDArray[np.uint8]
+    colours: Colours
+    styles: LineStyles
+
+
+def dress_lines(rng: np.random.Generator, n: int) -> Dressed:
+    """Draw `n` streets: width, what lies across, surface, trees, lamps."""
     road_half = rng.choice([3.4, 4.4, 5.6, 7.0], size=n)
     half = road_half + rng.choice([2.6, 3.6, 4.8], size=n)
     verge = rng.random(n) < 0.55
@@ -127,15 +189,7 @@ def lay_grid(seed: int, rows: int, columns: int) -> tuple[Ground, LineStyles]:
     colours[:, PAVEMENT] = np.array(styles.PAVEMENTS)[rng.integers(len(styles.PAVEMENTS), size=n)]
     colours[:, FIELD] = _FIELD
     profile = np.stack([_profile(road_half[i], bool(verge[i]), int(style.marking[i])) for i in range(n)])
-    spacing_x, spacing_y = rng.uniform(78, 116, columns), rng.uniform(78, 116, rows)
-    yards = np.array([(120, 140, 92), (150, 144, 132), (104, 128, 80), (132, 124, 112)])[
-        rng.integers(4, size=rows * columns)
-    ]
-    ground = Ground(
-        np.concatenate([[0.0], np.cumsum(spacing_x)]), np.concatenate([[0.0], np.cumsum(spacing_y)]),
-        half, road_half, profile, (colours / 255).astype(np.float32), (yards / 255).astype(np.float32),
-    )  # fmt: skip
-    return ground, style
+    return Dressed(half, road_half, profile, (colours / 255).astype(np.float32), style)
 
 
 def _profile(road_half: float, verge: bool, marking: int) -> npt.NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ class Boxes:
     """Buildings: upright boxes on the ground plane, metres. All arrays have a row per building.
 
     Attributes:
-        bounds: [n, 4], x0, y0, x1, y1.
+        bounds: [n, 4], x0, y0, x1, y1, along and across `turn`.
+        turn: [n, 2], the direction in which a building's x runs, a unit vector; (1, 0) stands square to the axes.
         eaves: height of the walls.
         ridge: height of the roof above the walls; 0 for none.
         roof: FLAT, PITCHED or GABLE.
@@ -45,6 +47,7 @@ class Boxes:
     """
 
     bounds: Floats
+    turn: Floats
     eaves: Floats
     ridge: Floats
     roof: Ints
@@ -64,6 +67,17 @@ class Boxes:
 
     def __len__(self) -> int:
         return len(self.eaves)
+
+    @cached_property
+    def askew(self) -> bool:
+        """Whether any building does not stand square to the axes."""
+        return bool((self.turn[:, 0] != 1).any())
+
+    @cached_property
+    def centres(self) -> Floats:
+        """[n, 2], metres."""
+        own = (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
+        return own[:, :1] * self.turn + own[:, 1:] * left_of(self.turn)
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,16 @@ class Props:
         """No billboards."""
         empty, whole = np.zeros(0), np.zeros(0, dtype=np.int64)
         return cls(np.zeros((0, 2)), empty, empty, empty, whole, np.zeros((0, 4, 3), np.float32), whole)
+
+
+def left_of(directions: Floats) -> Floats:
+    """[..., 2]: unit vectors turned to the left by a right angle."""
+    return np.stack([-directions[..., 1], directions[..., 0]], axis=-1)
+
+
+def in_frame(vectors: Floats, turn: Floats) -> Floats:
+    """[..., 2]: `vectors` [..., 2] along and across the directions `turn` [..., 2] (broadcast)."""
+    return np.stack([(vectors * turn).sum(axis=-1), (vectors * left_of(turn)).sum(axis=-1)], axis=-1)
 
 
 def joined(tables: Sequence[Any]) -> Any:

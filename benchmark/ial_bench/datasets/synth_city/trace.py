@@ -17,14 +17,14 @@ from ial_bench.datasets.synth_city.captures import Capture
 from ial_bench.datasets.synth_city.facade import Walls, facade, silhouette
 from ial_bench.datasets.synth_city.layout import City
 from ial_bench.datasets.synth_city.sprites import SIDE, sprites
-from ial_bench.datasets.synth_city.streets import ground_at
-from ial_bench.datasets.synth_city.tables import EAST, NORTH, SOUTH, WEST, Floats, Ints, Props, joined, rows_of
+from ial_bench.datasets.synth_city.tables import EAST, NORTH, SOUTH, WEST, Floats, Ints, Props, in_frame, joined, rows_of
 
 NOTHING = -1
 BOX_REACH_M = 380.0
 PROP_REACH_M = 170.0
 _NEAR_M = 0.05  # nothing nearer is drawn
 _NEAR_PROP_M = 1.5
+_ALONG = 1e-9  # no ray is quite along a wall
 _COLUMN_STEP = 1e6  # larger than any slope, so that columns do not mix in a running maximum
 Pixels = npt.NDArray[np.int64]
 
@@ -60,7 +60,7 @@ class Camera:
         focal = size / 2 / float(np.tan(np.radians(capture.fov) / 2))
         centres: Floats = np.arange(size, dtype=np.float64) + 0.5
         rays = forward + ((centres - size / 2) / focal)[:, None] * right
-        rays = np.where(np.abs(rays) < 1e-9, 1e-9, rays)  # never quite along a wall
+        rays = np.where(np.abs(rays) < _ALONG, _ALONG, rays)
         horizon = size * (0.5 + capture.pitch)
         return cls(
             np.array([capture.x, capture.y]), capture.camera_m, forward, right, focal, rays,
@@ -136,7 +136,7 @@ def trace(city: City, capture: Capture, size: int) -> Seen:
     reach = -camera.height / slopes[rows]
     depth[rows, columns] = reach
     points = camera.eye + reach[:, None] * camera.rays[columns]
-    ground[rows, columns], line[rows, columns] = ground_at(city.ground, points)
+    ground[rows, columns], line[rows, columns] = city.ground.at(points)
 
     props: Props = joined(
         [rows_of(city.props, city.near_props.near(capture.x, capture.y, PROP_REACH_M)), capture.passers]
@@ -148,18 +148,23 @@ def trace(city: City, capture: Capture, size: int) -> Seen:
 def _walls(city: City, camera: Camera) -> tuple[Walls, Ints]:
     """The pieces of wall that show, and [layers, columns] rows of them from near to far, NOTHING beyond the last."""
     boxes, size = city.boxes, len(camera.slopes)
-    near = np.union1d(city.near_boxes.near(float(camera.eye[0]), float(camera.eye[1]), BOX_REACH_M), city.landmarks)
+    near = np.union1d(city.near_boxes.near(float(camera.eye[0]), float(camera.eye[1]), BOX_REACH_M), city.landmarks_around(camera.eye))
     bounds = boxes.bounds[near]
-    away = (bounds[:, :2] + bounds[:, 2:]) / 2 - camera.eye
+    away = boxes.centres[near] - camera.eye
     radius = np.hypot(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]) / 2
     ahead, beside = away @ camera.forward, np.abs(away @ camera.right)
     wide = size / 2 / camera.focal
     in_view = (ahead > -radius) & (beside < ahead * wide + radius * np.sqrt(1 + wide**2))
     near, bounds = near[in_view], bounds[in_view]
 
+    eye, rays = camera.eye, camera.rays
+    if boxes.askew:  # each building has an eye and rays of its own
+        turn = boxes.turn[near]
+        eye, rays = in_frame(eye, turn), in_frame(rays, turn[:, None])
+        rays = np.where(np.abs(rays) < _ALONG, _ALONG, rays)
     # [boxes, columns]: the depths at which a column's ray meets either of two opposite walls.
-    per_x, per_y = 1 / camera.rays[:, 0], 1 / camera.rays[:, 1]
-    rel = bounds - np.tile(camera.eye, 2)
+    per_x, per_y = 1 / rays[..., 0], 1 / rays[..., 1]
+    rel = bounds - np.tile(eye, 2)
     x_a, x_b = rel[:, 0, None] * per_x, rel[:, 2, None] * per_x
     y_a, y_b = rel[:, 1, None] * per_y, rel[:, 3, None] * per_y
     enter_x, enter_y = np.minimum(x_a, x_b), np.minimum(y_a, y_b)
@@ -168,9 +173,9 @@ def _walls(city: City, camera: Camera) -> tuple[Walls, Ints]:
     which, column = np.nonzero(hit)
     depth = first[which, column]
     through_x = enter_x[which, column] > enter_y[which, column]
-    ray = camera.rays[column]
+    ray = rays[which, column] if boxes.askew else rays[column]
     side = np.where(through_x, np.where(ray[:, 0] > 0, WEST, EAST), np.where(ray[:, 1] > 0, SOUTH, NORTH))
-    at = camera.eye + depth[:, None] * ray
+    at = (eye[which] if boxes.askew else eye) + depth[:, None] * ray
     box = near[which]
     own = boxes.bounds[box]
     along = np.where(through_x, at[:, 1] - own[:, 1], at[:, 0] - own[:, 0])

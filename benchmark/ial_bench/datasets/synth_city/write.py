@@ -51,6 +51,7 @@ def make_city(
     progress: Callable[[int], object] = lambda _: None,
     name: str = "synth-city",
     say: Callable[[str], object] = lambda _: None,
+    city: City | None = None,
 ) -> Dataset:
     """Make the city of `options` in `out`, or what is missing of it, and open it.
 
@@ -63,6 +64,7 @@ def make_city(
         progress: called with the number of photos done since the last call.
         name: the name the dataset is reported by.
         say: told a line where it must wait for another process.
+        city: of the same options, where it is drawn on a street map; None: the one that the options describe.
 
     Raises:
         ConfigError: the seed is one of those kept for pretraining.
@@ -73,14 +75,8 @@ def make_city(
     from ial_bench.datasets.streets import STREETS
     from ial_bench.datasets.table import DESCRIPTION
 
-    if options.seed in PRETRAIN_SEEDS:
-        raise ConfigError(
-            f"city seed {options.seed:,} is kept for pretraining, so that no encoder has seen a measured city",
-            f"give a seed below {PRETRAIN_SEEDS.start:,}",
-        )
-    mark = {"synth_city": CITY_VERSION, "name": name, "options": options.to_json()}
-    _is_ours(out, mark)  # before a lock is laid there
-    city = make_layout(options)
+    mark = check_folder(out, options, name, city.survey.source if city and city.survey else None)
+    city = city or make_layout(options)
     subs = range(len(city.sub_streets))
     made = (out / DESCRIPTION).is_file() and all(_kept_rows(out, city, sub) is not None for sub in subs)
     # A city of an earlier release lacks its streets: they are added, where the folder can be written to.
@@ -102,6 +98,31 @@ def make_city(
         _photograph(out, city, missing, workers, progress)
         write_tables(out, city, name, [_kept_rows(out, city, sub) or {} for sub in subs])
     return Dataset(out)
+
+
+def check_folder(out: Path, options: CityOptions, name: str, streets: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Refuse, before anything is written, what `make_city` would refuse.
+
+    Args:
+        out, options, name: as for `make_city`.
+        streets: the street map that the city is drawn on, as in `Survey.source`.
+
+    Returns:
+        What marks a folder as this city.
+
+    Raises:
+        ConfigError: the seed is one of those kept for pretraining.
+        DataError: `out` holds something else, or a city of other options.
+    """
+    if options.seed in PRETRAIN_SEEDS:
+        raise ConfigError(
+            f"city seed {options.seed:,} is kept for pretraining, so that no encoder has seen a measured city",
+            f"give a seed below {PRETRAIN_SEEDS.start:,}",
+        )
+    told = {"options": options.to_json(blocks=streets is None), **({"streets": streets} if streets else {})}
+    mark = {"synth_city": CITY_VERSION, "name": name, **told}
+    _is_ours(out, mark)
+    return mark
 
 
 def _is_ours(out: Path, mark: dict[str, Any]) -> bool:
@@ -136,8 +157,9 @@ def _difference(there: Any, mark: dict[str, Any]) -> str:
         return "made by another version"
     if there.get("name") != mark["name"]:
         return f"its name is {there.get('name')!r}"
-    old = there.get("options") or {}
-    return ", ".join(f"{k}: {old.get(k)}, not {v}" for k, v in mark["options"].items() if old.get(k) != v)
+    old, new = ({**(m.get("streets") or {}), **(m.get("options") or {})} for m in (there, mark))
+    differing = [k for k in {**new, **old} if old.get(k) != new.get(k)]
+    return ", ".join(f"{k}: {old.get(k)}, not {new.get(k)}" for k in differing)
 
 
 @contextlib.contextmanager
@@ -301,6 +323,6 @@ def options_of(folder: Path) -> CityOptions:
         raise DataError(f"{folder} is not a synth city: no {MARKER} in it", "make one with `bench data synth`")
     try:
         found = read_json(path)["options"]
-        return CityOptions(**{**found, "blocks": tuple(found["blocks"])})
+        return CityOptions(**{**found, "blocks": tuple(found.get("blocks", CityOptions.blocks))})
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} does not hold a city's options: {error}", "make the city again") from error

@@ -1,0 +1,216 @@
+"""`bench data import`: data in a known layout becomes a dataset folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ial_bench.cli import options
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.released import ReleasedOptions
+
+app = typer.Typer(
+    rich_markup_mode=None, help="Turn data in a known layout into a dataset folder.", no_args_is_help=True
+)
+
+Annotations = Annotated[Path, typer.Option(help="Folder of *_train.json, *_database.json, *_queries.json.")]
+Images = Annotated[Path, typer.Option(help="Folder that the photos' paths lie below; they stay there.")]
+Out = Annotated[Path | None, typer.Option(help="Dataset folder to write. [default: NAME in the data home]")]
+Coords = Annotated[
+    Path | None,
+    typer.Option(help="CSV of positions: filename,utm_easting,utm_northing or filename,lat,lon."),
+]
+ValFraction = Annotated[float, typer.Option(help="Share of train photos, by place, that becomes val.")]
+Seed = Annotated[int, typer.Option(help="Seed of the val split.")]
+MaxBad = Annotated[str, typer.Option(help="Share of records that may be unusable.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")]
+
+
+def share(text: str) -> float:
+    """A share from ``1%`` or ``0.01``.
+
+    Raises:
+        ConfigError: neither.
+    """
+    from ial_bench.errors import ConfigError
+
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{text!r} is not a share between 0 and 100%", "write 1% or 0.01")
+    return value
+
+
+@app.command("released")
+def import_released(
+    annotations: Annotations,
+    images: Images,
+    name: Annotated[str, typer.Option(help="Name to run the dataset by.")],
+    out: Out = None,
+    coords: Coords = None,
+    utm_zone: Annotated[str | None, typer.Option(help="Zone of UTM positions, such as 17N.")] = None,
+    place_rule: Annotated[
+        str | None,
+        typer.Option(
+            help="sf-xl, pitts, stem-view, path-view, file, or a regex with (?P<place>...). [default: detected]"
+        ),
+    ] = None,
+    val_fraction: ValFraction = 0.1,
+    seed: Seed = 0,
+    max_bad: MaxBad = "1%",
+    title: Annotated[str, typer.Option(help="Title for people.")] = "",
+    licence: Annotated[str, typer.Option(help="Terms of the photos, in words.")] = "",
+    force: Force = False,
+    data_home: options.DataHome = None,
+) -> None:
+    """Import annotation in the layout of the field's release.
+
+    Records that cannot be used are listed in a report, with the reason.
+
+    Example: bench data import released --name my-city --annotations ann --images photos
+    --coords coords.csv --utm-zone 31N
+    """
+    from ial_bench.datasets.released import ReleasedOptions
+    from ial_bench.datasets.table import checked_name
+    from ial_bench.homes import data_home as home
+
+    checked_name(name)
+    _import(
+        ReleasedOptions(
+            annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
+            utm_zone=utm_zone, place_rule=place_rule, val_fraction=val_fraction, seed=seed, max_bad=share(max_bad),
+            title=title, licence=licence, force=force,
+        ),
+        out,
+    )  # fmt: skip
+
+
+@app.command("pitts-ial")
+def import_pitts_ial(
+    annotations: Annotations,
+    images: Annotated[Path, typer.Option(help="Folder of Pitts-250k: 000, 001, ..., queries_real; it stays there.")],
+    mats: Annotated[
+        Path | None, typer.Option(help="Folder of pitts250k_train.mat, pitts250k_val.mat, pitts250k_test.mat.")
+    ] = None,
+    coords: Coords = None,
+    out: Out = None,
+    val_fraction: ValFraction = 0.1,
+    seed: Seed = 0,
+    max_bad: MaxBad = "1%",
+    force: Force = False,
+    data_home: options.DataHome = None,
+) -> None:
+    """Import Pitts-IAL: the released annotation on the photos of Pitts-250k.
+
+    Positions come from the .mat files of Pitts-250k or from a CSV. Counts that differ from the published ones are
+    told. `bench show pitts-ial` says where to get the parts.
+
+    Example: bench data import pitts-ial --annotations ann --images pitts250k --mats pitts250k/datasets
+    """
+    from ial_bench.errors import ConfigError
+
+    if mats is None and coords is None:
+        raise ConfigError(
+            "Pitts-250k's file names tell no positions",
+            "give --mats DIR (the folder of pitts250k_train.mat and so on) or --coords CSV",
+        )
+    _import_known(
+        "pitts-ial", annotations, images, out, data_home,
+        coords=coords, mats=mats, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
+    )  # fmt: skip
+
+
+@app.command("sf-ial-base")
+def import_sf_ial_base(
+    annotations: Annotations,
+    images: Images,
+    coords: Coords = None,
+    out: Out = None,
+    val_fraction: ValFraction = 0.1,
+    seed: Seed = 0,
+    max_bad: MaxBad = "1%",
+    force: Force = False,
+    data_home: options.DataHome = None,
+) -> None:
+    """Import SF-IAL-Base: the released annotation on the processed photos of SF-XL.
+
+    Positions, headings and panoramas are read from the file names. Counts that differ from the published ones are
+    told. `bench show sf-ial-base` says where to get the parts.
+
+    Example: bench data import sf-ial-base --annotations ann --images sf-xl/processed
+    """
+    _import_known(
+        "sf-ial-base", annotations, images, out, data_home,
+        coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
+    )  # fmt: skip
+
+
+@app.command("sf-ial-large")
+def import_sf_ial_large(
+    annotations: Annotations,
+    images: Images,
+    coords: Coords = None,
+    out: Out = None,
+    val_fraction: ValFraction = 0.1,
+    seed: Seed = 0,
+    max_bad: MaxBad = "1%",
+    force: Force = False,
+    data_home: options.DataHome = None,
+) -> None:
+    """Import SF-IAL-Large: the released annotation on the processed photos of SF-XL.
+
+    Positions, headings and panoramas are read from the file names. Counts that differ from the published ones are
+    told. `bench show sf-ial-large` says where to get the parts.
+
+    Example: bench data import sf-ial-large --annotations ann --images sf-xl/processed
+    """
+    _import_known(
+        "sf-ial-large", annotations, images, out, data_home,
+        coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
+    )  # fmt: skip
+
+
+def _import_known(
+    name: str, annotations: Path, images: Path, out: Path | None, data_home: Path | None,
+    *, coords: Path | None, mats: Path | None, val_fraction: float, seed: int, max_bad: str, force: bool,
+) -> None:  # fmt: skip
+    from ial_bench.datasets.released import ReleasedOptions
+    from ial_bench.homes import data_home as home
+    from ial_bench.registry import dataset_cards
+
+    card = dataset_cards()[name]
+    _import(
+        ReleasedOptions(
+            annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
+            mats=mats, utm_zone=card.utm_zone or None, place_rule=card.place_rule or None, val_fraction=val_fraction,
+            seed=seed, max_bad=share(max_bad), title=card.title, licence=card.licence, force=force, card=card,
+        ),
+        out,
+    )  # fmt: skip
+
+
+def _import(wanted: ReleasedOptions, out: Path | None) -> None:
+    """Import and tell what came of it; `out` as the user gave it."""
+    from ial_bench.cli.console import ConsoleReporter
+    from ial_bench.datasets.rejects import REPORT
+    from ial_bench.datasets.released import import_released as run_import
+
+    summary = run_import(wanted, ConsoleReporter())
+    counts = ", ".join(f"{n:,} {split}" for split, n in summary.counts.items() if n)
+    typer.echo(f"{wanted.name}: {counts} photos")
+    typer.echo(f"  {summary.n_addresses:,} addresses, of which {summary.n_candidates:,} are candidates")
+    typer.echo(
+        f"  {summary.n_places:,} places; the place of a photo is {summary.rule.meaning} (rule {summary.rule.name})"
+    )
+    typer.echo(f"  {len(summary.bad):,} records not used" + (f", see {summary.folder / REPORT}" if summary.bad else ""))
+    for line, met in summary.expected:
+        typer.echo(f"  {'as published' if met else 'DIFFERS'}: {line}")
+    for note in summary.notes:
+        typer.echo(f"  note: {note}")
+    shown = wanted.name if out is None else str(out) if "/" in str(out) else f"./{out}"
+    typer.echo(f"next: bench data verify {shown}; bench run --methods all --dataset {shown}")

@@ -1,0 +1,146 @@
+"""Datasets made of others: a part of the train places, or several cities as one. Photos stay where they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ial_bench.addresses import Address
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.splits import cut_val
+from ial_bench.datasets.table import DESCRIPTION, PHOTO_SCHEMA, PHOTOS, Bounds, Description, checked_name, write_dataset
+from ial_bench.errors import ConfigError
+
+
+def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path, force: bool = False) -> Dataset:
+    """A dataset of a share of the train and val places; queries and database photos are all kept.
+
+    Places are drawn until they hold the share of the photos, and every address keeps at least one for training, so
+    the candidates stay the same. Of one seed, less coverage is a part of more.
+
+    Args:
+        data: the whole.
+        coverage: share of the photos, above 0 and at most 1.
+        seed: which draw.
+        name: of the new dataset.
+        out: folder to write.
+        force: replace a dataset that is there.
+
+    Raises:
+        ConfigError: no such share, or `out` is a dataset already.
+        StorageError: `out` cannot be written to.
+    """
+    if not 0 < coverage <= 1:
+        raise ConfigError(f"--coverage {coverage} is not above 0 and at most 1", "give a share such as 0.125")
+    _refuse(out, force)
+    keep = np.ones(len(data), dtype=np.bool_)
+    for split in ("train", "val"):
+        rows = data.rows(split)
+        places = pa.chunked_array([data.texts("place_id").take(pa.array(rows))])
+        dropped = cut_val(places, data.numbers("address")[rows], 1 - coverage, seed, f"coverage of {split}")
+        keep[rows[dropped]] = False
+    photos = _photos(data).filter(pa.array(keep))
+    made_by = {
+        "importer": "subset", "of": data.name, "of_digest": data.digest, "coverage": coverage, "coverage_seed": seed,
+        "photos_left_out": int((~keep).sum()),
+    }  # fmt: skip
+    description = data.description
+    write_dataset(
+        out,
+        Description(
+            checked_name(name), f"{description.title}, coverage {coverage:g}", str(data.images_folder.resolve()),
+            description.bounds, description.licence, made_by, description.backbone,
+        ),
+        data.addresses, data.verbose_addresses, dict(zip(photos.column_names, photos.columns, strict=True)),
+        data.streets,
+    )  # fmt: skip
+    return Dataset(out)
+
+
+def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False) -> Dataset:
+    """One dataset of several: a query may be given an address of any of them.
+
+    Photo and place ids get the name of their dataset before them, ``NAME/``, so that results can be told apart.
+
+    Args:
+        datasets: two or more, of different names.
+        name: of the new dataset.
+        out: folder to write.
+        force: replace a dataset that is there.
+
+    Raises:
+        ConfigError: fewer than two, two of one name, an address that is in two of them, or `out` is a dataset already.
+        StorageError: `out` cannot be written to.
+    """
+    names = [data.name for data in datasets]
+    if len(set(names)) < max(2, len(names)):
+        raise ConfigError(f"cannot join {', '.join(names) or 'nothing'}", "name two or more different datasets")
+    _refuse(out, force)
+    addresses, verbose, rows_of = _united(datasets)
+    root = Path(os.path.commonpath([data.images_folder.resolve() for data in datasets]))
+    tables = []
+    for data, rows in zip(datasets, rows_of, strict=True):
+        photos = _photos(data)
+        below = data.images_folder.resolve().relative_to(root).as_posix()
+        columns = dict(zip(photos.column_names, photos.columns, strict=True))
+        columns["photo_id"] = _before(f"{data.name}/", photos["photo_id"])
+        columns["place_id"] = _before(f"{data.name}/", photos["place_id"])
+        columns["path"] = photos["path"] if below == "." else _before(f"{below}/", photos["path"])
+        columns["address"] = pa.chunked_array([pa.array(rows[photos["address"].to_numpy()], pa.int32())])
+        tables.append(pa.table(columns, schema=PHOTO_SCHEMA))
+    whole = pa.concat_tables(tables)
+    boxes = [data.description.bounds for data in datasets]
+    backbones = {data.description.backbone for data in datasets}
+    write_dataset(
+        out,
+        Description(
+            checked_name(name), " + ".join(data.description.title for data in datasets), str(root),
+            Bounds(
+                min(b.south for b in boxes), min(b.west for b in boxes),
+                max(b.north for b in boxes), max(b.east for b in boxes),
+            ),
+            "; ".join(dict.fromkeys(data.description.licence for data in datasets if data.description.licence)),
+            {"importer": "join", "of": names, "of_digests": [data.digest for data in datasets]},
+            backbones.pop() if len(backbones) == 1 else "",
+        ),
+        addresses, verbose, dict(zip(whole.column_names, whole.columns, strict=True)),
+    )  # fmt: skip
+    return Dataset(out)
+
+
+def _refuse(out: Path, force: bool) -> None:
+    if (out / DESCRIPTION).exists() and not force:
+        raise ConfigError(f"{out} is already a dataset", "give --force to replace it, or another --out")
+
+
+def _photos(data: Dataset) -> pa.Table:
+    return pq.read_table(data.folder / PHOTOS, columns=PHOTO_SCHEMA.names, pre_buffer=False)
+
+
+def _before(prefix: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(pa.scalar(prefix), texts, "")
+
+
+def _united(datasets: Sequence[Dataset]) -> tuple[list[Address], list[str], list[npt.NDArray[np.int32]]]:
+    """All addresses sorted by text, their spoken forms, and by dataset, the new row of each old one."""
+    whose: dict[tuple[str, str, tuple[str, ...]], str] = {}
+    entries: list[tuple[str, Address, str]] = []
+    for data in datasets:
+        for address, verbose in zip(data.addresses, data.verbose_addresses, strict=True):
+            if (other := whose.setdefault(address.key, data.name)) != data.name:
+                raise ConfigError(
+                    f"{address.text!r} is an address of {other} and of {data.name}: which city would be meant?",
+                    "join cities whose addresses differ",
+                )
+            entries.append((address.text, address, verbose))
+    entries.sort(key=lambda entry: entry[0])
+    row_of = {address.key: row for row, (_, address, _) in enumerate(entries)}
+    rows = [np.array([row_of[a.key] for a in data.addresses], dtype=np.int32) for data in datasets]
+    return [address for _, address, _ in entries], [verbose for _, _, verbose in entries], rows

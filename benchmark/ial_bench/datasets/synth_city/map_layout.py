@@ -1,0 +1,157 @@
+"""A city on a street map: its lines and sub-streets, and houses, trees and landmarks drawn from the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ial_bench.datasets.synth_city.houses import draw_quarter
+from ial_bench.datasets.synth_city.layout import BLOCKS_PER_LANDMARK, City, hills_of, one_side, with_things
+from ial_bench.datasets.synth_city.map_ground import SIDE_M, MapGround, Segments, cells_near
+from ial_bench.datasets.synth_city.map_houses import Row, Site, build_landmarks, build_rows
+from ial_bench.datasets.synth_city.map_streets import MIN_WALK_M, Course, MapSubStreets, meeting, on_line
+from ial_bench.datasets.synth_city.options import CityOptions
+from ial_bench.datasets.synth_city.street_map import MappedStreets, StreetMap, read_map
+from ial_bench.datasets.synth_city.streets import KERB, PAVEMENT, VERGE, YARDS, LineStyles, dress_lines
+from ial_bench.datasets.synth_city.survey import Survey
+from ial_bench.datasets.synth_city.tables import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
+from ial_bench.errors import DataError
+from ial_bench.seeds import generator
+
+_EDGE_M = 60.0  # of open ground around the outermost streets
+_SUB_STREETS_PER_BLOCK = 2  # of a grid
+_NOTHING = Buckets(np.zeros((0, 2)))
+
+
+def lay_map(options: CityOptions, street_map: StreetMap, say: Callable[[str], object] = lambda _: None) -> City:
+    """The city of a street map. Of the options it depends on the seed, the lot variation and the crossings alone.
+
+    Args:
+        options: `blocks` counts for nothing.
+        street_map: the map, and what to take of it.
+        say: told each step, and what is worth knowing.
+
+    Raises:
+        DataError: the map cannot be used.
+        ConfigError: an extra is not installed.
+    """
+    mapped = read_map(street_map, say)
+    for note in mapped.notes:
+        say(f"note: {note}")
+    seed, edges = options.seed, mapped.edges
+    points = np.concatenate([e.metres for e in edges])
+    corner = points.min(axis=0) - _EDGE_M
+    keys = sorted({e.key for e in edges})
+    number = {key: i for i, key in enumerate(keys)}
+    dressed = dress_lines(generator("synth-city", seed, "map streets"), len(keys))
+    lines = [number[e.key] for e in edges]
+    segments = Segments.of(edges, lines, corner)
+    size = points.max(axis=0) + _EDGE_M - corner
+    cells, near = cells_near(segments, dressed.half, size)
+
+    everything = [s for of in mapped.subs for s in of] + list(mapped.rim)
+    names = sorted({mapped.areas(s) for s in everything})
+    area_of = {id(s): names.index(mapped.areas(s)) for s in everything}
+    middles = np.array([s.pieces[0].metres[len(s.pieces[0].metres) // 2] - corner for s in everything])
+    areas = np.array([area_of[id(s)] for s in everything])
+    rng = generator("synth-city", seed, "map yards")
+    ground = MapGround(
+        np.array([0.0, size[0]]), np.array([0.0, size[1]]), dressed.half, dressed.road_half, dressed.profile,
+        dressed.colours, YARDS[rng.integers(len(YARDS), size=len(names))].astype(np.float32), segments, cells, near,
+        _nearest_area(cells.shape, middles, areas),
+    )  # fmt: skip
+    say(f"laying out {len(mapped.subs):,} sub-streets")
+    subs, kept = _sub_streets(mapped, number, ground, corner, options, say)
+
+    rows = [
+        Row(p.metres - corner, number[s.street.key], i, area_of[id(s)])
+        for i, s in enumerate(everything)
+        for p in s.pieces
+        if not p.inside
+    ]
+    site = Site(edges, dressed.half[lines], corner)
+    boxes = _houses(options, rows, site, dressed.half, dressed.styles, middles, areas, len(names), len(kept))
+    survey = Survey(
+        street_map.to_json(), f"Drawn on {street_map.path.name}, seed {seed} ({len(kept)} sub-streets)",
+        street_map.licence, mapped.network.origin, corner,
+        [[line for s in mapped.subs[i] for line in s.lines] for i in kept],
+    )  # fmt: skip
+    city = City(
+        options, ground, dressed.styles, subs, boxes, Props.none(), _NOTHING, _NOTHING, np.zeros(0, dtype=np.int64),
+        *hills_of(seed), survey,
+    )  # fmt: skip
+    return with_things(city, boxes, _furniture(seed, rows, ground, dressed.styles))
+
+
+def _nearest_area(shape: tuple[int, ...], middles: Floats, areas: Ints) -> np.ndarray:
+    """int16 of `shape`: the neighbourhood of the sub-street nearest to each cell."""
+    from scipy.spatial import KDTree
+
+    columns, rows = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
+    _, nearest = KDTree(middles).query((np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5) * SIDE_M)
+    return areas[nearest].reshape(shape).astype(np.int16)
+
+
+def _sub_streets(
+    mapped: MappedStreets, number: dict[str, int], ground: MapGround, corner: Floats, options: CityOptions,
+    say: Callable[[str], object],
+) -> tuple[MapSubStreets, list[int]]:  # fmt: skip
+    """The sub-streets that have room for photos, and which of those mapped they are."""
+    lines = [number[of[0].street.key] for of in mapped.subs]
+    courses = [Course.of(of, line, ground, corner) for of, line in zip(mapped.subs, lines, strict=True)]
+    kept = [i for i, c in enumerate(courses) if options.crossings == "keep" or c.clear_m >= MIN_WALK_M]
+    if len(kept) < 2:
+        raise DataError(
+            f"{len(kept)} of {len(courses):,} sub-streets has room for photos clear of crossings",
+            "give --crossings keep, or a map of longer streets",
+        )
+    if left := len(courses) - len(kept):
+        say(f"note: {left:,} sub-streets have less than {MIN_WALK_M:g} m clear of other streets and are left out")
+    courses = [courses[i] for i in kept]
+    firsts = [c.lines[0] for c in courses]
+    subs = MapSubStreets(
+        np.array([lines[i] for i in kept], dtype=np.int64), np.array([f[0] for f in firsts]),
+        np.array([f[-1] for f in firsts]), np.zeros((len(kept), 2)), [mapped.addresses[i] for i in kept],
+        meeting(courses), courses,
+    )  # fmt: skip
+    return subs, kept
+
+
+def _houses(
+    options: CityOptions, rows: Sequence[Row], site: Site, half: Floats, lines: LineStyles, middles: Floats,
+    areas: Ints, n_areas: int, n_subs: int,
+) -> Boxes:  # fmt: skip
+    rng = generator("synth-city", options.seed, "downtown")
+    low, high = middles.min(axis=0), middles.max(axis=0)
+    heart, reach = low + (high - low) * rng.uniform(0.35, 0.65, 2), 0.32 * max(float((high - low).mean()), 1.0)
+    central = np.exp(-(((middles - heart) / reach) ** 2).sum(axis=1))
+    quarters = [draw_quarter(options.seed, i, float(central[areas == i].mean())) for i in range(n_areas)]
+    downtown = dict(enumerate(central.tolist()))
+    tables = build_rows(
+        options.seed, rows, site, half, lines.awning.tolist(), quarters, downtown, options.lot_variation
+    )
+    wanted = max(1, round(n_subs / _SUB_STREETS_PER_BLOCK / BLOCKS_PER_LANDMARK))
+    tables += build_landmarks(options.seed, rows, site, half, wanted)
+    if not tables:
+        raise DataError("no house has room beside the streets of this map", "give a map of a larger part of the city")
+    found: Boxes = joined(tables)
+    return found
+
+
+def _furniture(seed: int, rows: Sequence[Row], ground: MapGround, lines: LineStyles) -> Props:
+    """Trees, lamps and banners along both sides, but for where another road runs."""
+    tables = [Props.none()]
+    for i, row in enumerate(rows):
+        rng = generator("synth-city", seed, "map furniture", i)
+        length = float(np.hypot(*np.diff(row.metres, axis=0).T).sum())
+        for side in (-1, 1):
+            for table in one_side(rng, 2.0, length - 2.0, row.line, lines):
+                points, direction = on_line(row.metres, table.place[:, 0])
+                place = points + side * (ground.road_half[row.line] + 0.9) * left_of(direction)
+                tables.append(replace(table, place=place))
+    found: Props = joined(tables)
+    code, line = ground.at(found.place)
+    fits: Props = rows_of(found, np.isin(code, (KERB, VERGE, PAVEMENT)))
+    return fits

@@ -1,0 +1,133 @@
+"""Small releases in exactly the layouts of the paper's three datasets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyproj import Proj
+from scipy.io import savemat
+
+from ial_bench.addresses import Address
+
+ADDRESSES = (
+    "Forbes Avenue, Oakland (Craig Street, Bellefield Avenue)",
+    "Fifth Avenue, Oakland (Craig Street, Neville Street)",
+    "Grant Street, Downtown (First Avenue)",
+)
+PITCHES, YAWS = 2, 12
+VIEWS = PITCHES * YAWS
+TRAIN_PLACES, QUERY_PLACES = 9, 3
+
+
+@dataclass
+class PaperRelease:
+    """A release in a folder. Change it, then write it.
+
+    Attributes:
+        root: with ``annotations`` and ``images``, and for Pitts-250k ``mats``.
+        records: by kind of file.
+        truth: degrees of each key.
+    """
+
+    root: Path
+    prefix: str
+    records: dict[str, dict[str, Any]] = field(default_factory=lambda: {"train": {}, "database": {}, "queries": {}})
+    truth: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> list[str]:
+        """Write the annotation; gives the options to import it."""
+        folder = self.root / "annotations"
+        folder.mkdir(exist_ok=True)
+        for kind, records in self.records.items():
+            (folder / f"{self.prefix}_{kind}.json").write_text(json.dumps(records))
+        return ["--annotations", str(folder), "--images", str(self.root / "images")]
+
+    def photo(self, path: str) -> None:
+        """Make an image that stands for one."""
+        target = self.root / "images" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.encode())
+
+    def add(self, kind: str, key: str, path: str, place: int, position: tuple[float, float]) -> None:
+        """A record with its image."""
+        self.photo(path)
+        address = ADDRESSES[place % len(ADDRESSES)]
+        self.records[kind][key] = [f"a street view of place {place}", Address.parse(address).verbose, address]
+        self.truth[key] = position
+
+
+def sf_release(root: Path, folders: bool = True) -> PaperRelease:
+    """SF-XL: the file name says where a photo was taken; folders of a hundredth of a degree."""
+    release = PaperRelease(root, "sf")
+    project = Proj(proj="utm", zone=10, ellps="WGS84")
+    for place in range(TRAIN_PLACES + QUERY_PLACES):
+        lat, lon = 37.70 + 0.004 * place, -122.45 + 0.001 * place
+        east, north = project(lon, lat)
+        kind = "train" if place < TRAIN_PLACES else "queries"
+        for view in range(YAWS):
+            where = f"@{east:010.2f}@{north:.2f}@10@S@{lat:09.5f}@{lon:010.5f}"
+            name = f"{where}@pano{place:018d}@@{30 * view:03d}@@@@201311@@.jpg"
+            path = f"{lat:.2f}/{name}" if folders else name
+            release.add(kind, f"./{path}", path, place, (lat, lon))
+    release.records["database"] = dict(release.records["train"])
+    return release
+
+
+def pitts_release(root: Path, prefix: str = "") -> PaperRelease:
+    """Pitts-250k as it unpacks: ``000/000015_pitch1_yaw1.jpg``, ``queries_real/...``; keys below ``images/``.
+
+    Args:
+        root: folder to write to.
+        prefix: folder that the archive's content lies in, such as ``images/``.
+    """
+    release = PaperRelease(root, "pitts")
+    for place in range(TRAIN_PLACES + QUERY_PLACES):
+        query = place >= TRAIN_PLACES
+        number = 995 + place - (TRAIN_PLACES if query else 0)  # queries are numbered anew
+        position = (40.44 + 0.001 * place, -79.95 - 0.001 * place)
+        for pitch in range(1, PITCHES + 1):
+            for yaw in range(1, YAWS + 1):
+                path = f"{number // 1000:03d}/{number:06d}_pitch{pitch}_yaw{yaw}.jpg"
+                if query:
+                    key = f"queries_real/{path}"
+                    release.add("queries", key, key, place, position)
+                else:
+                    release.add("train", f"images/{path}", f"{prefix}{path}", place, position)
+    release.records["database"] = dict(release.records["train"])
+    write_mats(release)
+    return release
+
+
+def metres(release: PaperRelease, keys: list[str]) -> np.ndarray:
+    """[2, n] UTM easting and northing, zone 17N."""
+    project = Proj(proj="utm", zone=17, ellps="WGS84")
+    pairs: np.ndarray = np.array([project(lon, lat) for lat, lon in (release.truth[key] for key in keys)])
+    return np.asarray(pairs.reshape(-1, 2).T)
+
+
+def write_mats(release: PaperRelease, **changes: Any) -> None:
+    """The structs of Pitts-250k, one file a third of the photos; `changes` are fields of the first."""
+    folder = release.root / "mats"
+    folder.mkdir(exist_ok=True)
+    train, queries = list(release.records["train"]), list(release.records["queries"])
+    for i, part in enumerate(("train", "val", "test")):
+        mine, asked = train[i::3], queries[i::3]
+        struct = {
+            "whichSet": part,
+            "dbImageFns": cells([key.removeprefix("images/") for key in mine]), "utmDb": metres(release, mine),
+            "qImageFns": cells([key.removeprefix("queries_real/") for key in asked]), "utmQ": metres(release, asked),
+            "numImages": len(mine), "numQueries": len(asked), "posDistThr": 25.0, "nonTrivPosDistSqThr": 100.0,
+        }  # fmt: skip
+        savemat(folder / f"pitts250k_{part}.mat", {"dbStruct": struct | (changes if i == 0 else {})})
+
+
+def cells(names: list[str]) -> np.ndarray:
+    """A MATLAB cell column of texts."""
+    column: np.ndarray = np.empty((len(names), 1), dtype=object)
+    column[:, 0] = names
+    return column
