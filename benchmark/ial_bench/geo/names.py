@@ -14,22 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.addresses import Address, fold
+from ial_bench.geo.street_words import street_words
 
-_TYPES = {
-    "aly": "alley", "ave": "avenue", "av": "avenue", "blvd": "boulevard", "cir": "circle", "cl": "close",
-    "ct": "court", "cres": "crescent", "dr": "drive", "expy": "expressway", "gdns": "gardens", "gr": "grove",
-    "hwy": "highway", "ln": "lane", "pde": "parade", "pkwy": "parkway", "pl": "place", "plz": "plaza", "rd": "road",
-    "sq": "square", "st": "street", "str": "street", "ter": "terrace", "terr": "terrace", "trl": "trail", "wy": "way",
-}  # fmt: skip
-_DIRECTIONS = {
-    "n": "north", "s": "south", "e": "east", "w": "west", "ne": "northeast", "nw": "northwest", "se": "southeast",
-    "sw": "southwest",
-}  # fmt: skip
-_FIRST = {"st": "saint", "ste": "sainte", "dr": "doctor", "mt": "mount", "ft": "fort", "pt": "point"}
-_ORDINALS = {
-    "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th",
-    "seventh": "7th", "eighth": "8th", "ninth": "9th", "tenth": "10th",
-}  # fmt: skip
+_WORDS = street_words("en")
+_TYPES, _DIRECTIONS, _FIRST, _ORDINALS = _WORDS.last, _WORDS.directions, _WORDS.first, _WORDS.ordinals
 _TYPE_NAMES, _DIRECTION_NAMES = frozenset(_TYPES.values()), frozenset(_DIRECTIONS.values())
 _APOSTROPHES, _NO_WORD = re.compile("['\u2019`]"), re.compile(r"[^\w]+")
 

@@ -93,7 +93,7 @@ class RetrievalTuned(Retrieval):
         """See whether the library of the losses is there, and the encoder one to be trained."""
         require_trainable_tower(self.backbone)
         if find_spec("pytorch_metric_learning") is None:
-            raise SkipMethod("pytorch-metric-learning is not installed: pip install 'ial-bench[metric]'")
+            raise SkipMethod("pytorch-metric-learning is not installed: pip install pytorch-metric-learning")
 
     @cached_property
     def tower(self) -> ImageTower:

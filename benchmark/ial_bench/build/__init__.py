@@ -1,0 +1,1 @@
+"""Building a dataset from photos and a street map: the semantic address partition."""

@@ -1,0 +1,102 @@
+"""Street names in one spelling: ``SAINT GERMAIN AVE``, ``St. Germain Av`` and ``Saint Germain Avenue`` are one."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from ial_bench.addresses import fold
+from ial_bench.geo.street_words import StreetWords, street_words
+
+_BRACKETED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+_FORBIDDEN = re.compile(r"[,()\[\]]")  # they part the pieces of an address
+_LEADING_ZEROS = re.compile(r"^0+(?=\d+[a-z]{2}$)", re.IGNORECASE)
+_PIECES = re.compile(r"([-/])")
+
+
+class StreetNamer:
+    """Spells the names of streets out.
+
+    Abbreviations are expanded by position: the kind of street at the end or before a direction, saints and the like
+    before another word, directions at either end where more than a kind of street is left ("Avenue N" stays). Of
+    several names in one text, parted by semicolons, the first counts. Names that are all capitals or all small are
+    set with capitals; in others capitals stay as they are. Commas and brackets, which part an address, go. Names that
+    say there is none ("UNNAMED 095") are empty.
+
+    Args:
+        words: the language's tables.
+    """
+
+    def __init__(self, words: StreetWords | None = None) -> None:
+        self._words = words or street_words("en")
+        self._kinds = frozenset(self._words.last.values()) | frozenset(self._words.first.values())
+        self.display = lru_cache(maxsize=None)(self._display)
+
+    def key(self, name: str) -> str:
+        """What makes two names one street's: the spelt-out name without case, accents, apostrophes and full stops."""
+        plain = unicodedata.normalize("NFKD", fold(self.display(name)))
+        kept = "".join(c for c in plain if not unicodedata.combining(c) and c not in "'\u2019`.")
+        return " ".join(kept.replace("-", " ").split())
+
+    def _display(self, name: str) -> str:
+        text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in unicodedata.normalize("NFC", name))
+        text = _FORBIDDEN.sub(" ", _BRACKETED.sub(" ", text.split(";")[0]))
+        words = text.split()
+        bare = re.sub(r"\s+\d+$", "", " ".join(words)).casefold()
+        if not words or bare in self._words.unnamed:
+            return ""
+        letters = [c for c in text if c.isalpha()]
+        plain = bool(letters) and (all(not c.islower() for c in letters) or all(not c.isupper() for c in letters))
+        spelt = [self._spelt(words, i) for i in range(len(words))]
+        return " ".join(self._cased(word, i, plain) for i, word in enumerate(spelt))
+
+    def _spelt(self, words: list[str], i: int) -> str:
+        """Word i, spelt out; a word of the tables is returned as it was where no table has it at this position."""
+        tables, n = self._words, len(words)
+        bare = [w.casefold().rstrip(".") for w in words]
+        word = bare[i]
+        ending = n - 1
+        if n > 2 and (bare[-1] in tables.directions or bare[-1] in tables.directions.values()):
+            ending = n - 2  # the kind of street stands before the direction
+        expanded = tables.anywhere.get(word)
+        if word in tables.directions and self._more_than_a_kind(bare, i):
+            expanded = tables.directions[word]
+        elif i == ending and i > 0 and word in tables.last:
+            expanded = tables.last[word]
+        elif i == 0 and n > 1 and word in tables.first:
+            expanded = tables.first[word]
+        elif i < ending and word in tables.before:
+            expanded = tables.before[word]
+        if expanded is None:
+            expanded = self._with_ending(word)
+        if expanded is None:
+            return _LEADING_ZEROS.sub("", words[i])
+        return expanded if words[i][:1].islower() and i else expanded[:1].upper() + expanded[1:]
+
+    def _more_than_a_kind(self, bare: list[str], i: int) -> bool:
+        if i not in {0, len(bare) - 1}:
+            return False
+        rest = [w for k, w in enumerate(bare) if k != i]
+        kinds = [w for w in rest if w in self._words.last or w in self._kinds]
+        return len(rest) > max(1, len(kinds))
+
+    def _with_ending(self, word: str) -> str | None:
+        for short, long in self._words.endings.items():
+            if len(word) > len(short) + 2 and word.endswith(short):
+                return word.removesuffix(short) + long
+        return None
+
+    def _cased(self, word: str, i: int, plain: bool) -> str:
+        if not plain:
+            return word
+        small = word.lower()
+        if i and small in self._words.small:
+            return small
+        return "".join(part if part in "-/" else self._capital(part) for part in _PIECES.split(small))
+
+    def _capital(self, word: str) -> str:
+        for start in self._words.capital_after:
+            if word.startswith(start) and len(word) > len(start) + 1:
+                return self._capital(start) + self._capital(word.removeprefix(start))
+        return word[:1].upper() + word[1:]

@@ -1,0 +1,200 @@
+"""Which photos are for training and which are queries: by place, heading, date, or a list."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.build.photos import SourcePhoto
+from ial_bench.datasets.splits import cut_val
+from ial_bench.datasets.table import SPLITS
+from ial_bench.errors import ConfigError, DataError
+from ial_bench.geo.local import to_local_m
+from ial_bench.geo.points import Points
+
+KINDS = ("place", "heading", "date", "list")
+HEADING_TOLERANCE = 30.0
+_LEAST_BLOCK_M = 50.0
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How photos are parted.
+
+    Attributes:
+        kind: one of `KINDS`.
+        query_fraction: by place: share of the photos that are queries.
+        gap_m: by place: train places nearer to a query place are set aside, and query places come in blocks of at
+            least four times this.
+        headings: by heading: photos within `HEADING_TOLERANCE` degrees of one of these are queries.
+        since: by date: photos of this date (ISO 8601) or later are queries.
+        listing: by list: a CSV with the columns photo_id (or path) and split.
+        val_fraction: share of the train photos, by place, that becomes val.
+        seed: of the draws.
+    """
+
+    kind: str = "place"
+    query_fraction: float = 0.25
+    gap_m: float = 0.0
+    headings: tuple[float, ...] = ()
+    since: str = ""
+    listing: Path | None = None
+    val_fraction: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"--split {self.kind} is unknown", f"choose one of {', '.join(KINDS)}")
+        for name, share in (("query", self.query_fraction), ("val", self.val_fraction)):
+            if not 0 <= share < 1:
+                raise ConfigError(f"--{name}-fraction {share} is not in [0, 1)", "give a share such as 0.1")
+        if not 0 <= self.gap_m < np.inf:
+            raise ConfigError(f"--gap {self.gap_m} is no distance", "give metres, such as 20")
+        needs = {
+            "heading": (self.headings, "--query-headings 90,270"),
+            "date": (self.since, "--query-since 2024-01-01"),
+            "list": (self.listing, "--split-list CSV"),
+        }
+        if self.kind in needs and not needs[self.kind][0]:
+            raise ConfigError(f"--split {self.kind} needs to know which", f"give {needs[self.kind][1]}")
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``dataset.toml`` says of it."""
+        by_kind: dict[str, dict[str, Any]] = {
+            "place": {"query_fraction": self.query_fraction, "gap_m": self.gap_m},
+            "heading": {"query_headings": list(self.headings), "tolerance_degrees": HEADING_TOLERANCE},
+            "date": {"query_since": self.since},
+            "list": {"list": self.listing.name if self.listing else ""},
+        }
+        return {"kind": self.kind, **by_kind[self.kind], "val_fraction": self.val_fraction, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Parted:
+    """The outcome.
+
+    Attributes:
+        splits: [n], the split of each photo, empty where it is set aside.
+        places: [n], the place of each photo; photos of one place in several splits are told apart by ``@split``.
+        reasons: [n], why a photo is set aside, else empty.
+        told_apart: places that have photos in several splits.
+    """
+
+    splits: list[str]
+    places: list[str]
+    reasons: list[str]
+    told_apart: int
+
+
+def part(
+    rule: SplitRule,
+    photos: Sequence[SourcePhoto],
+    places: Sequence[str],
+    positions: Points,
+    addresses: npt.NDArray[np.int64],
+) -> Parted:
+    """Part photos into splits. The outcome does not depend on their order.
+
+    By place, every address keeps a place to train on; by the other rules it may not.
+
+    Args:
+        rule: how.
+        photos: n photos.
+        places: [n], the place of each.
+        positions: [n, 2], of the place of each, degrees.
+        addresses: [n], the address of each, as a number.
+
+    Raises:
+        DataError: the list of splits cannot be read, or names a split that does not exist.
+    """
+    n = len(photos)
+    splits, reasons = np.full(n, "train", dtype=object), [""] * n
+    if rule.kind == "place":
+        blocks = _blocks(places, positions, rule.gap_m)
+        splits[cut_val(blocks, addresses, rule.query_fraction, rule.seed)] = "query"
+        for i in _too_near(splits, positions, rule.gap_m):
+            splits[i], reasons[i] = "", f"nearer than {rule.gap_m:g} m to a query place"
+    elif rule.kind == "heading":
+        splits[[any(_apart(p.heading, h) <= HEADING_TOLERANCE for h in rule.headings) for p in photos]] = "query"
+    elif rule.kind == "date":
+        for i, photo in enumerate(photos):
+            if not photo.date:
+                splits[i], reasons[i] = "", "no date"
+            elif photo.date >= rule.since:
+                splits[i] = "query"
+    else:
+        assert rule.listing is not None  # noqa: S101 - checked when the rule was made
+        listed = _read_list(rule.listing)
+        for i, photo in enumerate(photos):
+            splits[i] = listed.get(photo.photo_id, listed.get(photo.path, ""))
+            reasons[i] = "" if splits[i] else "not in the list of splits"
+    named, told_apart = _apart_by_split(places, splits)
+    if "val" not in set(splits):
+        train = np.flatnonzero(splits == "train")
+        in_val = cut_val([named[i] for i in train], addresses[train], rule.val_fraction, rule.seed)
+        splits[train[in_val]] = "val"
+    return Parted([str(s) for s in splits], named, reasons, told_apart)
+
+
+def _blocks(places: Sequence[str], positions: Points, gap_m: float) -> list[str]:
+    """What is drawn together: places, or with a gap squares of the city, so that few places lie at a border."""
+    if not gap_m:
+        return list(places)
+    side = max(4 * gap_m, _LEAST_BLOCK_M)
+    metres = to_local_m(positions, (positions.min(axis=0) + positions.max(axis=0)) / 2)
+    return [f"{x} {y}" for x, y in np.floor(metres / side).astype(np.int64).tolist()]
+
+
+def _too_near(splits: npt.NDArray[np.object_], positions: Points, gap_m: float) -> list[int]:
+    from scipy.spatial import KDTree
+
+    query, train = np.flatnonzero(splits == "query"), np.flatnonzero(splits == "train")
+    if not gap_m or not len(query) or not len(train):
+        return []
+    metres = to_local_m(positions, (positions.min(axis=0) + positions.max(axis=0)) / 2)
+    distances, _ = KDTree(metres[query]).query(metres[train])
+    return [int(i) for i in train[np.asarray(distances) < gap_m]]
+
+
+def _apart(a: float, b: float) -> float:
+    """Degrees between two headings; NaN where one is unknown."""
+    return abs((a - b + 180) % 360 - 180)
+
+
+def _apart_by_split(places: Sequence[str], splits: npt.NDArray[np.object_]) -> tuple[list[str], int]:
+    held: dict[str, set[str]] = defaultdict(set)
+    for place, split in zip(places, splits.tolist(), strict=True):
+        if split:
+            held[place].add(split)
+    several = {place for place, found in held.items() if len(found) > 1}
+    named = [
+        f"{place}@{split}" if place in several and split not in {"", "train"} else place
+        for place, split in zip(places, splits.tolist(), strict=True)
+    ]
+    return named, len(several)
+
+
+def _read_list(path: Path) -> dict[str, str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = list(reader.fieldnames or ())
+            rows = list(reader)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}", "give --split-list CSV") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a well-formed CSV: {error}", "its first line names the columns") from error
+    key = next((k for k in ("photo_id", "path", "filename") if k in header), None)
+    if key is None or "split" not in header:
+        raise DataError(f"{path} has the columns {', '.join(header)}", "name them photo_id (or path) and split")
+    found = {str(row[key]).removeprefix("./"): str(row["split"]) for row in rows}
+    if wrong := sorted({s for s in found.values() if s not in SPLITS}):
+        raise DataError(f"{path} names the split {wrong[0]!r}", f"splits are {', '.join(SPLITS)}")
+    return found
