@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 
+from ial_bench.cli import reference
 from ial_bench.cli.main import app, joined_lists
 from ial_bench.registry import Registry
 from ial_bench.testing import check_method
@@ -54,3 +55,10 @@ def test_built_in_methods_are_documented() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     own = [n for n in Registry().names if Registry().origin(n) == "ial-bench"]
     assert [n for n in own if f"| `{n}` |" not in page] == []
+
+
+@pytest.mark.parametrize("page", [reference.COMMANDS, reference.CARDS])
+def test_reference_pages_are_those_of_the_code(page: str, tmp_path: Path) -> None:
+    """`python -m ial_bench.cli.reference docs results` writes them anew."""
+    reference.main(tmp_path, ROOT / "results")
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == (tmp_path / page).read_text(encoding="utf-8")
