@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_the_network_is_part_of_the_identity_of_runs_that_read_it(tmp_path: Path
 def test_runs_that_read_no_network_have_the_identity_they_had() -> None:
     assert RunSpec("m", "1", {"a": 1}, None, "d", "c", None, 0, 10).run_id == "623d4bf636ab2445"
     for name in NAMES:  # a setting that they do not read does not tell them apart
-        config = Registry().get(name).Config
+        config: Any = Registry().get(name).Config
         assert "street_range_m" not in config().model_dump(mode="json")
         assert config(stage2="streets").model_dump(mode="json")["street_range_m"] == 100
 

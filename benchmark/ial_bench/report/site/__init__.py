@@ -1,0 +1,1 @@
+"""The report: a folder of pages that opens in a browser, offline. Reads what was stored; imports no torch."""
