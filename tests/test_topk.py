@@ -12,12 +12,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.special import logsumexp
 
 from ial_bench.errors import PredictionError
 from ial_bench.topk import NO_ANSWER, TopK
 
 # Few values, so that nearly every row has ties, at the edge of the k best too; both zeros, which are equal.
 TIED = st.sampled_from([-1.5, -0.0, 0.0, 0.5, 2.0])
+
+
+def test_log_sum_is_that_of_all_scores() -> None:
+    scores = np.random.default_rng(0).normal(size=(7, 30), scale=20).astype(np.float32)
+    scores[0] = 3e38 * np.sign(scores[0])  # nothing overflows
+    found = TopK.from_scores(scores, 3).log_sum
+    assert found is not None
+    np.testing.assert_allclose(found, logsumexp(scores.astype(np.float64), axis=1), rtol=1e-6)
+    assert TopK.from_scores(scores, 3, named=scores > 0).log_sum is None
+
+
+def test_a_log_sum_of_another_form_is_refused() -> None:
+    top = TopK.from_scores(np.random.default_rng(0).normal(size=(2, 5)), 3)
+    top.check(2, 3, 5, "some")
+    with pytest.raises(PredictionError, match=r"log_sum of shape \(1,\)"):
+        replace(top, log_sum=np.zeros(1, np.float32)).check(2, 3, 5, "some")
+    with pytest.raises(PredictionError, match=r"log_sum that is NaN.*query 1"):
+        replace(top, log_sum=np.array([0, np.nan], np.float32)).check(2, 3, 5, "some")
 
 
 def best(row: list[float], k: int) -> list[int]:

@@ -27,11 +27,14 @@ class TopK:
             name there may be `NO_ANSWER`, to the end of the row: where it knows no address, or no more.
         scores: float32 [n, k], finite, not increasing along a row. Only their order matters.
         positions: float64 [n, 2], predicted latitude and longitude in degrees, for methods that predict them.
+        log_sum: float32 [n], log of the sum of exp(score) over *all* candidates: where scores are logits, it makes
+            probabilities of those listed. None where it is not known.
     """
 
     indices: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
     positions: npt.NDArray[np.float64] | None = None
+    log_sum: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def from_scores(
@@ -66,6 +69,7 @@ class TopK:
             return cls(np.zeros((n, k), np.int32), np.zeros((n, k), np.float32), positions)
         if named is not None:
             values = np.where(named, values, np.float32(-np.inf))
+        log_sum = None if named is not None else _log_sum(values)
         indices = _select(values, k)
         chosen = np.take_along_axis(values, indices, axis=1)
         order = np.lexsort((indices, -chosen), axis=1)
@@ -76,7 +80,7 @@ class TopK:
             lowest = np.where(unnamed, np.float32(np.inf), chosen).min(axis=1, keepdims=True)
             listed[unnamed] = NO_ANSWER
             chosen = np.where(unnamed, np.where(np.isinf(lowest), np.float32(0), lowest), chosen)
-        return cls(listed, chosen, positions)
+        return cls(listed, chosen, positions, log_sum)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -111,6 +115,8 @@ class TopK:
             yield f"scores of type {self.scores.dtype} instead of float32", None
         if self.positions is not None and self.positions.shape != (n, 2):
             yield f"positions of shape {self.positions.shape} instead of {(n, 2)}", None
+        if self.log_sum is not None and self.log_sum.shape != (n,):
+            yield f"log_sum of shape {self.log_sum.shape} instead of {(n,)}", None
 
     def _wrong_values(self, n: int, n_candidates: int) -> Iterator[_Fault]:
         indices, in_order = self.indices, np.sort(self.indices, axis=1)
@@ -131,9 +137,19 @@ class TopK:
         if self.positions is not None:
             off = ~np.isfinite(self.positions) | (np.abs(self.positions) > np.array([90.0, 180.0]))
             checks.append(("a position that is not a latitude and longitude", off))
+        if self.log_sum is not None:
+            checks.append(("a log_sum that is NaN or infinite", ~np.isfinite(self.log_sum)[:, None]))
         for wrong, cells in checks:
             if n and (rows := np.asarray(cells.any(axis=1))).any():
                 yield wrong, rows
+
+
+def _log_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[n]: log of the sum of exp(value) of each row."""
+    highest = values.max(axis=1)
+    with np.errstate(over="ignore", under="ignore"):  # farther below than float32 can tell: exp is 0
+        below = np.exp(values - highest[:, None])
+    return np.asarray(highest + np.log(below.sum(axis=1)), dtype=np.float32)
 
 
 def _select(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:

@@ -32,7 +32,8 @@ def equal(a: TopK, b: TopK) -> bool:
         positions = a.positions is b.positions
     else:
         positions = same(a.positions, b.positions)
-    return same(a.indices, b.indices) and same(a.scores, b.scores) and positions
+    sums = [np.zeros(0) if t.log_sum is None else t.log_sum for t in (a, b)]
+    return same(a.indices, b.indices) and same(a.scores, b.scores) and positions and same(*sums)
 
 
 SHAPES = pytest.mark.parametrize(("n", "k"), [(5, 4), (5, 1), (1, 4), (1, 1)])
@@ -134,12 +135,14 @@ def test_predictions_of_several_row_groups_keep_their_order(tmp_path: Path) -> N
 def test_the_file_has_the_columns_that_are_documented(tmp_path: Path) -> None:
     top = answers(2, 3, positions=True)
     assert top.positions is not None
+    assert top.log_sum is not None
     write_predictions(tmp_path / "p.parquet", ["a", "b"], top)
     table = pq.read_table(tmp_path / "p.parquet")
     assert table.to_pydict() == {
         "photo_id": ["a", "b"],
         "candidates": top.indices.tolist(),
         "scores": top.scores.tolist(),
+        "log_sum": top.log_sum.tolist(),
         "lat": top.positions[:, 0].tolist(),
         "lon": top.positions[:, 1].tolist(),
     }

@@ -11,6 +11,7 @@ import typer
 
 import ial_bench
 from ial_bench.cli import (
+    analyse,
     check,
     compare,
     data,
@@ -18,8 +19,10 @@ from ial_bench.cli import (
     leaderboard,
     listing,
     new_method,
+    plot,
     predict,
     pretrain,
+    report,
     run,
     score,
     show,
@@ -40,6 +43,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.add_typer(analyse.app, name="analyse")
+app.command("plot")(plot.plot)
+app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("predict")(predict.predict)
 app.add_typer(listing.app, name="list")

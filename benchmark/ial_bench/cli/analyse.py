@@ -1,0 +1,149 @@
+"""`bench analyse`: where methods are right, where their errors lie, and what their confidence is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ial_bench.cli import options
+
+if TYPE_CHECKING:
+    from ial_bench.report.selected import Selected
+    from ial_bench.report.sheet import Sheet
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    help="Look into stored answers: accuracy by part, confusion, calibration. Reads results alone.",
+    no_args_is_help=True,
+)
+
+_ALL = "all"
+_FORMATS = ("table", "md", "csv", "json")
+
+Methods = Annotated[
+    list[str] | None, typer.Argument(help="Names of methods, or ids of runs. [default: all]", show_default=False)
+]
+DatasetName = Annotated[
+    str | None, typer.Option("--dataset", "-d", help="Name. [default: the only dataset with results]")
+]
+Limit = Annotated[int | None, typer.Option(help="Look at runs with this limit.")]
+Format = Annotated[str, typer.Option("--format", help="table, md, csv or json. Fractions in csv and json.")]
+Bins = Annotated[int, typer.Option(min=1, help="Bins of the reliability curve, of equal mass.")]
+
+
+@app.command("breakdown")
+def breakdown(
+    methods: Methods = None,
+    by: Annotated[
+        str, typer.Option(help="neighbourhood, street, train-photos, train-distance, heading, or all.")
+    ] = _ALL,
+    metric: Annotated[str, typer.Option(help="A mean over queries: SSA-k, SA-k, MRR, within_50, ...")] = "SSA-1",
+    dataset: DatasetName = None,
+    limit: Limit = None,
+    results: options.Results = None,
+    form: Format = "table",
+) -> None:
+    """Accuracy by part of the queries, methods side by side.
+
+    Parts are neighbourhoods, streets, photos that train has of the true address, metres to the nearest train photo, and
+    headings. Each value has a 95 % interval of a bootstrap over the part's places.
+
+    Example: bench analyse breakdown addressclip retrieval --by train-photos
+    """
+    from ial_bench.errors import unknown_name
+    from ial_bench.report import breakdown as report
+
+    if by not in {_ALL, *report.BY}:
+        raise unknown_name("part", by, [*report.BY, _ALL], f"there are {', '.join(report.BY)}, and {_ALL}")
+    selected = _selected(results, dataset, methods, limit, metric)
+    _show([report.sheet(selected, name, metric) for name in report.BY if by in {_ALL, name}], form)
+
+
+@app.command("confusion")
+def confusion(
+    methods: Methods = None,
+    pairs: Annotated[int, typer.Option(min=0, help="Most confused pairs to show of each method.")] = 10,
+    dataset: DatasetName = None,
+    limit: Limit = None,
+    results: options.Results = None,
+    form: Format = "table",
+) -> None:
+    """Where wrong answers lie: on the next piece of the street, on the street, in the neighbourhood, elsewhere.
+
+    Then the pairs of addresses that were confused most often.
+
+    Example: bench analyse confusion addressclip --pairs 20
+    """
+    from ial_bench.report import confusion as report
+
+    _show(report.sheets(_selected(results, dataset, methods, limit), pairs), form)
+
+
+@app.command("calibration")
+def calibration(
+    methods: Methods = None,
+    bins: Bins = 15,
+    dataset: DatasetName = None,
+    limit: Limit = None,
+    plugin: options.Plugins = None,
+    results: options.Results = None,
+    form: Format = "table",
+) -> None:
+    """What confidence is worth: expected calibration error, and risk against coverage.
+
+    ECE is given of methods whose scores are logits, for the softmax of the first answer; risk and its area (AURC) of
+    all, for they need an order alone. JSON holds the curves; `bench plot reliability` draws them.
+
+    Example: bench analyse calibration addressclip linear-probe
+    """
+    from ial_bench.report import calibration as report
+
+    selected = _selected(results, dataset, methods, limit)
+    _show([report.sheet(selected, logit_methods(selected, plugin), bins)], form)
+
+
+def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str]:
+    """The names of the selected methods whose scores are logits; one that is not known here counts as none."""
+    from ial_bench.errors import UnknownNameError
+    from ial_bench.registry import Registry
+
+    registry = Registry(plugins or ())
+    found = set()
+    for name in sorted({g.method for g in selected.groups}):
+        try:
+            if registry.get(name).info.scores == "logits":
+                found.add(name)
+        except UnknownNameError:
+            typer.echo(f"note: {name} is not installed: its scores are taken for no probabilities", err=True)
+    return found
+
+
+def _selected(
+    results: Path | None, dataset: str | None, methods: list[str] | None, limit: int | None, metric: str = "SSA-1"
+) -> Selected:
+    from ial_bench.homes import results_home
+    from ial_bench.report.selected import Selected
+
+    return Selected.among(results_home(results), dataset, methods or [], limit, metric)
+
+
+def _show(sheets: Sequence[Sheet], form: str) -> None:
+    from ial_bench.cli.console import print_json, print_rows
+    from ial_bench.errors import unknown_name
+
+    if form not in _FORMATS:
+        raise unknown_name("format", form, _FORMATS, f"there are {', '.join(_FORMATS)}")
+    if form == "json":
+        print_json([s.as_json() for s in sheets])
+    elif form != "table":
+        typer.echo("\n".join(s.markdown() if form == "md" else s.csv() for s in sheets), nl=False)
+    else:
+        for i, sheet in enumerate(sheets):
+            if i:
+                typer.echo("")
+            print_rows(list(sheet.columns), sheet.texts, title=sheet.title)
+        for note in dict.fromkeys(n for s in sheets for n in s.notes):
+            typer.echo(f"note: {note}", err=True)

@@ -1,0 +1,1 @@
+"""Pictures of results for papers: matplotlib (extra ``plot``), imported where a picture is drawn."""

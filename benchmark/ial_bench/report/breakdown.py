@@ -1,0 +1,119 @@
+"""Accuracy by part of the queries, methods side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from ial_bench.addresses import fold
+from ial_bench.engine.ground_truth import GroundTruth
+from ial_bench.metrics.breakdown import Partition, PartScores, breakdown, by_edges, by_name, by_sector
+from ial_bench.report.selected import Selected
+from ial_bench.report.sheet import Sheet, Value
+
+DISTANCES_M = (5, 10, 25, 50, 100, 200)
+_UNKNOWN = "unknown"
+_NOTE = "a place may have queries in several parts; each interval is of the part's own places"
+
+
+def _neighbourhoods(truth: GroundTruth) -> Partition:
+    return by_name(_areas(truth, street=False))
+
+
+def _streets(truth: GroundTruth) -> Partition:
+    return by_name(_areas(truth, street=True))
+
+
+def _areas(truth: GroundTruth, *, street: bool) -> list[str]:
+    """[n], the neighbourhood of each query or its street, spelt as the first address spells it."""
+    spelt: dict[tuple[str, ...], str] = {}
+    for a in truth.addresses:
+        key = a.street_key if street else (fold(a.neighbourhood),)
+        spelt.setdefault(key, f"{a.street}, {a.neighbourhood}" if street else a.neighbourhood)
+    of_address = [spelt[a.street_key if street else (fold(a.neighbourhood),)] for a in truth.addresses]
+    return [of_address[row] for row in truth.address_rows]
+
+
+def _train_photos(truth: GroundTruth) -> Partition:
+    """By photos of the true address, each part twice as wide as the one before; no candidate has none."""
+    photos = np.where(truth.labels >= 0, truth.train_photos[np.maximum(truth.labels, 0)], 0).astype(np.float64)
+    most = int(photos.max(initial=1))
+    edges = [2**i for i in range(most.bit_length())]
+    names = ["0", *(str(e) if e == 1 else f"{e} to {2 * e - 1}" for e in edges)]
+    return by_edges(photos, edges, names)
+
+
+def _train_distance(truth: GroundTruth) -> Partition:
+    names = [f"below {DISTANCES_M[0]} m"]
+    names += [f"{a} to {b} m" for a, b in pairwise(DISTANCES_M)]
+    edges = [*map(float, DISTANCES_M), float("inf")]
+    return by_edges(truth.train_m, edges, [*names, f"{DISTANCES_M[-1]} m or more", "no train photo"])
+
+
+def _headings(truth: GroundTruth) -> Partition:
+    return by_sector(truth.headings, _UNKNOWN)
+
+
+BY: Mapping[str, Callable[[GroundTruth], Partition]] = {
+    "neighbourhood": _neighbourhoods,
+    "street": _streets,
+    "train-photos": _train_photos,
+    "train-distance": _train_distance,
+    "heading": _headings,
+}
+"""What queries are parted by."""
+
+TITLES = {
+    "neighbourhood": "neighbourhood",
+    "street": "street",
+    "train-photos": "train photos of the address",
+    "train-distance": "nearest train photo",
+    "heading": "heading",
+}
+
+
+def parts(selected: Selected, by: str, metric: str) -> list[PartScores]:
+    """The scores of each part: a column for each group.
+
+    Args:
+        selected: the runs.
+        by: a key of `BY`.
+        metric: a mean over queries.
+
+    Raises:
+        DataError: ground truth or predictions cannot be read.
+        UnknownNameError: no such metric.
+    """
+    answers = selected.answers
+    values = np.stack([answers.values(g.runs, metric) for g in selected.groups], axis=1)
+    return breakdown(values, answers.truth.places, BY[by](answers.truth))
+
+
+def sheet(selected: Selected, by: str, metric: str) -> Sheet:
+    """`parts` as a table.
+
+    Args:
+        selected: as of `parts`.
+        by: as of `parts`.
+        metric: as of `parts`.
+    """
+    rows: tuple[tuple[Value, ...], ...] = tuple(
+        (p.name, p.queries, p.places, *p.estimates) for p in parts(selected, by, metric)
+    )
+    return Sheet(
+        f"{selected.dataset}: {metric} % by {TITLES[by]}",
+        (TITLES[by], "queries", "places", *titles(selected)),
+        rows,
+        (_NOTE, *selected.seed_notes, *selected.notes),
+        {"dataset": selected.dataset, "metric": metric, "by": by},
+    )
+
+
+def titles(selected: Selected) -> list[str]:
+    """The groups' titles, told apart by a run's id where they are the same."""
+    shown = [g.title for g in selected.groups]
+    return [
+        t if shown.count(t) == 1 else f"{t} ({g.runs[0].run_id})" for t, g in zip(shown, selected.groups, strict=True)
+    ]
