@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HEIGHT = 3.2
+_ENTRY = 0.15  # inches of a line of the legend
 _AREAS = 12.0, 110.0  # of the smallest and the largest marker, square points
 _LEGEND_AREA = 22.0
 _UNITS = (("B", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9))
@@ -44,7 +45,8 @@ def latency(scene: Scene) -> Figure:
         raise DataError("no run was timed", "`bench run` times queries unless --no-timing is given")
     if left_out:
         scene.notes.append(f"not timed on the machine of the others, left out: {', '.join(left_out)}")
-    picture, (axes,) = figure(scene.width or WIDTHS["double"], _HEIGHT)
+    entries = len(points) + 4  # the front, and three sizes
+    picture, (axes,) = figure(scene.width or WIDTHS["double"], max(_HEIGHT, _ENTRY * entries + 0.3))
     area = _Areas([p[3] for p in points])
     for i, (name, ms, (value, low, high), storage) in enumerate(points):
         style = look(i)

@@ -38,7 +38,7 @@ class TwoStageLocation(Pipeline):
 
     info = MethodInfo(
         name="two-stage-location",
-        title="Two-stage, location encoder",
+        title="Image-GPS-Address (location encoder)",
         family="two-stage",
         summary="Position by a trained location encoder, then the address by a geocoder.",
         reference="Vivanco Cepeda et al., GeoCLIP: Clip-Inspired Alignment between Locations and Images for Effective "
