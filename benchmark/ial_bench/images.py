@@ -80,12 +80,22 @@ def read(path: Path, expected_bytes: int | None = None) -> RGB:
         ImageError: missing, damaged, or not `expected_bytes` long (changed since the dataset was made).
     """
     data = read_bytes(path)
-    if expected_bytes is not None and len(data) != expected_bytes:
+    if expected_bytes is not None:
+        check_size(data, expected_bytes, str(path))
+    return decode(data, str(path))
+
+
+def check_size(data: bytes, expected_bytes: int, name: str) -> None:
+    """Refuse the photo `name` if its `data` are not `expected_bytes` long.
+
+    Raises:
+        ImageError: they are not: it has changed since the dataset was made.
+    """
+    if len(data) != expected_bytes:
         raise ImageError(
-            f"{path} has {len(data):,} bytes, but had {expected_bytes:,} when the dataset was made",
+            f"{name} has {len(data):,} bytes, but had {expected_bytes:,} when the dataset was made",
             "restore the photo, or import the dataset again",
         )
-    return decode(data, str(path))
 
 
 def read_bytes(path: Path) -> bytes:

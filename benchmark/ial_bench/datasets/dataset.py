@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.photos import Candidates, Photos
+from ial_bench.datasets.shards import SHARDS, Shards
 from ial_bench.datasets.streets import StreetLines, read_streets
 from ial_bench.datasets.table import ADDRESS_SCHEMA, ADDRESSES, PHOTO_SCHEMA, PHOTOS, SPLITS, Description
 from ial_bench.errors import DataError
@@ -55,8 +56,13 @@ class Dataset:
 
     @property
     def images_folder(self) -> Path:
-        """Where the images lie."""
+        """Where the images lie, or the shards that hold them."""
         return self.folder / self.description.images
+
+    @cached_property
+    def shards(self) -> Shards | None:
+        """The tar shards that photos lie in; None where each is a file. The digest leaves it out."""
+        return Shards(self.folder, self.images_folder, len(self)) if (self.folder / SHARDS).exists() else None
 
     @cached_property
     def addresses(self) -> list[Address]:

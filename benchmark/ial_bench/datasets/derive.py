@@ -14,8 +14,17 @@ import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.shards import moved_index, read_index
 from ial_bench.datasets.splits import cut_val
-from ial_bench.datasets.table import DESCRIPTION, PHOTO_SCHEMA, PHOTOS, Bounds, Description, checked_name, write_dataset
+from ial_bench.datasets.table import (
+    PHOTO_SCHEMA,
+    PHOTOS,
+    Bounds,
+    Description,
+    checked_name,
+    refuse_dataset,
+    write_dataset,
+)
 from ial_bench.errors import ConfigError
 
 
@@ -39,7 +48,7 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
     """
     if not 0 < coverage <= 1:
         raise ConfigError(f"--coverage {coverage} is not above 0 and at most 1", "give a share such as 0.125")
-    _refuse(out, force)
+    refuse_dataset(out, force)
     keep = np.ones(len(data), dtype=np.bool_)
     for split in ("train", "val"):
         rows = data.rows(split)
@@ -59,7 +68,7 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
             description.bounds, description.licence, made_by, description.backbone,
         ),
         data.addresses, data.verbose_addresses, dict(zip(photos.column_names, photos.columns, strict=True)),
-        data.streets,
+        data.streets, read_index(data.folder).filter(pa.array(keep)) if data.shards else None,
     )  # fmt: skip
     return Dataset(out)
 
@@ -82,10 +91,11 @@ def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False)
     names = [data.name for data in datasets]
     if len(set(names)) < max(2, len(names)):
         raise ConfigError(f"cannot join {', '.join(names) or 'nothing'}", "name two or more different datasets")
-    _refuse(out, force)
+    refuse_dataset(out, force)
     addresses, verbose, rows_of = _united(datasets)
     root = Path(os.path.commonpath([data.images_folder.resolve() for data in datasets]))
-    tables = []
+    tables, indexes = [], []
+    sharded = any(data.shards for data in datasets)
     for data, rows in zip(datasets, rows_of, strict=True):
         photos = _photos(data)
         below = data.images_folder.resolve().relative_to(root).as_posix()
@@ -95,6 +105,9 @@ def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False)
         columns["path"] = photos["path"] if below == "." else _before(f"{below}/", photos["path"])
         columns["address"] = pa.chunked_array([pa.array(rows[photos["address"].to_numpy()], pa.int32())])
         tables.append(pa.table(columns, schema=PHOTO_SCHEMA))
+        if sharded:
+            index = read_index(data.folder) if data.shards else None
+            indexes.append(moved_index(index, below, tables[-1]["path"]))
     whole = pa.concat_tables(tables)
     boxes = [data.description.bounds for data in datasets]
     backbones = {data.description.backbone for data in datasets}
@@ -111,13 +124,9 @@ def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False)
             backbones.pop() if len(backbones) == 1 else "",
         ),
         addresses, verbose, dict(zip(whole.column_names, whole.columns, strict=True)),
+        shards=pa.concat_tables(indexes) if sharded else None,
     )  # fmt: skip
     return Dataset(out)
-
-
-def _refuse(out: Path, force: bool) -> None:
-    if (out / DESCRIPTION).exists() and not force:
-        raise ConfigError(f"{out} is already a dataset", "give --force to replace it, or another --out")
 
 
 def _photos(data: Dataset) -> pa.Table:

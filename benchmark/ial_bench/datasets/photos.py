@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ial_bench import images
 from ial_bench.addresses import Address
+from ial_bench.errors import DataError
 from ial_bench.files import digest, safe_relative
 from ial_bench.geo.points import Points
 
@@ -128,16 +129,46 @@ class Photos:
         return str(self._dataset.texts("path")[int(self.rows[i])])
 
     def path(self, i: int) -> Path:
-        """Where photo i lies.
+        """The file of photo i. `read_bytes` serves photos in shards, too.
+
+        Raises:
+            DataError: its path leads out of the images folder, or it lies in a shard and has no file of its own.
+        """
+        if self.in_shard(i):
+            raise DataError(f"{self.where(i)} is no file of its own", "read it with `Photos.read_bytes`")
+        return self._dataset.images_folder / safe_relative(self.relative_path(i))
+
+    def in_shard(self, i: int) -> bool:
+        """Whether photo i lies in a tar shard."""
+        shards = self._dataset.shards
+        return shards is not None and shards.holds(int(self.rows[i]))
+
+    def where(self, i: int) -> str:
+        """Where photo i lies, in words: its file, or its path and shard.
 
         Raises:
             DataError: its path leads out of the images folder.
         """
-        return self._dataset.images_folder / safe_relative(self.relative_path(i))
+        shards = self._dataset.shards
+        if shards is not None and self.in_shard(i):
+            return shards.where(int(self.rows[i]), self.relative_path(i))
+        return str(self.path(i))
 
     def file_bytes(self, i: int) -> int:
         """Size of photo i's file when the dataset was made."""
         return int(self._dataset.numbers("bytes")[self.rows[i]])
+
+    def stored_bytes(self, i: int) -> int:
+        """Size of photo i as it lies on the disk now, or as ``shards.parquet`` tells it.
+
+        Raises:
+            DataError: its path leads out of the images folder.
+            OSError: its file is missing.
+        """
+        shards = self._dataset.shards
+        if shards is not None and self.in_shard(i):
+            return int(shards.size[self.rows[i]])
+        return self.path(i).stat().st_size
 
     def image(self, i: int) -> images.RGB:
         """Photo i, decoded: uint8 [height, width, 3].
@@ -145,7 +176,22 @@ class Photos:
         Raises:
             ImageError: missing, damaged or changed since the dataset was made.
         """
-        return images.read(self.path(i), self.file_bytes(i))
+        return images.decode(self.read_bytes(i), self.where(i))
+
+    def read_bytes(self, i: int) -> bytes:
+        """Photo i as it is stored, wherever it lies.
+
+        Raises:
+            DataError: its path leads out of the images folder, or the shards are of other photos.
+            ImageError: missing, or changed since the dataset was made.
+        """
+        shards = self._dataset.shards
+        if shards is not None and self.in_shard(i):
+            data = shards.read(int(self.rows[i]), self.relative_path(i))
+        else:
+            data = images.read_bytes(self.path(i))
+        images.check_size(data, self.file_bytes(i), self.where(i))
+        return data
 
     def part(self, which: slice | npt.NDArray[np.int64]) -> Photos:
         """Some of these photos."""

@@ -4,6 +4,7 @@
     addresses.parquet   one row an address, sorted by canonical text
     photos.parquet      one row a photo, sorted by split and photo id
     streets.parquet     the street network, where there is one
+    shards.parquet      where photos lie in tar shards, in the order of photos.parquet, where they do
 
 ``dataset.toml`` is written last: a folder without it is not a dataset.
 """
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
+from ial_bench.datasets.shards import SHARD_SCHEMA, SHARDS
 from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import atomic_path, make_folder, read_toml, storage_errors, write_text
@@ -172,6 +174,7 @@ def write_dataset(
     verbose: Sequence[str],
     photos: Mapping[str, Any],
     streets: StreetLines | None = None,
+    shards: pa.Table | None = None,
 ) -> None:
     """Write a dataset folder.
 
@@ -182,17 +185,12 @@ def write_dataset(
         verbose: the spoken form of each address.
         photos: columns of `PHOTO_SCHEMA`, in any row order.
         streets: the street network, of rows of `addresses`; None for none.
+        shards: columns of `SHARD_SCHEMA`, in the row order of `photos`; None where each photo is a file.
 
     Raises:
         StorageError: the folder cannot be written to.
     """
-    make_folder(folder)
-    with storage_errors(folder):
-        (folder / DESCRIPTION).unlink(missing_ok=True)  # not a dataset until all is written
-        (folder / STREETS).unlink(missing_ok=True)
-        for name in (DESCRIPTION, ADDRESSES, PHOTOS, STREETS):
-            for half in folder.glob(f".{name}.*.tmp"):  # left by a killed process
-                half.unlink(missing_ok=True)
+    clear_dataset(folder)
     address_table = pa.table(
         {
             "text": [a.text for a in addresses],
@@ -209,7 +207,35 @@ def write_dataset(
         _write_photos(temporary, photo_table)
     if streets is not None:
         write_streets(folder, streets)
+    if shards is not None:
+        order, _ = _row_order(photo_table)
+        _write_table(folder / SHARDS, shards.select(SHARD_SCHEMA.names).take(order))
     write_text(folder / DESCRIPTION, description.to_toml())
+
+
+def refuse_dataset(out: Path, force: bool) -> None:
+    """Refuse to write a dataset where there is one.
+
+    Raises:
+        ConfigError: `out` is a dataset already, and `force` is not given.
+    """
+    if (out / DESCRIPTION).exists() and not force:
+        raise ConfigError(f"{out} is already a dataset", "give --force to replace it, or another --out")
+
+
+def clear_dataset(folder: Path) -> None:
+    """Make `folder`; if it is a dataset, it is one no more, until ``dataset.toml`` is written.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    make_folder(folder)
+    with storage_errors(folder):
+        for name in (DESCRIPTION, STREETS, SHARDS):
+            (folder / name).unlink(missing_ok=True)
+        for name in (DESCRIPTION, ADDRESSES, PHOTOS, STREETS, SHARDS):
+            for half in folder.glob(f".{name}.*.tmp"):  # left by a killed process
+                half.unlink(missing_ok=True)
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
@@ -219,14 +245,19 @@ def _write_table(path: Path, table: pa.Table) -> None:
 
 def _write_photos(path: Path, photos: pa.Table) -> None:
     """Write `photos`, sorted; no row group has photos of two splits, so that a split can be read alone."""
-    rank = pc.fill_null(pc.index_in(photos["split"], value_set=pa.array(SPLITS)), len(SPLITS))
-    keys = pa.table({"rank": rank, "photo_id": photos["photo_id"]})
-    order = pc.sort_indices(keys, sort_keys=[("rank", "ascending"), ("photo_id", "ascending")])
+    order, rank = _row_order(photos)
     ends = np.cumsum(np.bincount(rank.to_numpy(), minlength=len(SPLITS) + 1)).tolist()
     with pq.ParquetWriter(path, PHOTO_SCHEMA, compression="zstd") as writer:
         for start, end in zip([0, *ends], ends, strict=False):
             for first in range(start, end, _ROW_GROUP):
                 writer.write_table(photos.take(order.slice(first, min(_ROW_GROUP, end - first))))
+
+
+def _row_order(photos: pa.Table) -> tuple[pa.Array, pa.ChunkedArray]:
+    """The rows of `photos` as they are stored, and the rank of each one's split."""
+    rank = pc.fill_null(pc.index_in(photos["split"], value_set=pa.array(SPLITS)), len(SPLITS))
+    keys = pa.table({"rank": rank, "photo_id": photos["photo_id"]})
+    return pc.sort_indices(keys, sort_keys=[("rank", "ascending"), ("photo_id", "ascending")]), rank
 
 
 def replace_column(folder: Path, name: str, values: Sequence[Any]) -> None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
+from ial_bench.datasets.shards import SHARDS
 from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import SPLITS
 from ial_bench.errors import AddressError, DataError, ImageError
@@ -76,10 +78,11 @@ def verify(
     found.problems += _table_problems(dataset, photos)
     found.notes += _notes(dataset)
     _check_streets(dataset, found)
+    lost = _check_shards(dataset, found)
     contents: dict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for block in chunks(len(photos), _BLOCK):
-            part = photos.part(block)
+            part = photos.part(np.flatnonzero(~lost[block]) + block.start)
             ids = part.ids
             for photo_id, (problem, content, note) in zip(
                 ids, pool.map(lambda i, p=part: _check_photo(p, i, quick), range(len(part))), strict=True
@@ -177,29 +180,58 @@ def _check_streets(dataset: Dataset, found: Verification) -> None:
         found.notes.append(f"{without:,} candidate addresses have no line in the street network")
 
 
+def _check_shards(dataset: Dataset, found: Verification) -> npt.NDArray[np.bool_]:
+    """Are the tar shards there, and of their old sizes? [n]: the photos that are lost with them."""
+    lost = np.zeros(len(dataset), dtype=np.bool_)
+    try:
+        shards = dataset.shards
+    except DataError as error:
+        found.problems.append(Problem("shard index damaged", SHARDS, error.problem))
+        return ~lost
+    if shards is None:
+        return lost
+    for i, path in enumerate(shards.paths):
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            own = shards.shard == i
+            lost |= own
+            detail = f"{error.strerror}; {own.sum():,} photos are lost"
+            found.problems.append(Problem("shard missing", str(path), detail))
+            continue
+        if size != shards.bytes[i]:
+            cut = (shards.shard == i) & (shards.offset + shards.size > size)
+            lost |= cut
+            detail = f"{size:,} bytes, {shards.bytes[i]:,} when it was written; {cut.sum():,} photos are lost"
+            found.problems.append(Problem("shard changed", str(path), detail))
+    return lost
+
+
 _Check = tuple[tuple[str, str, str] | None, str | None, str | None]
 
 
 def _check_photo(photos: Photos, i: int, quick: bool) -> _Check:
     """(problem, content hash, note) of a photo."""
     try:
-        path = photos.path(i)
+        where = photos.where(i)
     except DataError as error:
         return ("unsafe path", photos.relative_path(i), error.problem), None, None
     try:
-        size = path.stat().st_size
+        size = photos.stored_bytes(i)
     except OSError as error:
-        return ("image missing", str(path), str(error.strerror)), None, None
+        return ("image missing", where, str(error.strerror)), None, None
     if size != photos.file_bytes(i):
         detail = f"{size:,} bytes, {photos.file_bytes(i):,} when the dataset was made"
-        return ("image changed", str(path), detail), None, None
+        return ("image changed", where, detail), None, None
     if quick:
         return None, None, None
+    kind = "image changed" if photos.in_shard(i) else "image not decodable"
     try:
-        data = images.read_bytes(path)
-        images.decode(data, str(path))
-    except ImageError as error:
-        return ("image not decodable", str(path), error.problem), None, None
+        data = photos.read_bytes(i)
+        kind = "image not decodable"
+        images.decode(data, where)
+    except (DataError, ImageError) as error:
+        return (kind, where, error.problem), None, None
     return None, hashlib.sha256(data).hexdigest(), _suffix_note(data, photos.relative_path(i))
 
 
