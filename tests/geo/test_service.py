@@ -197,7 +197,7 @@ def test_unknown_services_and_options() -> None:
     with pytest.raises(ConfigError, match="no domain of one's own"):
         Service(options("localhost", name=fixed), None)
     with pytest.raises(ConfigError, match="or geopy:name"):
-        config_from_text(Registry().get("two-stage"), {"stage2": "streets"})
+        config_from_text(Registry().get("two-stage"), {"stage2": "street"})
 
 
 def test_a_package_that_is_not_installed_is_a_skip_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
