@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,23 @@ def blocks_of(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(p.strip().isdecimal() for p in parts):
         raise ConfigError(f"{text!r} is not a number of blocks", "write rows and columns, such as --blocks 6x7")
     return int(parts[0]), int(parts[1])
+
+
+def box_of(text: str) -> tuple[float, float, float, float]:
+    """South, west, north and east from ``37.77,-122.43,37.79,-122.40``.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    from ial_bench.errors import ConfigError
+
+    try:
+        south, west, north, east = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"{text!r} is no box", "write south,west,north,east in degrees: --bbox 37.77,-122.43,37.79,-122.40"
+        ) from error
+    return south, west, north, east
 
 
 def synth(
@@ -48,8 +66,29 @@ def synth(
     val_fraction: Annotated[float | None, typer.Option(help="Share of train photos, by place, that is val.")] = None,
     crossings: Annotated[str | None, typer.Option(help="exclude photos near crossings, or keep them.")] = None,
     image_format: Annotated[str | None, typer.Option(help="jpeg or png.")] = None,
+    streets: Annotated[
+        Path | None,
+        typer.Option(help="Street map to draw on: .osm, .osm.bz2, .osm.pbf, or .geojson of named lines (extra build)."),
+    ] = None,
+    bbox: Annotated[
+        str | None, typer.Option(help="Part of the map, degrees: south,west,north,east. [default: all of it]")
+    ] = None,
+    neighbourhoods: Annotated[
+        Path | None,
+        typer.Option(help="GeoJSON polygons. [default: the street map's own, else its nearest named place]"),
+    ] = None,
+    neighbourhood_key: Annotated[str | None, typer.Option(help="Property with a polygon's name.")] = None,
+    neighbourhood: Annotated[
+        str | None, typer.Option(help="Name where none is known. [default: the file's name]")
+    ] = None,
+    name_key: Annotated[str, typer.Option(help="Property or tag with a street's name.")] = "name",
+    streets_crs: Annotated[
+        str | None, typer.Option(help="Reference system of GeoJSON lines, such as EPSG:26910. [default: degrees]")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Terms of what is drawn on a street map, in words.")] = "",
     name: Annotated[
-        str | None, typer.Option(help="Name to run it by. [default: the preset; or with knobs, one made of them]")
+        str | None,
+        typer.Option(help="Name to run it by. [default: made of the preset, the knobs and the street map]"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Dataset folder to write. [default: NAME in the data home]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: all cores]")] = None,
@@ -57,16 +96,19 @@ def synth(
 ) -> None:
     """Make a synthetic city.
 
-    Streets built from a seed and photographed by a small renderer. Resumes a city that was begun.
+    Streets built from a seed, or those of a map, photographed by a small renderer. Resumes a city that was begun.
 
     Example: bench data synth --seed 5 --blocks 6x7 --places 8 --name small-town
+
+    Example: bench data synth --streets city.osm.pbf --bbox 37.77,-122.43,37.79,-122.40 --name drawn-city
     """
     import os
 
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.synth_city.options import changed
     from ial_bench.datasets.synth_city.options import preset as preset_of
-    from ial_bench.datasets.synth_city.write import make_city
+    from ial_bench.datasets.synth_city.street_map import StreetMap
+    from ial_bench.datasets.synth_city.write import check_folder, make_city
     from ial_bench.errors import ConfigError
     from ial_bench.homes import data_home as home
 
@@ -77,17 +119,42 @@ def synth(
         occluders=occluders, day_shift=day_shift, label_noise=label_noise, position_noise=position_noise,
         coverage=coverage, val_fraction=val_fraction, crossings=crossings, image_format=image_format,
     )  # fmt: skip
-    called = name or (preset if wanted == start else _name_of(preset, start.to_json(), wanted.to_json()))
+    street_map = None
+    if streets is not None:
+        street_map = StreetMap(
+            streets, None if bbox is None else box_of(bbox), neighbourhoods, neighbourhood_key,
+            neighbourhood or "", name_key=name_key, crs=streets_crs, licence=licence,
+        )  # fmt: skip
+        if blocks is not None:
+            raise ConfigError("--blocks is of a city without a map", "leave out --blocks, or --streets")
+    elif bbox or neighbourhoods or neighbourhood_key or neighbourhood or streets_crs or licence:
+        raise ConfigError(
+            "--bbox, --neighbourhoods, --neighbourhood, --streets-crs and --licence belong to a street map",
+            "give --streets FILE as well",
+        )
+    drawn = preset if wanted == start else _name_of(preset, start.to_json(), wanted.to_json())
+    called = name or (drawn if streets is None else f"{drawn}-on-{_plain(streets.name.split('.')[0])}")
     if "/" in called or called.startswith("."):
         raise ConfigError(f"{called!r} cannot be a dataset's name", "use letters, digits and -, such as my-city")
     folder = out or home(data_home) / called
     report = ConsoleReporter()
-    with report.track(wanted.n_photos, f"synth {called}", "photos") as advance:
-        data = make_city(folder, wanted, workers or os.cpu_count() or 1, advance, called, report.log)
+    city = None
+    if street_map is not None:
+        from ial_bench.datasets.synth_city.map_layout import lay_map
+
+        check_folder(folder, wanted, called, street_map.to_json())  # reading a city's streets takes a while
+        city = lay_map(wanted, street_map, report.log)
+    with report.track(city.n_photos if city else wanted.n_photos, f"synth {called}", "photos") as advance:
+        data = make_city(folder, wanted, workers or os.cpu_count() or 1, advance, called, report.log, city)
     counts = ", ".join(f"{n:,} {split}" for split, n in data.counts().items() if n)
     typer.echo(f"{called}: {counts} photos of {wanted.size} px; {len(data.addresses):,} addresses; in {data.folder}")
     shown = called if out is None else str(out) if "/" in str(out) else f"./{out}"
     typer.echo(f"next: bench data show {shown} --sheet {called}.png; bench run --methods all --dataset {shown}")
+
+
+def _plain(text: str) -> str:
+    """`text` as part of a dataset's name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
 
 
 def _name_of(preset: str, start: dict[str, object], wanted: dict[str, object]) -> str:

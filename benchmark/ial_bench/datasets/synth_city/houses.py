@@ -153,7 +153,8 @@ def dress_face(
     ground_m = storey_m + (0.8 if shops else 0.2)
     ridge = {styles.FLAT: 0.0, styles.PITCHED: 2.4, styles.GABLE: 3.2}[quarter.roof]
     return Boxes(
-        bounds=bounds, turn=np.tile(_SQUARE, (n, 1)), eaves=ground_m + (heights - 1) * storey_m + (0.5 if quarter.roof == styles.FLAT else 0.0),
+        bounds=bounds, turn=np.tile(_SQUARE, (n, 1)),
+        eaves=ground_m + (heights - 1) * storey_m + (0.5 if quarter.roof == styles.FLAT else 0.0),
         ridge=np.full(n, ridge), roof=np.full(n, quarter.roof), storeys=heights, ground_m=ground_m, storey_m=storey_m,
         window=np.repeat(window[None], n, axis=0), frame=np.full(n, frame), band=np.full(n, band),
         shop=np.full(n, shops), awning=np.full(n, shops and awning >= 0) & (rng.random(n) < 1 - 0.4 * variation),
@@ -179,7 +180,8 @@ def build_landmark(which: int, x: float, y: float, block: int) -> Boxes:
         return np.array([value])
 
     return Boxes(
-        bounds=np.array([[x - half, y - half, x + half, y + half]]), turn=_SQUARE[None], eaves=one(mark.height), ridge=one(mark.spire),
+        bounds=np.array([[x - half, y - half, x + half, y + half]]), turn=_SQUARE[None],
+        eaves=one(mark.height), ridge=one(mark.spire),
         roof=np.array([mark.roof]), storeys=np.array([int(mark.height / storey_m)]), ground_m=one(storey_m),
         storey_m=one(storey_m), window=np.array([styles.WINDOWS[mark.windows]]), frame=one(0.0), band=one(0.1),
         shop=np.array([False]), awning=np.array([False]), dressed=np.ones((1, 4), dtype=bool), colours=colours,

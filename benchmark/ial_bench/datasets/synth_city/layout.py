@@ -10,17 +10,8 @@ import numpy.typing as npt
 from ial_bench.datasets.synth_city import styles
 from ial_bench.datasets.synth_city.houses import build_block, build_landmark, draw_quarter
 from ial_bench.datasets.synth_city.options import CityOptions
-from ial_bench.datasets.synth_city.streets import (
-    FIELD,
-    YARD,
-    Ground,
-    LineStyles,
-    SubStreets,
-    cut_sub_streets,
-    lay_grid,
-    nearest_site,
-    neighbourhoods,
-)
+from ial_bench.datasets.synth_city.streets import FIELD, YARD, Ground, LineStyles, lay_grid
+from ial_bench.datasets.synth_city.sub_streets import SubStreets, cut_sub_streets, nearest_site, neighbourhoods
 from ial_bench.datasets.synth_city.survey import Survey
 from ial_bench.datasets.synth_city.tables import Boxes, Buckets, Floats, Ints, Props, joined
 from ial_bench.geo.local import from_local_m
@@ -94,7 +85,7 @@ class City:
         if self.survey is None:
             return self.landmarks
         away = np.linalg.norm(self.boxes.centres[self.landmarks] - point, axis=1)
-        return self.landmarks[away < HILL_RING_M]
+        return np.asarray(self.landmarks[away < HILL_RING_M])
 
 
 def make_layout(options: CityOptions) -> City:

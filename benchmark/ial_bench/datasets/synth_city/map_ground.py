@@ -112,34 +112,39 @@ class Nearest:
 class MapGround(Ground):
     """The ground plane under a street map.
 
-    Of a `Ground`, `xs` and `ys` are the west, east, south and north ends, and `yards` have a row a neighbourhood.
+    Of a `Ground`, `xs` and `ys` are the west, east, south and north ends, and `yards` have a row a part of town.
 
     Attributes:
         segments: of all lines.
-        cells: int32 [columns, rows], row of `near` for each cell, -1 where no line is near.
-        near: int32 [cells with lines, most], segments near a cell, filled up with -1.
+        starts: int64 [columns * rows + 1]; those near cell i, row by row, are ``near[starts[i] : starts[i + 1]]``.
+        near: int32, segments.
         areas: int16 [columns, rows], row of `yards`.
     """
 
     segments: Segments
-    cells: npt.NDArray[np.int32]
+    starts: Ints
     near: npt.NDArray[np.int32]
     areas: npt.NDArray[np.int16]
 
-    def nearest(self, points: Floats) -> Nearest:
-        """The two lines that each of [n, 2] lies deepest in, counted from their kerbs."""
+    def nearest(self, points: Floats, *, square: bool) -> Nearest:
+        """The two lines that each of [n, 2] lies deepest in, counted from their kerbs.
+
+        Args:
+            points: metres.
+            square: whether roads end square where `Segments.flat` says so.
+        """
         seg, n = self.segments, len(points)
         first, second = np.full(n, -1), np.full(n, -1)
         first_m, second_m = np.full(n, np.inf), np.full(n, np.inf)
         deep, deep_2 = np.full(n, np.inf), np.full(n, np.inf)
-        row = self._row(points)
-        live = np.flatnonzero(row >= 0)
-        for k in range(self.near.shape[1]):
-            which = self.near[row[live], k]
-            live, which = live[which >= 0], which[which >= 0].astype(np.int64)
-            if not len(live):
-                break
-            off, line = self._away(points[live], which), seg.line[which]
+        cell, inside = self._cell(points)
+        flat = cell[:, 0] * self.areas.shape[1] + cell[:, 1]
+        start, end = self.starts[flat], np.where(inside, self.starts[flat + 1], 0)
+        live = np.flatnonzero(start < end)
+        for k in range(int((end - start).max(initial=0))):
+            live = live[start[live] + k < end[live]]
+            which = self.near[start[live] + k].astype(np.int64)
+            off, line = self._away(points[live], which, square), seg.line[which]
             e = off - self.road_half[line]
             same = (first[live] >= 0) & (seg.line[first[live]] == line)
             better = e < deep[live]
@@ -151,24 +156,25 @@ class MapGround(Ground):
                 where[to], metres[to], depth[to] = which[mask], off[mask], e[mask]
         return Nearest(first, first_m, second, second_m)
 
-    def _row(self, points: Floats) -> Ints:
+    def _cell(self, points: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        """[n, 2], [n]: the cell of each point, and whether there is one."""
         cell = np.floor(points / SIDE_M).astype(np.int64)
-        inside = ((cell >= 0) & (cell < self.cells.shape)).all(axis=1)
+        inside = np.asarray(((cell >= 0) & (cell < self.areas.shape)).all(axis=1))
         cell[~inside] = 0
-        return np.where(inside, self.cells[cell[:, 0], cell[:, 1]], -1)
+        return cell, inside
 
-    def _away(self, points: Floats, which: Ints) -> Floats:
+    def _away(self, points: Floats, which: Ints, square: bool) -> Floats:
         """[n] metres from segments; infinite beyond a square end."""
         seg = self.segments
         rel, along, length = points - seg.start[which], seg.along[which], seg.length[which]
         t = (rel * along).sum(axis=1)
         foot = np.clip(t, 0, length)
         beyond = ((t < 0) & seg.flat[which, 0]) | ((t > length) & seg.flat[which, 1])
-        return np.where(beyond, np.inf, np.hypot(*(rel - foot[:, None] * along).T))
+        return np.where(beyond & square, np.inf, np.hypot(*(rel - foot[:, None] * along).T))
 
     def at(self, points: Floats) -> tuple[Ints, Ints]:
-        """[n], [n]: what lies at [n, 2] metres, and the line whose colours it has (for a yard, the neighbourhood)."""
-        seg, found = self.segments, self.nearest(points)
+        """[n], [n]: what lies at [n, 2] metres, and the line whose colours it has (for a yard, the part of town)."""
+        seg, found = self.segments, self.nearest(points, square=True)
         line, other = seg.line[found.first], seg.line[found.second]
         off, off_2 = found.first_m, found.second_m
         on, on_2 = off < self.half[line], off_2 < self.half[other]
@@ -184,30 +190,30 @@ class MapGround(Ground):
         bars = across & (off_2 < self.road_half[other] + ZEBRA_M) & ((np.where(on, off, 0.0) / ZEBRA_BAR_M) % 1 < 0.5)
         meeting = np.where(road & ~road_2, np.where(bars, ZEBRA, ROAD), np.where(road & road_2, ROAD, PAVEMENT))
         code = np.where(on & on_2, meeting, code)
+        # A junction has one surface: that of the wider road, or the first of two.
+        width, width_2 = self.road_half[line], self.road_half[other]
+        line = np.where(road & road_2 & ((width_2 > width) | ((width_2 == width) & (other < line))), other, line)
 
-        cell = np.floor(points / SIDE_M).astype(np.int64)
-        inside = ((cell >= 0) & (cell < self.cells.shape)).all(axis=1)
-        cell[~inside] = 0
+        cell, inside = self._cell(points)
         code = np.where(on, code, np.where(inside, YARD, FIELD))
         return code, np.where(code == YARD, self.areas[cell[:, 0], cell[:, 1]], np.where(on, line, 0))
 
 
-def cells_near(segments: Segments, half: Floats, size: Floats) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """`MapGround.cells` and `MapGround.near` of some segments.
+def cells_near(segments: Segments, half: Floats, shape: tuple[int, int]) -> tuple[Ints, npt.NDArray[np.int32]]:
+    """`MapGround.starts` and `MapGround.near` of some segments.
 
     Args:
         segments: of all lines.
         half: [lines], metres from the centre line to the lots.
-        size: [2], metres from west to east and from south to north.
+        shape: columns and rows of cells.
     """
-    shape = np.ceil(size / SIDE_M).astype(np.int64)
     found_cells, found = [], []
     for i in range(len(segments)):
         start, along, length = segments.start[i], segments.along[i], segments.length[i]
         reach = half[segments.line[i]] + MARGIN_M + SIDE_M * np.sqrt(0.5)
         ends = np.stack([start, start + along * length])
         low = np.maximum(np.floor((ends.min(axis=0) - reach) / SIDE_M), 0).astype(np.int64)
-        high = np.minimum(np.floor((ends.max(axis=0) + reach) / SIDE_M), shape - 1).astype(np.int64)
+        high = np.minimum(np.floor((ends.max(axis=0) + reach) / SIDE_M), np.array(shape) - 1).astype(np.int64)
         if (high < low).any():
             continue
         columns, rows = np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high, strict=True)), indexing="ij")
@@ -218,11 +224,6 @@ def cells_near(segments: Segments, half: Floats, size: Floats) -> tuple[npt.NDAr
         found_cells.append(numbers)
         found.append(np.full(len(numbers), i))
     flat, which = np.concatenate(found_cells), np.concatenate(found)
-    order = np.argsort(flat, kind="stable")
-    numbers, starts, counts = np.unique(flat[order], return_index=True, return_counts=True)
-    near_table = np.full((len(numbers), int(counts.max())), -1, np.int32)
-    rank = np.arange(len(order)) - np.repeat(starts, counts)
-    near_table[np.repeat(np.arange(len(numbers)), counts), rank] = which[order]
-    cells = np.full(int(shape.prod()), -1, np.int32)
-    cells[numbers] = np.arange(len(numbers))
-    return cells.reshape(*shape), near_table
+    counts = np.bincount(flat, minlength=shape[0] * shape[1])
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return starts, which[np.argsort(flat, kind="stable")].astype(np.int32)

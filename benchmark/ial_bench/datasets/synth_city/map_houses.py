@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Row:
         metres: [n, 2], from x = y = 0.
         line: its street's number.
         sub_street: number of the sub-street, for `Boxes.block`.
-        area: number of the neighbourhood.
+        area: number of the part of town.
     """
 
     metres: Floats
@@ -56,7 +57,7 @@ class Site:
     def __init__(self, edges: Sequence[Edge], half: Floats, corner: Floats) -> None:
         lib = shapely()
         lines = [lib.LineString(e.metres - corner) for e in edges]
-        self._roads = np.asarray(lib.buffer(np.array(lines), np.maximum(half - _SLACK_M, 1.0), quad_segs=4))
+        self._roads = np.asarray(lib.buffer(np.array(lines), np.maximum(half - _SLACK_M, 1.0), quad_segs=8))
         self._tree = lib.STRtree(self._roads)
         self._houses: dict[tuple[int, int], list[Any]] = {}
 
@@ -118,7 +119,7 @@ def build_rows(
         site: what is taken; added to.
         half: of each street, metres from the centre line to the lots.
         awnings: of each street.
-        quarters: of each neighbourhood.
+        quarters: of each part of town.
         downtown: how central each sub-street is.
         variation: how much houses of a row differ.
     """
@@ -145,7 +146,7 @@ def chords(metres: Floats) -> Iterator[tuple[Floats, Floats, float]]:
     """Start [2], direction [2] and length of the straight pieces of a line, cut at its bends."""
     lib = shapely()
     points = lib.get_coordinates(lib.simplify(lib.LineString(metres), _BEND_M))
-    for a, b in zip(points[:-1], points[1:], strict=True):
+    for a, b in pairwise(points):
         length = float(np.hypot(*(b - a)))
         if length >= _SHORTEST_M:
             yield a, (b - a) / length, length

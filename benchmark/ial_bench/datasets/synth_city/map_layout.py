@@ -15,6 +15,7 @@ from ial_bench.datasets.synth_city.map_streets import MIN_WALK_M, Course, MapSub
 from ial_bench.datasets.synth_city.options import CityOptions
 from ial_bench.datasets.synth_city.street_map import MappedStreets, StreetMap, read_map
 from ial_bench.datasets.synth_city.streets import KERB, PAVEMENT, VERGE, YARDS, LineStyles, dress_lines
+from ial_bench.datasets.synth_city.sub_streets import BLOCKS_PER_NEIGHBOURHOOD, nearest_site
 from ial_bench.datasets.synth_city.survey import Survey
 from ial_bench.datasets.synth_city.tables import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
 from ial_bench.errors import DataError
@@ -22,6 +23,7 @@ from ial_bench.seeds import generator
 
 _EDGE_M = 60.0  # of open ground around the outermost streets
 _SUB_STREETS_PER_BLOCK = 2  # of a grid
+_SUB_STREETS_PER_PART = _SUB_STREETS_PER_BLOCK * BLOCKS_PER_NEIGHBOURHOOD
 _NOTHING = Buckets(np.zeros((0, 2)))
 
 
@@ -37,6 +39,7 @@ def lay_map(options: CityOptions, street_map: StreetMap, say: Callable[[str], ob
         DataError: the map cannot be used.
         ConfigError: an extra is not installed.
     """
+    source = street_map.to_json()
     mapped = read_map(street_map, say)
     for note in mapped.notes:
         say(f"note: {note}")
@@ -49,32 +52,32 @@ def lay_map(options: CityOptions, street_map: StreetMap, say: Callable[[str], ob
     lines = [number[e.key] for e in edges]
     segments = Segments.of(edges, lines, corner)
     size = points.max(axis=0) + _EDGE_M - corner
-    cells, near = cells_near(segments, dressed.half, size)
+    shape = (int(np.ceil(size[0] / SIDE_M)), int(np.ceil(size[1] / SIDE_M)))
+    starts, near = cells_near(segments, dressed.half, shape)
 
     everything = [s for of in mapped.subs for s in of] + list(mapped.rim)
-    names = sorted({mapped.areas(s) for s in everything})
-    area_of = {id(s): names.index(mapped.areas(s)) for s in everything}
     middles = np.array([s.pieces[0].metres[len(s.pieces[0].metres) // 2] - corner for s in everything])
-    areas = np.array([area_of[id(s)] for s in everything])
+    areas = _parts(seed, [mapped.areas(s) for s in everything], middles)
+    n_areas = int(areas.max()) + 1
     rng = generator("synth-city", seed, "map yards")
     ground = MapGround(
         np.array([0.0, size[0]]), np.array([0.0, size[1]]), dressed.half, dressed.road_half, dressed.profile,
-        dressed.colours, YARDS[rng.integers(len(YARDS), size=len(names))].astype(np.float32), segments, cells, near,
-        _nearest_area(cells.shape, middles, areas),
+        dressed.colours, YARDS[rng.integers(len(YARDS), size=n_areas)].astype(np.float32), segments, starts, near,
+        _nearest_area(shape, middles, areas),
     )  # fmt: skip
     say(f"laying out {len(mapped.subs):,} sub-streets")
     subs, kept = _sub_streets(mapped, number, ground, corner, options, say)
 
     rows = [
-        Row(p.metres - corner, number[s.street.key], i, area_of[id(s)])
+        Row(p.metres - corner, number[s.street.key], i, int(areas[i]))
         for i, s in enumerate(everything)
         for p in s.pieces
         if not p.inside
     ]
     site = Site(edges, dressed.half[lines], corner)
-    boxes = _houses(options, rows, site, dressed.half, dressed.styles, middles, areas, len(names), len(kept))
+    boxes = _houses(options, rows, site, dressed.half, dressed.styles, middles, areas, n_areas, len(kept))
     survey = Survey(
-        street_map.to_json(), f"Drawn on {street_map.path.name}, seed {seed} ({len(kept)} sub-streets)",
+        source, f"Drawn on {street_map.path.name}, seed {seed} ({len(kept)} sub-streets)",
         street_map.licence, mapped.network.origin, corner,
         [[line for s in mapped.subs[i] for line in s.lines] for i in kept],
     )  # fmt: skip
@@ -85,8 +88,24 @@ def lay_map(options: CityOptions, street_map: StreetMap, say: Callable[[str], ob
     return with_things(city, boxes, _furniture(seed, rows, ground, dressed.styles))
 
 
+def _parts(seed: int, names: Sequence[str], middles: Floats) -> Ints:
+    """[n]: the part of town of each sub-street, of one neighbourhood and about as large as those of a drawn city.
+
+    A real neighbourhood may have hundreds of sub-streets, and a map without any has one: they would look alike.
+    """
+    parts, first = np.zeros(len(names), dtype=np.int64), 0
+    for name in sorted(set(names)):
+        own = np.flatnonzero(np.array(names) == name)
+        rng = generator("synth-city", seed, "map parts", name)
+        n = max(1, round(len(own) / _SUB_STREETS_PER_PART))
+        sites = middles[rng.choice(own, size=n, replace=False)]
+        parts[own] = first + nearest_site(middles[own], sites)
+        first += n
+    return np.unique(parts, return_inverse=True)[1].astype(np.int64)  # two of one middle leave a part without any
+
+
 def _nearest_area(shape: tuple[int, ...], middles: Floats, areas: Ints) -> np.ndarray:
-    """int16 of `shape`: the neighbourhood of the sub-street nearest to each cell."""
+    """int16 of `shape`: the part of town of the sub-street nearest to each cell."""
     from scipy.spatial import KDTree
 
     columns, rows = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
@@ -152,6 +171,5 @@ def _furniture(seed: int, rows: Sequence[Row], ground: MapGround, lines: LineSty
                 place = points + side * (ground.road_half[row.line] + 0.9) * left_of(direction)
                 tables.append(replace(table, place=place))
     found: Props = joined(tables)
-    code, line = ground.at(found.place)
-    fits: Props = rows_of(found, np.isin(code, (KERB, VERGE, PAVEMENT)))
+    fits: Props = rows_of(found, np.isin(ground.at(found.place)[0], (KERB, VERGE, PAVEMENT)))
     return fits

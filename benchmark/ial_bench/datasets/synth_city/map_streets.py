@@ -10,7 +10,7 @@ import numpy as np
 
 from ial_bench.build.geometry import chainages, nearest
 from ial_bench.datasets.synth_city.map_ground import MARGIN_M, MapGround
-from ial_bench.datasets.synth_city.streets import SubStreets
+from ial_bench.datasets.synth_city.sub_streets import SubStreets
 from ial_bench.datasets.synth_city.tables import Floats, left_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Course:
 def _clear_spans(number: int, metres: Floats, line: int, ground: MapGround) -> list[tuple[int, float, float]]:
     length = float(chainages(metres)[-1])
     along = np.linspace(0.0, length, max(int(length / _STEP_M), 1) + 1)
-    found = ground.nearest(on_line(metres, along)[0])
+    found = ground.nearest(on_line(metres, along)[0], square=False)
     lines = ground.segments.line
     alone = (found.first >= 0) & (lines[found.first] == line)
     alone &= (found.second < 0) | (found.second_m >= ground.half[lines[found.second]] + MARGIN_M)

@@ -17,7 +17,18 @@ from ial_bench.datasets.synth_city.captures import Capture
 from ial_bench.datasets.synth_city.facade import Walls, facade, silhouette
 from ial_bench.datasets.synth_city.layout import City
 from ial_bench.datasets.synth_city.sprites import SIDE, sprites
-from ial_bench.datasets.synth_city.tables import EAST, NORTH, SOUTH, WEST, Floats, Ints, Props, in_frame, joined, rows_of
+from ial_bench.datasets.synth_city.tables import (
+    EAST,
+    NORTH,
+    SOUTH,
+    WEST,
+    Floats,
+    Ints,
+    Props,
+    in_frame,
+    joined,
+    rows_of,
+)
 
 NOTHING = -1
 BOX_REACH_M = 380.0
@@ -148,7 +159,8 @@ def trace(city: City, capture: Capture, size: int) -> Seen:
 def _walls(city: City, camera: Camera) -> tuple[Walls, Ints]:
     """The pieces of wall that show, and [layers, columns] rows of them from near to far, NOTHING beyond the last."""
     boxes, size = city.boxes, len(camera.slopes)
-    near = np.union1d(city.near_boxes.near(float(camera.eye[0]), float(camera.eye[1]), BOX_REACH_M), city.landmarks_around(camera.eye))
+    around = city.near_boxes.near(float(camera.eye[0]), float(camera.eye[1]), BOX_REACH_M)
+    near = np.union1d(around, city.landmarks_around(camera.eye))
     bounds = boxes.bounds[near]
     away = boxes.centres[near] - camera.eye
     radius = np.hypot(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]) / 2
@@ -157,13 +169,14 @@ def _walls(city: City, camera: Camera) -> tuple[Walls, Ints]:
     in_view = (ahead > -radius) & (beside < ahead * wide + radius * np.sqrt(1 + wide**2))
     near, bounds = near[in_view], bounds[in_view]
 
-    eye, rays = camera.eye, camera.rays
+    eye, (ray_x, ray_y) = camera.eye, camera.rays.T
     if boxes.askew:  # each building has an eye and rays of its own
-        turn = boxes.turn[near]
-        eye, rays = in_frame(eye, turn), in_frame(rays, turn[:, None])
-        rays = np.where(np.abs(rays) < _ALONG, _ALONG, rays)
+        turn_x, turn_y = boxes.turn[near].T[:, :, None]
+        eye = in_frame(eye, boxes.turn[near])
+        ray_x, ray_y = (np.where(np.abs(r) < _ALONG, _ALONG, r)
+                        for r in (turn_x * ray_x + turn_y * ray_y, turn_x * ray_y - turn_y * ray_x))  # fmt: skip
     # [boxes, columns]: the depths at which a column's ray meets either of two opposite walls.
-    per_x, per_y = 1 / rays[..., 0], 1 / rays[..., 1]
+    per_x, per_y = 1 / ray_x, 1 / ray_y
     rel = bounds - np.tile(eye, 2)
     x_a, x_b = rel[:, 0, None] * per_x, rel[:, 2, None] * per_x
     y_a, y_b = rel[:, 1, None] * per_y, rel[:, 3, None] * per_y
@@ -173,7 +186,7 @@ def _walls(city: City, camera: Camera) -> tuple[Walls, Ints]:
     which, column = np.nonzero(hit)
     depth = first[which, column]
     through_x = enter_x[which, column] > enter_y[which, column]
-    ray = rays[which, column] if boxes.askew else rays[column]
+    ray = np.stack([ray_x[which, column], ray_y[which, column]], axis=1) if boxes.askew else camera.rays[column]
     side = np.where(through_x, np.where(ray[:, 0] > 0, WEST, EAST), np.where(ray[:, 1] > 0, SOUTH, NORTH))
     at = (eye[which] if boxes.askew else eye) + depth[:, None] * ray
     box = near[which]

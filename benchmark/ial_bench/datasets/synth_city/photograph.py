@@ -1,0 +1,153 @@
+"""The photos of a city, over a process pool: sub-street by sub-street, each photo whole or not there."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from ial_bench.datasets.synth_city.captions import caption
+from ial_bench.datasets.synth_city.captures import QUERY, captures_of
+from ial_bench.datasets.synth_city.layout import City
+from ial_bench.datasets.synth_city.options import SUFFIXES
+from ial_bench.datasets.synth_city.records import IMAGES, shots_of
+from ial_bench.datasets.synth_city.render import photo_of
+from ial_bench.datasets.synth_city.trace import trace
+from ial_bench.errors import DataError
+from ial_bench.files import make_folder, read_json, storage_errors, write_json
+from ial_bench.images import RGB
+
+ROWS = "rows"
+"""Folder of the captions and sizes of each sub-street."""
+_JPEG_QUALITY = 92
+_UNFINISHED = ".part"
+
+
+def kept_rows(out: Path, city: City, sub: int) -> dict[str, Any] | None:
+    """What an earlier run wrote of a sub-street; None unless all its photos are there, of the right size."""
+    path = out / ROWS / f"{sub:05d}.json"
+    if not path.is_file():
+        return None
+    try:
+        rows = read_json(path)
+        ids, sizes, captions = rows["photo_id"], rows["bytes"], rows["caption"]
+        suffix = SUFFIXES[city.options.image_format]
+        whole = len(ids) == len(sizes) == len(captions) and all(
+            _size_of(out / IMAGES / f"{photo_id}.{suffix}") == size for photo_id, size in zip(ids, sizes, strict=True)
+        )
+    except (DataError, KeyError, TypeError):
+        return None
+    return rows if whole else None
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def photograph(out: Path, city: City, missing: list[int], workers: int, progress: Callable[[int], object]) -> None:
+    """Render the photos of the sub-streets that are `missing`, and their rows.
+
+    Args:
+        out: the dataset folder.
+        city: the city.
+        missing: sub-streets.
+        workers: processes that render.
+        progress: called with the number of photos done since the last call.
+
+    Raises:
+        DataError: a worker was ended from outside.
+        StorageError: the folder cannot be written to.
+    """
+    if min(workers, len(missing)) <= 1:
+        for sub in missing:
+            progress(_one_sub_street(out, city, sub))
+        return
+    # Not forked: the caller may have threads (of torch, say), and a lock held by one of them would stay locked.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(missing)), context, _start_worker, (out, city)) as pool:
+        try:
+            for done in as_completed([pool.submit(_in_worker, sub) for sub in missing]):
+                progress(done.result())
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that renders was ended from outside, for want of memory perhaps",
+                "give the same command again with fewer --workers; it goes on from there",
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(out: Path, city: City) -> None:
+    _worker.update(out=out, city=city)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed, or it would write beside whoever resumes, and then wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _in_worker(sub: int) -> int:
+    return _one_sub_street(_worker["out"], _worker["city"], sub)
+
+
+def _one_sub_street(out: Path, city: City, sub: int) -> int:
+    """Render a sub-street; how many photos it has. Photos that are there are left as they are."""
+    suffix, size = SUFFIXES[city.options.image_format], city.options.size
+    rows: dict[str, list[Any]] = {"photo_id": [], "bytes": [], "caption": [], "heading": []}
+    views: dict[str, Iterator[Any]] = {}
+    for shot in shots_of(city, sub):
+        number = city.options.query_views if shot.place.role == QUERY else city.options.train_views
+        capture = next(views.setdefault(shot.place.place_id, captures_of(city, shot.place, number)))
+        seen = trace(city, capture, size)
+        data = encode(photo_of(city, capture, seen), city.options.image_format)
+        target = out / IMAGES / f"{shot.photo_id}.{suffix}"
+        if _size_of(target) != len(data):
+            _write_photo(target, data)
+        for column, value in zip(
+            rows.values(), (shot.photo_id, len(data), caption(city, capture, seen), capture.heading), strict=True
+        ):
+            column.append(value)
+    write_json(out / ROWS / f"{sub:05d}.json", rows)
+    return len(rows["photo_id"])
+
+
+def encode(photo: RGB, image_format: str) -> bytes:
+    """The bytes of an image file. JPEGs keep full colour resolution: photos of 64 pixels have none to spare."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    if image_format == "png":
+        Image.fromarray(photo).save(buffer, "PNG", compress_level=6)
+    else:
+        Image.fromarray(photo).save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def _write_photo(target: Path, data: bytes) -> None:
+    """Whole or not at all. Not synced: a power cut can cost photos, and then the size tells which."""
+    make_folder(target.parent)
+    with storage_errors(target):
+        part = target.with_name(target.name + _UNFINISHED)
+        try:
+            part.write_bytes(data)
+            os.replace(part, target)  # noqa: PTH105 - Path.replace makes another Path of each of a million
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
