@@ -206,5 +206,5 @@ def test_what_it_cannot_do_without(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="is none of encoder"):
         make(tmp_path, pooling="netvlad")
     monkeypatch.setattr(tuned, "find_spec", lambda name: None)
-    with pytest.raises(SkipMethod, match=r"pip install 'ial-bench\[metric\]'"):
+    with pytest.raises(SkipMethod, match="pip install pytorch-metric-learning"):
         make(tmp_path).prepare()
