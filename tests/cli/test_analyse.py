@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from bench_command import Bench
+from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.derive import join
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.metrics.calibration import reliability
 from made_answers import a_run, noisy_scores
-from made_city import truth_of
+from made_city import truth_of, write_city
 from made_records import run_baselines
 
 
@@ -66,6 +68,30 @@ def test_all_breakdowns_have_all_queries(bench: Bench, runs: Path, truth: Ground
     assert [s["by"] for s in sheets] == ["neighbourhood", "street", "train-photos", "train-distance", "heading"]
     for sheet in sheets:
         assert sum(r["queries"] for r in sheet["rows"]) == len(truth)  # type: ignore[attr-defined]
+
+
+def test_a_joined_dataset_by_the_dataset_that_a_query_comes_from(bench: Bench, tmp_path: Path) -> None:
+    cities = []
+    for number, name in enumerate(("ash", "birch")):
+        addresses = [Address(f"{name} {i}", "Hill") for i in range(3)]
+        cities.append(
+            write_city(
+                tmp_path / name, addresses, name=name, split=["train"] * 3 + ["query"] * (2 + number),
+                place=[f"p{i}" for i in range(5 + number)], address=[0, 1, 2, 0, 1, 1][: 5 + number],
+                lat=[40.0 + number] * (5 + number), lon=[-80.0] * (5 + number),
+            )
+        )  # fmt: skip
+    joined = join(cities, "both", tmp_path / "both")
+    run_baselines(joined, tmp_path, ["majority"])
+    (sheet,) = told(bench, "breakdown", "majority", "--by", "dataset", "--results", tmp_path / "results")
+    labels, ids = truth_of(joined).labels, truth_of(joined).ids
+    (file,) = (tmp_path / "results").glob("both/majority/*.predictions.parquet")
+    _, top = read_predictions(file)
+    for row in sheet["rows"]:  # type: ignore[attr-defined]
+        own = [i for i, photo_id in enumerate(ids) if photo_id.startswith(f"{row['dataset']}/")]
+        assert row["queries"] == len(own)
+        assert row["Most frequent address"]["value"] == pytest.approx(np.mean(top.indices[own, 0] == labels[own]))
+    assert [r["dataset"] for r in sheet["rows"]] == ["ash", "birch"]  # type: ignore[attr-defined]
 
 
 def test_train_photos_and_distance(bench: Bench, runs: Path, truth: GroundTruth) -> None:

@@ -38,7 +38,7 @@ Bins = Annotated[int, typer.Option(min=1, help="Bins of the reliability curve, o
 def breakdown(
     methods: Methods = None,
     by: Annotated[
-        str, typer.Option(help="neighbourhood, street, train-photos, train-distance, heading, or all.")
+        str, typer.Option(help="neighbourhood, street, train-photos, train-distance, heading, dataset, or all.")
     ] = _ALL,
     metric: Annotated[str, typer.Option(help="A mean over queries: SSA-k, SA-k, MRR, within_50, ...")] = "SSA-1",
     dataset: DatasetName = None,
@@ -59,7 +59,8 @@ def breakdown(
     if by not in {_ALL, *report.BY}:
         raise unknown_name("part", by, [*report.BY, _ALL], f"there are {', '.join(report.BY)}, and {_ALL}")
     selected = _selected(results, dataset, methods, limit, metric)
-    _show([report.sheet(selected, name, metric) for name in report.BY if by in {_ALL, name}], form)
+    wanted = [name for name in report.BY if name == by or (by == _ALL and name not in report.ON_REQUEST)]
+    _show([report.sheet(selected, name, metric) for name in wanted], form)
 
 
 @app.command("confusion")

@@ -56,14 +56,23 @@ def _headings(truth: GroundTruth) -> Partition:
     return by_sector(truth.headings, _UNKNOWN)
 
 
+def _joined(truth: GroundTruth) -> Partition:
+    """By what stands before the first ``/`` of the photo id: of a joined dataset, the one that a query comes from."""
+    return by_name([photo_id.partition("/")[0] for photo_id in truth.ids])
+
+
 BY: Mapping[str, Callable[[GroundTruth], Partition]] = {
     "neighbourhood": _neighbourhoods,
     "street": _streets,
     "train-photos": _train_photos,
     "train-distance": _train_distance,
     "heading": _headings,
+    "dataset": _joined,
 }
 """What queries are parted by."""
+
+ON_REQUEST = frozenset({"dataset"})
+"""Parts that say nothing of most datasets."""
 
 TITLES = {
     "neighbourhood": "neighbourhood",
@@ -71,6 +80,7 @@ TITLES = {
     "train-photos": "train photos of the address",
     "train-distance": "nearest train photo",
     "heading": "heading",
+    "dataset": "dataset",
 }
 
 
