@@ -59,6 +59,6 @@ def test_built_in_methods_are_documented() -> None:
 
 @pytest.mark.parametrize("page", [reference.COMMANDS, reference.CARDS])
 def test_reference_pages_are_those_of_the_code(page: str, tmp_path: Path) -> None:
-    """`python -m ial_bench.cli.reference docs results` writes them anew."""
-    reference.main(tmp_path, ROOT / "results")
+    """`python -m ial_bench.cli.reference docs results/committed` writes them anew."""
+    reference.main(tmp_path, ROOT / "results" / "committed")
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == (tmp_path / page).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from ial_bench.files import read_json, sha256_file
 from ial_bench.report.blocks import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "results"
+RESULTS = ROOT / "results" / "committed"
 RECORDS = sorted(RESULTS.glob("synth-city*/*/*.json"))
 
 
