@@ -6,6 +6,7 @@ multi-similarity, cosface or features.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,5 @@ if __name__ == "__main__":
     save_file({**weights, **losses, "told": told}, Path(sys.argv[3]) / f"{ranks.rank}.safetensors")
     ranks.wait()
     torch.distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # what was to be done is done; torch now and then aborts while it takes its threads down
