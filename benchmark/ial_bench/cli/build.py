@@ -43,15 +43,12 @@ def build(
     images: Annotated[
         Path | None, typer.Option(help="Folder that the photos' paths lie below. [default: that of --photos]")
     ] = None,
-    neighbourhoods: Annotated[
-        Path | None,
-        typer.Option(help="GeoJSON polygons. [default: the street map's own, else its nearest named place]"),
-    ] = None,
-    neighbourhood_key: Annotated[str | None, typer.Option(help="Property with a polygon's name.")] = None,
+    neighbourhoods: options.Neighbourhoods = None,
+    neighbourhood_key: options.NeighbourhoodKey = None,
     neighbourhood: Annotated[
         str | None, typer.Option(help="Name where none is known. [default: the title, or the name]")
     ] = None,
-    name_key: Annotated[str, typer.Option(help="Property or tag with a street's name.")] = "name",
+    name_key: options.NameKey = "name",
     street_neighbourhood_key: Annotated[
         str | None, typer.Option(help="Property with a street's neighbourhood. [default: nhood and the like]")
     ] = None,
@@ -59,9 +56,7 @@ def build(
         str | None,
         typer.Option(help="Properties with a line's first and last node. [default: f_node,t_node and the like]"),
     ] = None,
-    streets_crs: Annotated[
-        str | None, typer.Option(help="Reference system of GeoJSON lines, such as EPSG:26910. [default: degrees]")
-    ] = None,
+    streets_crs: options.StreetsCrs = None,
     language: Annotated[str, typer.Option(help="Of street names, for their abbreviations: en, de, fr.")] = "en",
     street_words: Annotated[
         Path | None, typer.Option(help="TOML of more abbreviations, or of another language.")

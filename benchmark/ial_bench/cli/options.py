@@ -26,3 +26,12 @@ Presets = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Device = Annotated[str, typer.Option("--device", help="torch device: auto, cpu, cuda, cuda:1, mps.")]
+Neighbourhoods = Annotated[
+    Path | None,
+    typer.Option(help="GeoJSON polygons. [default: the street map's own, else its nearest named place]"),
+]
+NeighbourhoodKey = Annotated[str | None, typer.Option(help="Property with a polygon's name.")]
+NameKey = Annotated[str, typer.Option(help="Property or tag with a street's name.")]
+StreetsCrs = Annotated[
+    str | None, typer.Option(help="Reference system of GeoJSON lines, such as EPSG:26910. [default: degrees]")
+]

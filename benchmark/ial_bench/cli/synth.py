@@ -73,18 +73,13 @@ def synth(
     bbox: Annotated[
         str | None, typer.Option(help="Part of the map, degrees: south,west,north,east. [default: all of it]")
     ] = None,
-    neighbourhoods: Annotated[
-        Path | None,
-        typer.Option(help="GeoJSON polygons. [default: the street map's own, else its nearest named place]"),
-    ] = None,
-    neighbourhood_key: Annotated[str | None, typer.Option(help="Property with a polygon's name.")] = None,
+    neighbourhoods: options.Neighbourhoods = None,
+    neighbourhood_key: options.NeighbourhoodKey = None,
     neighbourhood: Annotated[
         str | None, typer.Option(help="Name where none is known. [default: the file's name]")
     ] = None,
-    name_key: Annotated[str, typer.Option(help="Property or tag with a street's name.")] = "name",
-    streets_crs: Annotated[
-        str | None, typer.Option(help="Reference system of GeoJSON lines, such as EPSG:26910. [default: degrees]")
-    ] = None,
+    name_key: options.NameKey = "name",
+    streets_crs: options.StreetsCrs = None,
     licence: Annotated[str, typer.Option(help="Terms of what is drawn on a street map, in words.")] = "",
     name: Annotated[
         str | None,
