@@ -20,7 +20,7 @@ HERE = make_record().provenance.hardware_digest
 def planned(method: str, seed: int = 0, state: Any = "run", digest: str = "d" * 64) -> Planned:
     made = make_record(method)
     spec = RunSpec(method, "1", {}, None, digest, made.dataset.candidate_digest, None, seed, 10)
-    return Planned(spec, Registry().get("majority"), MethodConfig(), "a test", None, state)
+    return Planned(spec, Registry().get("majority"), MethodConfig(), "a test", None, None, state)
 
 
 def ended(method: str, seconds: int, **facts: Any) -> RunRecord:

@@ -14,11 +14,13 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from ial_bench.encoders import load, openclip, weights
+from ial_bench.encoders import load, openclip_source, weights
 from ial_bench.encoders.base import remember_card, remembered_card
 from ial_bench.encoders.load import load_encoder
+from ial_bench.encoders.openclip_source import OWN_MODELS
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.errors import ConfigError, DataError, SkipMethod
+from ial_bench.files import read_json
 from ial_bench.testing import CHECK_BACKBONE
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
@@ -53,9 +55,8 @@ def test_names_that_name_nothing(text: str) -> None:
 @pytest.fixture(scope="module")
 def model() -> Any:
     """A small CLIP whose weights are not those of random-init."""
-    load_encoder(CHECK_BACKBONE, "cpu")  # adds the configuration to open_clip's list
     torch.manual_seed(7)
-    return open_clip.create_model("tiny-check", pretrained=None).eval()
+    return open_clip.CLIP(**read_json(OWN_MODELS / "tiny-check.json")).eval()
 
 
 def written(model: Any, folder: Path, layout: str) -> Path:
@@ -76,7 +77,7 @@ def test_checkpoint_layouts_give_the_same_encoder(model: Any, tmp_path: Path, la
     pixels = encoder.preprocess(PHOTO)[None]
     with torch.no_grad():
         torch.testing.assert_close(encoder.encode_images(pixels), model.encode_image(pixels))
-        tokens = open_clip.get_tokenizer("tiny-check")(["Oak Street, Old Town"])
+        tokens = open_clip.get_tokenizer("ViT-B-32")(["Oak Street, Old Town"])
         expected = model.encode_text(tokens).numpy()
     assert encoder.encode_texts is not None
     np.testing.assert_allclose(encoder.encode_texts(["Oak Street, Old Town"]), expected, rtol=1e-4, atol=1e-6)
@@ -197,8 +198,7 @@ def test_openai_weights_are_run_with_their_activation(monkeypatch: pytest.Monkey
     path = tmp_path / "w.safetensors"
     save_file({k: v.clone() for k, v in reference.state_dict().items()}, path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
-    monkeypatch.setattr(openclip, "in_hub_cache", lambda *_: path)
-    monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda *_, **__: str(path))
+    monkeypatch.setattr(openclip_source, "in_hub_cache", lambda *_: path)
     encoder = load_encoder("openclip:ViT-B-32/openai", "cpu")
     pixels = encoder.preprocess(PHOTO)[None]
     with torch.no_grad():

@@ -12,7 +12,7 @@ import timm
 import torch
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.base import file_fact, library_versions, remember_card, remembered_card
+from ial_bench.encoders.base import file_fact, remember_card, remembered_card
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.places.names import PUBLISHED
 from ial_bench.encoders.pooling import PooledBackbone
@@ -113,11 +113,7 @@ def test_a_card_of_several_files_is_remembered_until_one_changes(tmp_path: Path)
     (tmp_path / "b.pth").write_bytes(b"b")
     text = f"vpr:anyloc-dinov2-vitg14/{tmp_path}/a.pt::{tmp_path}/b.pth"
     spec = EncoderSpec.parse(text)
-    facts = [file_fact(f) for f in spec.weights_files]
-    card = replace(
-        load_encoder(PLACE, "cpu").card, spec=text, weights_file=facts[0], further_files=facts[1:],
-        libraries=library_versions(spec),
-    )  # fmt: skip
+    card = replace(load_encoder(PLACE, "cpu").card, spec=text, files=[file_fact(f) for f in spec.weights_files])
     remember_card(card, tmp_path)
     assert remembered_card(text, tmp_path) == card
     (tmp_path / "b.pth").write_bytes(b"bb")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from hypothesis import given, settings
@@ -99,7 +98,7 @@ def test_the_model_has_a_row_for_each_token(tokenizer: Any) -> None:
     lines = gzip.decompress((FILES / "tiny-street.merges.txt.gz").read_bytes()).decode().split("\n")[1:]
     assert [" ".join(pair) for pair in tokenizer.bpe_ranks] == lines
     assert len(set(lines)) == len(lines) == pretrain.N_MERGES
-    config = open_clip.get_model_config("tiny-street")["text_cfg"]
+    config = read_json(FILES / "tiny-street.json")["text_cfg"]
     assert config["vocab_size"] == tokenizer.vocab_size == bpe.BASE_SYMBOLS + len(lines) + bpe.SPECIAL_TOKENS
     assert config["context_length"] == tokenizer.context_length
     assert tokenizer.eot_token_id == tokenizer.vocab_size - 1  # the tower looks for the largest
@@ -135,8 +134,7 @@ def test_it_loads_and_is_small(tmp_path: Path) -> None:
     assert card.dim == 128
     assert card.image_parameters + card.text_parameters < 2.5e6
     assert card.preprocessing["size"] in (64, [64, 64])
-    assert card.weights_file is not None
-    assert Path(card.weights_file["path"]).stat().st_size < 10e6
+    assert Path(card.files[0]["path"]).stat().st_size < 10e6
     pixels = encoder.preprocess(PHOTO)
     assert pixels.shape == (3, 64, 64)
     features = encoder.encode_images(torch.stack([pixels, pixels * 0]))
@@ -155,7 +153,7 @@ def test_trained_and_untrained_weights_differ_and_are_stable() -> None:
     untrained = [load_encoder("openclip:tiny-street/random-init", "cpu").card for _ in range(2)]
     assert untrained[0] == untrained[1]
     assert untrained[0].weights_digest != load_encoder(NAME, "cpu").card.weights_digest
-    assert untrained[0].weights_file is None
+    assert [Path(f["path"]).suffix for f in untrained[0].files] == [".json"]
 
 
 def test_the_shipped_file_is_that_of_the_tag() -> None:

@@ -91,6 +91,6 @@ def _folder(spec: str) -> Path:
     whole = in_hub_cache(repository, _WEIGHTS) is not None
     cached = in_hub_cache(repository, ["config.json"]) if whole else None
     try:
-        return fetched(spec, cached, hub_host(), download).parent
+        return fetched(spec, cached, hub_host(), download, "blip:FOLDER").parent
     except SkipMethod as skip:
         raise ConfigError(skip.reason, f"download {repository} elsewhere and give blip:FOLDER") from skip

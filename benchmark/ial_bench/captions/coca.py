@@ -43,7 +43,7 @@ class CoCa:
         self._tokenizer = SimpleTokenizer()
         self._model: Any = built.model.to(device)
         self._preprocess, self._device, self._length = built.preprocess, device, length
-        weights = "" if built.file is None else sha256_file(built.file)
+        weights = "" if built.source.file is None else sha256_file(built.source.file)
         self._identity = f"coca:{model.rsplit('/', 1)[0].rsplit('/', 1)[-1]} {digest(weights)[:16]}"
 
     @property

@@ -13,6 +13,7 @@ from ial_bench.cli import options
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
+    from ial_bench.encoders.base import Precision
     from ial_bench.engine.answer import PhotoAnswer
     from ial_bench.engine.record import RunRecord
     from ial_bench.method import Method
@@ -55,6 +56,7 @@ def predict(
     from ial_bench.homes import cache_home, results_home
     from ial_bench.method import RunContext, config_from_text
     from ial_bench.registry import Registry
+    from ial_bench.settings import BACKBONE
 
     report = ConsoleReporter()
     registry = Registry(plugin or ())
@@ -89,8 +91,9 @@ def predict(
         )
     report.log(_about(record, data))
     where = resolve_device(device)
-    store = FeatureStore(cache_home(cache), where, 32, 0, report)
-    ready = fitted(cls, record, folder, RunContext(record.seed, where, store, report, cache=store.cache))
+    store = FeatureStore(cache_home(cache), where, 32, 0, report, precision=_precision(record))
+    context = RunContext(record.seed, where, store, report, cache=store.cache)
+    ready = fitted(cls, record, folder, context, texts.get(BACKBONE))
     answered = answer(ready, photos, data, top)
     _show(answered, record, as_json)
     for one in answered:
@@ -98,6 +101,13 @@ def predict(
             report.log(f"error: {one.problem}")
     if any(one.problem is not None for one in answered):
         raise typer.Exit(1)
+
+
+def _precision(record: RunRecord) -> Precision:
+    """The arithmetic that the run's photos were encoded with."""
+    from ial_bench.encoders.base import FLOAT32
+
+    return FLOAT32 if record.method.encoder is None else record.method.encoder.precision
 
 
 def _records(home: Path, dataset: str, method: str) -> list[RunRecord]:

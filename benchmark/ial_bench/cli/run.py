@@ -58,6 +58,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
     timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure latency.")] = True,
     device: options.Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Arithmetic that photos are encoded with for frozen encoders: fp32, bf16 or fp16.")
+    ] = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Photos to encode at once.")] = 32,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that decode photos. [default: half the cores]")
@@ -80,6 +83,7 @@ def run(
     """
     from ial_bench.cli.choices import Wanted, choose
     from ial_bench.cli.console import ConsoleReporter, print_json
+    from ial_bench.encoders.base import precision_of
     from ial_bench.engine.devices import default_workers, resolve_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
@@ -102,8 +106,12 @@ def run(
         results_home(results), cache_home(cache), device, batch_size,
         default_workers() if workers is None else workers,
         k=k, limit=limit, timing=timing, rerun=rerun, chunk_rows=chunk, checkpoint_steps=checkpoint_steps,
+        precision=precision_of(precision),
     )  # fmt: skip
-    store = FeatureStore(engine_options.cache, engine_options.device, batch_size, engine_options.workers, report, chunk)
+    store = FeatureStore(
+        engine_options.cache, engine_options.device, batch_size, engine_options.workers, report, chunk,
+        engine_options.precision,
+    )  # fmt: skip
     if not team.main:
         team.follow(registry, engine_options, store)
         return
@@ -187,7 +195,7 @@ def _execute(engine: Engine, todo: list[Planned], left: TimeLeft) -> list[RunRec
             ]
             run = f"{planned.method.info.name} ({', '.join(t for t in told if t)})"
             report.log(f"[{number}/{len(todo)}] {data.name}: {run}")
-        record = planned.done or engine.execute(planned)
+        record = engine.execute(planned) if planned.done is None else engine.adopt(planned)
         if record.status != "done":
             report.log(f"{record.status}: {record.reason}")
         if planned.state == "run" and (line := left.ended(planned.spec, record)):

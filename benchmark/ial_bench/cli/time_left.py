@@ -48,7 +48,7 @@ class TimeLeft:
 
 def _kind(spec: RunSpec) -> str:
     """What runs have in common that differ by their seed alone."""
-    return replace(spec, seed=0).run_id
+    return replace(spec, seed=0, known_as=None).run_id
 
 
 def _kind_of(record: RunRecord) -> str:
@@ -56,7 +56,7 @@ def _kind_of(record: RunRecord) -> str:
     return RunSpec(
         method.name, method.version, method.config, method.weights_digest, data.digest, data.candidate_digest,
         data.limit, 0, record.k, record.dtype, protocol_version=record.protocol_version,
-        streets_digest=data.streets_digest,
+        streets_digest=data.streets_digest, encoder_digest=None if method.encoder is None else method.encoder.digest,
     ).run_id  # fmt: skip
 
 

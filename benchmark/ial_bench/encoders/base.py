@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ial_bench.encoders.spec import EncoderSpec
-from ial_bench.errors import DataError
+from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -19,11 +19,20 @@ if TYPE_CHECKING:
 
     from ial_bench.images import RGB
 
-_LIBRARIES = {
-    "openclip": ("torch", "open_clip_torch"),
-    "timm": ("torch", "timm"),
-    "vpr": ("torch", "torchvision", "timm"),
-}
+Precision = Literal["float32", "bfloat16", "float16"]
+FLOAT32: Precision = "float32"
+_WORDS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def precision_of(word: str) -> Precision:
+    """The arithmetic that an option names: fp32, bf16 or fp16.
+
+    Raises:
+        ConfigError: none of them.
+    """
+    if word not in _WORDS:
+        raise ConfigError(f"--precision {word!r} is none of {', '.join(_WORDS)}", "for instance --precision bf16")
+    return _WORDS[word]
 
 
 @dataclass(frozen=True)
@@ -33,41 +42,57 @@ class EncoderCard:
     Attributes:
         spec: its name.
         weights_digest: SHA-256 over the tensors' names, types, shapes and values, however they were stored.
+        structure: SHA-256 of the network without its weights, see `structure_of`.
         preprocessing: resize, crop, mean and deviation, in words that name every number.
         dim: length of a feature.
         image_parameters: parameters of the image tower.
         image_bytes: bytes of the image tower's weights.
         text_parameters: parameters of the text tower, 0 without one.
-        libraries: versions of the libraries that built it.
-        weights_file: the checkpoint with size and modification time, where it came from a file.
-        further_files: the same of the others, where it came from several.
+        libraries: versions of the libraries that define its arithmetic.
+        files: what it came from, with size and modification time: checkpoints, configurations, and those beside
+            them that were looked for.
         head: what is computed from the network's features (pooling, assignment) that its weights do not tell.
+        texts: how texts become tokens; empty without a text tower.
+        precision: of the image tower's arithmetic.
+        notes: what had to be assumed, for people.
     """
 
     spec: str
     weights_digest: str
+    structure: str
     preprocessing: Mapping[str, Any]
     dim: int
     image_parameters: int
     image_bytes: int
     text_parameters: int
     libraries: Mapping[str, str]
-    weights_file: Mapping[str, Any] | None
-    further_files: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    files: Sequence[Mapping[str, Any]] = field(default_factory=list)
     head: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
+    precision: Precision = FLOAT32
+    notes: Sequence[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that its features depend on, as JSON values; equal encoders under two names share it."""
+        return {
+            "weights": self.weights_digest, "structure": self.structure, "libraries": dict(self.libraries),
+            "preprocessing": dict(self.preprocessing), "head": dict(self.head), "texts": dict(self.texts),
+            "precision": self.precision,
+        }  # fmt: skip
 
     @property
     def digest(self) -> str:
-        """Identity of the features it makes: weights, preprocessing and head."""
+        """SHA-256 of the identity."""
+        return digest(self.identity)
+
+    @property
+    def first_digest(self) -> str:
+        """The digest of records of schema version 1: weights, preprocessing and head alone."""
         facts: dict[str, Any] = {"weights": self.weights_digest, "preprocessing": dict(self.preprocessing)}
         if self.head:
             facts["head"] = dict(self.head)
         return digest(facts)
-
-    @property
-    def files(self) -> list[Mapping[str, Any]]:
-        """All the checkpoints that it came from."""
-        return [] if self.weights_file is None else [self.weights_file, *self.further_files]
 
 
 @dataclass(frozen=True)
@@ -81,6 +106,8 @@ class Encoder:
         encode_texts: texts to features float32 [n, d], not normalised; None without a text tower.
         logit_scale: factor on cosines, CLIP's exp(t); 1 without a text tower.
         device: torch device.
+        logit_bias: of models trained with the sigmoid loss (SigLIP), whose pairs are right with probability
+            ``sigmoid(logit_scale * cosine + logit_bias)``; None of those that a softmax over all texts belongs to.
     """
 
     card: EncoderCard
@@ -89,44 +116,56 @@ class Encoder:
     encode_texts: Callable[[Sequence[str]], npt.NDArray[np.float32]] | None
     logit_scale: float
     device: str
-
-
-def library_versions(spec: EncoderSpec) -> dict[str, str]:
-    """Installed versions of what builds the encoder."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in _LIBRARIES[spec.library]}
+    logit_bias: float | None = None
 
 
 def file_fact(path: Path) -> dict[str, Any]:
-    """What tells whether a file is still the same: path, size, modification time."""
-    status = path.stat()
+    """What tells whether a file is still the same: path, size, modification time; size -1 of one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return {"path": str(path.resolve()), "size": -1, "mtime_ns": 0}
     return {"path": str(path.resolve()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def remembered_card(text: str, cache: Path) -> EncoderCard | None:
-    """The card stored by an earlier load, if the weights file and the libraries are still the same."""
-    path = _card_path(text, cache)
-    if not path.is_file():
-        return None
+def remembered_card(text: str, cache: Path, precision: Precision = FLOAT32) -> EncoderCard | None:
+    """The card stored by an earlier load, if its files and libraries are still the same."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    path = _card_path(text, cache, precision)
     try:
         card = EncoderCard(**read_json(path))
-    except (DataError, TypeError):
-        return None  # of another version of the harness: it is made anew
+        same = all(version(name) == number for name, number in card.libraries.items())
+    except (OSError, DataError, TypeError, PackageNotFoundError):
+        return None  # never loaded, or by another version of the harness or without a library: it is made anew
+    same = same and (card.spec, card.precision) == (text, precision)
+    if not same or any(file_fact(Path(fact["path"])) != fact for fact in card.files):
+        return None
     spec = EncoderSpec.parse(text)
-    if card.spec != text or dict(card.libraries) != library_versions(spec):
-        return None
-    files = [Path(fact["path"]) for fact in card.files]
-    if any(not file.is_file() or file_fact(file) != fact for file, fact in zip(files, card.files, strict=True)):
-        return None
-    given = [file.resolve() for file in spec.weights_files]  # may be fewer: others came from a hub's cache
-    return card if given == files[: len(given)] else None
+    given = [*spec.weights_files, *([] if spec.model_file is None else [spec.model_file])]
+    known = {fact["path"] for fact in card.files}  # may be more: others came from a hub's cache, or lie beside
+    return card if all(str(file.resolve()) in known for file in given) else None
 
 
 def remember_card(card: EncoderCard, cache: Path) -> None:
     """Store a card for `remembered_card`."""
-    write_json(_card_path(card.spec, cache), asdict(card))
+    write_json(_card_path(card.spec, cache, card.precision), asdict(card))
 
 
-def _card_path(text: str, cache: Path) -> Path:
-    return cache / "encoders" / f"{digest(text)[:16]}.json"
+def remembered_spec(identity: str, cache: Path) -> str | None:
+    """The spec that an encoder of this digest was last loaded by, None where none is known here any more.
+
+    Records name files by their base names alone; this is how they are found again.
+    """
+    for path in sorted((cache / "encoders").glob("*.json")):
+        try:
+            card = EncoderCard(**read_json(path))
+        except (DataError, TypeError):
+            continue
+        if card.digest == identity and remembered_card(card.spec, cache, card.precision) is not None:
+            return card.spec
+    return None
+
+
+def _card_path(text: str, cache: Path, precision: Precision) -> Path:
+    return cache / "encoders" / f"{digest(text if precision == FLOAT32 else [text, precision])[:16]}.json"

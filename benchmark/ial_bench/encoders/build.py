@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from ial_bench.encoders.base import EncoderCard, file_fact, library_versions
-from ial_bench.encoders.spec import EncoderSpec
+from ial_bench.encoders.base import FLOAT32, EncoderCard, Precision, file_fact
+from ial_bench.encoders.structure import libraries_of, structure_of, tensor_digest
+from ial_bench.errors import ConfigError, DataError
 from ial_bench.images import RGB
 
 _RANDOM_INIT_SEED = 0
@@ -38,14 +39,39 @@ def quiet_build() -> Iterator[None]:
             logging.disable(before)
 
 
-def inference(encode: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """`encode` without gradients, to float32."""
+def inference(
+    encode: Callable[[torch.Tensor], torch.Tensor], precision: Precision = FLOAT32
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`encode` without gradients, in `precision` where the network leaves it open, to float32."""
 
     def run(pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return encode(pixels).float()
+            if precision == FLOAT32:
+                return encode(pixels).float()
+            with torch.autocast(pixels.device.type, dtype=getattr(torch, precision)):
+                return encode(pixels).float()
 
     return run
+
+
+def feature_dim(
+    encode: Callable[[torch.Tensor], Any], preprocess: Callable[[RGB], torch.Tensor], name: str, device: str
+) -> int:
+    """Length of the feature of a blank photo: what the network gives, not what it says that it gives.
+
+    Raises:
+        ConfigError: it gives no single feature a photo.
+    """
+    blank = preprocess(np.zeros((64, 64, 3), dtype=np.uint8))[None].to(device)
+    with torch.inference_mode():
+        given = encode(blank)
+    if not isinstance(given, torch.Tensor) or given.ndim != 2:
+        what = f"a tensor {list(given.shape)}" if isinstance(given, torch.Tensor) else f"a {type(given).__name__}"
+        raise ConfigError(
+            f"{name} gives {what} for a photo, not one feature",
+            "pool its map, where it has one: timm:MODEL+avg, +gem or +max; or choose another model",
+        )
+    return int(given.shape[1])
 
 
 @dataclass(frozen=True)
@@ -68,52 +94,60 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def card_of(
     text: str,
-    spec: EncoderSpec,
     model: nn.Module,
     visual: nn.Module,
     preprocessing: dict[str, Any],
     dim: int,
     files: Sequence[Path],
+    *,
     head: Mapping[str, Any] | None = None,
+    texts: Mapping[str, Any] | None = None,
+    precision: Precision = FLOAT32,
+    notes: Sequence[str] = (),
 ) -> EncoderCard:
     """The card of a built encoder.
 
     Args:
         text: its name.
-        spec: the same, parsed.
         model: all its towers.
         visual: the image tower, a part of `model` or the whole.
         preprocessing: as JSON values.
         dim: length of a feature.
-        files: the checkpoints it came from.
+        files: what it came from; also those that were looked for and are not there.
         head: what is computed behind the weights' own network, as JSON values.
+        texts: how texts become tokens, as JSON values.
+        precision: of the image tower.
+        notes: what had to be assumed.
+
+    Raises:
+        DataError: weights that are NaN or infinite.
     """
 
     def count(module: nn.Module) -> int:
         return sum(p.numel() for p in module.parameters())
 
+    for name, parameter in model.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            bad = int((~parameter.isfinite()).sum())
+            raise DataError(
+                f"the weights of {text} are not all finite: {bad:,} of {parameter.numel():,} values of {name} are NaN "
+                "or infinite",
+                "take an earlier checkpoint, or get the file again",
+            )
     stored = sum(t.numel() * t.element_size() for t in visual.state_dict().values())
-    facts = [file_fact(file) for file in files]
     return EncoderCard(
         spec=text,
         weights_digest=tensor_digest(model.state_dict()),
+        structure=structure_of(model),
         preprocessing=preprocessing,
         dim=dim,
         image_parameters=count(visual),
         image_bytes=stored,
         text_parameters=count(model) - count(visual),
-        libraries=library_versions(spec),
-        weights_file=facts[0] if facts else None,
-        further_files=facts[1:],
+        libraries=libraries_of(model),
+        files=[file_fact(file) for file in files],
         head=dict(head or {}),
+        texts=dict(texts or {}),
+        precision=precision,
+        notes=list(notes),
     )
-
-
-def tensor_digest(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the tensors' names, types, shapes and values."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        values = tensor.detach().cpu().contiguous()
-        total.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
-        total.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()

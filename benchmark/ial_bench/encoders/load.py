@@ -6,7 +6,7 @@ reason to skip, never replaced by untrained ones.
 
 from __future__ import annotations
 
-from ial_bench.encoders.base import Encoder
+from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, quiet_build
 from ial_bench.encoders.openclip import OpenClip, build_openclip, load_openclip, own_model
 from ial_bench.encoders.weights import parsed
@@ -14,8 +14,8 @@ from ial_bench.encoders.weights import parsed
 __all__ = ["OnArrays", "OpenClip", "build_openclip", "load_encoder", "own_model", "quiet_build"]
 
 
-def load_encoder(text: str, device: str) -> Encoder:
-    """Load the encoder named `text` onto `device`.
+def load_encoder(text: str, device: str, precision: Precision = FLOAT32) -> Encoder:
+    """Load the encoder named `text` onto `device`; `precision` is that of photos' features.
 
     Raises:
         SkipMethod: its weights cannot be had here.
@@ -24,11 +24,11 @@ def load_encoder(text: str, device: str) -> Encoder:
     """
     spec = parsed(text)
     if spec.library == "openclip":
-        return load_openclip(text, spec, device)
+        return load_openclip(text, device, precision)
     if spec.library == "timm":
         from ial_bench.encoders.timm_backbone import load_timm
 
-        return load_timm(text, spec, device)
+        return load_timm(text, spec, device, precision)
     from ial_bench.encoders.places.load import load_place
 
-    return load_place(text, spec, device)
+    return load_place(text, spec, device, precision)

@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ial_bench.encoders.base import Encoder
-from ial_bench.encoders.build import OnArrays, card_of, inference, plain, quiet_build
-from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
-from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, opening, parsed
-from ial_bench.errors import ConfigError, DataError, unknown_name
-from ial_bench.files import read_json
+from ial_bench.encoders.base import FLOAT32, Encoder, Precision
+from ial_bench.encoders.build import OnArrays, card_of, feature_dim, inference, plain, quiet_build
+from ial_bench.encoders.openclip_source import SIDECAR, Network, Source, network_of, source_of
+from ial_bench.encoders.openclip_tokens import EXTRA, Tokenizer, tokenizer_of, tokens_told
+from ial_bench.encoders.spec import EncoderSpec
+from ial_bench.encoders.weights import first_line, hub_host, in_hub_cache, opening, unreachable
+from ial_bench.errors import ConfigError, SkipMethod
+from ial_bench.files import write_json
 from ial_bench.images import RGB
 
-_OWN_MODELS = Path(__file__).parent / "openclip_models"  # small models of ours, by name
 _TEXT_BATCH = 256
 
 
-def load_openclip(text: str, spec: EncoderSpec, device: str) -> Encoder:
+def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Encoder:
     """Load the open_clip model that the spec `text` names onto `device`; errors as of `build_openclip`."""
     built = build_openclip(text)
-    model, tokenizer = built.model.to(device), built.tokenizer
+    source, model = built.source, built.model.to(device)
+    dim = feature_dim(model.encode_image, built.preprocess, text, device)
+    card = card_of(
+        text, model, model.visual, built.preprocessing, dim, source.files,
+        texts=tokens_told(source.network, source.own_file), precision=precision, notes=source.notes,
+    )  # fmt: skip
 
     def encode_texts(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         blocks = []
         with torch.inference_mode():
             for start in range(0, len(texts), _TEXT_BATCH):
-                tokens = tokenizer(list(texts[start : start + _TEXT_BATCH])).to(device)
+                tokens = built.tokenizer(list(texts[start : start + _TEXT_BATCH])).to(device)
                 blocks.append(model.encode_text(tokens).float().cpu().numpy())
-        return np.concatenate(blocks) if blocks else np.zeros((0, _output_dim(model.visual)), np.float32)
+        return np.concatenate(blocks) if blocks else np.zeros((0, dim), np.float32)
 
-    files = [] if built.file is None else [built.file]
+    bias = getattr(model, "logit_bias", None)
     return Encoder(
-        card=card_of(text, spec, model, model.visual, built.preprocessing, _output_dim(model.visual), files),
+        card=card,
         preprocess=built.preprocess,
-        encode_images=inference(model.encode_image),
+        encode_images=inference(model.encode_image, precision),
         encode_texts=encode_texts,
         logit_scale=float(model.logit_scale.exp()),
         device=device,
+        logit_bias=None if bias is None else float(bias),
     )
 
 
@@ -54,17 +62,24 @@ class OpenClip:
 
     Attributes:
         model: of open_clip's classes.
-        tokenizer: texts to int64 [n, context].
         preprocess: a decoded photo to a float tensor [3, h, w].
         preprocessing: size, mean, deviation and resizing, as open_clip names them.
-        file: the checkpoint, None without one.
+        source: what it was built from.
     """
 
     model: Any
-    tokenizer: Callable[[list[str]], torch.Tensor]
     preprocess: Callable[[RGB], torch.Tensor]
     preprocessing: dict[str, Any]
-    file: Path | None
+    source: Source
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Texts to int64 [n, context]; made at its first use.
+
+        Raises:
+            SkipMethod: it cannot be had here.
+        """
+        return tokenizer_of(self.source.network, self.source.own_file)
 
 
 def build_openclip(text: str) -> OpenClip:
@@ -72,108 +87,88 @@ def build_openclip(text: str) -> OpenClip:
 
     Raises:
         SkipMethod: its weights cannot be had here.
-        ConfigError: no such model or pretrained tag.
+        ConfigError: no such model or pretrained tag, or one that the installed libraries cannot build.
         DataError: a checkpoint that is damaged, unsafe or for another model.
     """
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    spec = parsed(text)
-    name, own = _openclip_model(spec)
-    file, quick_gelu = _openclip_weights(name, spec, own)
+    source = source_of(text)
     with quiet_build():
-        model = open_clip.create_model(
-            name,
-            pretrained=None if own or spec.random_init or spec.weights_file is not None else spec.weights,
-            load_weights=False,
-            force_quick_gelu=quick_gelu,
-            pretrained_text=False,
-            device="cpu",
-        )
-        if file is not None:
-            with opening(file, text):
-                open_clip.load_checkpoint(model, str(file), weights_only=True)
+        model = new_model(source.network, source.preprocessing)
+        if source.file is not None:
+            with opening(source.file, text):
+                open_clip.load_checkpoint(model, str(source.file), weights_only=True)
     settings = dict(model.visual.preprocess_cfg)
     transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
-    tokenizer = _tokenizer(name) if own else open_clip.get_tokenizer(name)
     model.eval().requires_grad_(requires_grad=False)
-    return OpenClip(model, tokenizer, OnArrays(transform), plain(settings), file)
+    return OpenClip(model, OnArrays(transform), plain(settings), source)
 
 
-def own_model(model: str) -> tuple[str, Any]:
-    """Add a model of ours to open_clip's list: its name there, and its tokenizer."""
+def new_model(network: Network, preprocessing: Any) -> Any:
+    """An untrained model of the network, from torch's random state.
+
+    Raises:
+        SkipMethod: its text tower is of transformers, and its configuration cannot be had here.
+        ConfigError: the installed libraries cannot build it.
+    """
     import open_clip
 
     import ial_bench.encoders.tiny_street  # noqa: F401 - registers its image tower with timm
 
-    open_clip.add_model_config(_OWN_MODELS / f"{model}.json")
-    return model, _tokenizer(model)
-
-
-def _tokenizer(name: str) -> Any:
-    """The model's tokenizer; one of ours has merges of its own beside its configuration, or else has CLIP's."""
-    import open_clip
-    from open_clip.tokenizer import SimpleTokenizer
-
-    merges = _OWN_MODELS / f"{name}.merges.txt.gz"
-    if not merges.is_file():
-        return open_clip.get_tokenizer(name)
-    context = open_clip.get_model_config(name)["text_cfg"]["context_length"]
-    return SimpleTokenizer(bpe_path=str(merges), context_length=context)
-
-
-def _openclip_model(spec: EncoderSpec) -> tuple[str, bool]:
-    """The model's name in open_clip's list, and whether it is one of ours.
-
-    A model of ours, or one given as a JSON configuration, is added to the list.
-    """
-    import open_clip
-
-    own = _OWN_MODELS / f"{spec.model}.json"
-    if own.is_file() or spec.model.endswith(".json"):
-        path = own if own.is_file() else Path(spec.model).expanduser()
-        config = read_json(path)
-        if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
-            raise DataError(
-                f"{path} is not an open_clip model configuration",
-                "it needs embed_dim, vision_cfg and text_cfg",
+    config = _with_text_config(network)
+    # By a folder of its own: adding a configuration to open_clip's list would hide a model of the same name there.
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(Path(folder) / SIDECAR, {"model_cfg": config, "preprocess_cfg": dict(preprocessing)})
+        try:
+            return open_clip.create_model(
+                f"local-dir:{folder}", load_weights=False, pretrained_text=False, device="cpu"
             )
-        if own.is_file():
-            return own_model(spec.model)[0], True
-        open_clip.add_model_config(path)
-        return path.stem, False
-    if spec.model not in open_clip.list_models():
-        error = unknown_name("open_clip model", spec.model, open_clip.list_models(), "see open_clip.list_models()")
-        raise ConfigError(error.problem, error.fix)
-    return spec.model, False
+        except ImportError as error:
+            raise SkipMethod(f"{network.name} needs {error.name}: {EXTRA}") from error
+        except Exception as error:
+            raise ConfigError(
+                f"open_clip cannot build {network.name}: {first_line(error)}",
+                "check its configuration" if network.files else "upgrade both: pip install -U open_clip_torch timm",
+            ) from error
 
 
-def _openclip_weights(name: str, spec: EncoderSpec, own: bool) -> tuple[Path | None, bool]:
-    """The checkpoint (downloaded if it is not in the cache) and whether its training used QuickGELU."""
-    import open_clip
+def _with_text_config(network: Network) -> dict[str, Any]:
+    """The configuration, its text tower's, where that is of transformers, named by the folder that it lies in.
 
-    if spec.random_init:
-        return None, False
-    if spec.weights_file is not None:
-        return spec.weights_file, False
-    tag = str(spec.weights)
-    shipped = {p.name.split(".")[1]: p for p in sorted(_OWN_MODELS.glob(f"{name}.*.safetensors"))} if own else {}
-    if tag in shipped:
-        return shipped[tag], False
-    config = {} if own else open_clip.get_pretrained_cfg(name, tag)
-    if not config:
-        tags = [*shipped, *open_clip.list_pretrained_tags_by_model(name), RANDOM_INIT]
-        error = unknown_name(f"weights of {name}", tag, tags, f"one of {', '.join(tags)}, or the path of a checkpoint")
-        raise ConfigError(error.problem, error.fix)
-    hub, url = str(config.get("hf_hub") or ""), str(config.get("url") or "")
-    path = fetched(
-        f"openclip:{spec.model}/{tag}",
-        cached=in_hub_cache(hub.rstrip("/"), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")),
-        host=hub_host() if hub else urlsplit(url).hostname or "",
-        fetch=lambda: open_clip.download_pretrained(config),
-    )
-    return path, bool(config.get("quick_gelu"))
+    Raises:
+        SkipMethod: it is not on this machine.
+    """
+    config = {**network.config}
+    name = config["text_cfg"].get("hf_model_name")
+    if not name:
+        return config
+    found = in_hub_cache(name, ("config.json",))
+    if found is None and Path(name).is_dir():
+        return config
+    if found is None and (why := unreachable(hub_host())) is not None:
+        raise SkipMethod(
+            f"the text tower of {network.name} is built by a configuration that is not on this machine, and {why}: get "
+            f"it where the hub can be reached (`hf download {name} config.json`)"
+        )
+    return {**config, "text_cfg": {**config["text_cfg"], "hf_model_name": name if found is None else str(found.parent)}}
 
 
-def _output_dim(visual: Any) -> int:
-    return int(visual.output_dim) if hasattr(visual, "output_dim") else int(visual.head.proj.out_features)
+def require_tokenizer(text: str) -> None:
+    """Refuse an open_clip model whose tokenizer cannot be had here, before photos are encoded in vain.
+
+    Raises:
+        SkipMethod: with the reason and the command that gets it.
+        ConfigError: no such model.
+        DataError: a configuration that cannot be read.
+    """
+    spec = EncoderSpec.parse(text)
+    network = network_of(spec)
+    if network.config["text_cfg"].get("hf_tokenizer_name"):
+        tokenizer_of(network, spec.weights_file)
+
+
+def own_model(name: str) -> tuple[Network, Tokenizer]:
+    """A model of ours: its network, and its tokenizer."""
+    network = network_of(EncoderSpec("openclip", name, None))
+    return network, tokenizer_of(network, None)

@@ -155,15 +155,14 @@ def contrast_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor
 
 def new_model(seed: int) -> tuple[Any, Any]:
     """An untrained model and its tokenizer."""
-    import open_clip
-
     from ial_bench.encoders.build import quiet_build
+    from ial_bench.encoders.openclip import new_model as untrained
     from ial_bench.encoders.openclip import own_model
 
-    name, tokenizer = own_model(MODEL)
+    network, tokenizer = own_model(MODEL)
     with quiet_build():
         torch.manual_seed(seed)
-        model = open_clip.create_model(name, pretrained=None, pretrained_text=False, device="cpu")
+        model = untrained(network, {})
     return model, tokenizer
 
 

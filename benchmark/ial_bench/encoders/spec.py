@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,15 @@ POOLINGS = ("avg", "cls", "gem", "max")
 OWN_POOLING = "encoder"
 POOLING_FORMS = "encoder (its own), avg, gem or netvlad:CLUSTERS"
 _FORMS = (
-    "write openclip:MODEL/PRETRAINED_OR_FILE, openclip:CONFIG.json/FILE, timm:MODEL[+POOLING][/FILE] or vpr:NAME/FILE"
+    "write openclip:MODEL/PRETRAINED_OR_FILE, openclip:MODEL/FILE@PRETRAINED, openclip:CONFIG.json/FILE, "
+    "timm:MODEL[+POOLING][/FILE] or vpr:NAME/FILE"
 )
 _VPR_NAMES = (
     "write vpr:NAME/FILE, where NAME is cosplace-TRUNK-DIM or eigenplaces-TRUNK-DIM (such as cosplace-resnet50-512), "
     "mixvpr-resnet50-DIM (128, 512, 4096), salad or anyloc-dinov2-vitg14"
 )
 _SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt"}
+_FILE_AT_TAG = re.compile(r"(?P<file>.+)@(?P<tag>[A-Za-z0-9_-]+)")
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,15 @@ class EncoderSpec:
         weights: a pretrained tag, the path of a checkpoint, ``random-init``, or None for timm's default weights; for
             vpr one path, or several joined by ``::``.
         pooling: of a timm backbone, how its last feature map or tokens become one feature; None for the model's own.
+        tag: of an openclip checkpoint, the pretrained tag whose preprocessing and activation it has, written
+            ``FILE@TAG``.
     """
 
     library: str
     model: str
     weights: str | None
     pooling: str | None = None
+    tag: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> EncoderSpec:
@@ -70,6 +76,13 @@ class EncoderSpec:
             raise _unknown("place-recognition encoder", model, tuple(PUBLISHED), _VPR_NAMES)
         if weights and library == "vpr" and not all(weights.split(FILES_JOINED_BY)):
             raise ConfigError(f"{text!r} leaves a file out", f"write vpr:{model}/{PUBLISHED[model].files}")
+        told = (
+            _FILE_AT_TAG.fullmatch(weights)
+            if library == "openclip" and not Path(weights).expanduser().is_file()
+            else None
+        )
+        if told is not None:
+            return cls(library, model, told["file"], pooling, told["tag"])
         return cls(library, model, weights or None, pooling)
 
     @property
@@ -91,6 +104,28 @@ class EncoderSpec:
     def weights_file(self) -> Path | None:
         """The (first) checkpoint, where the weights are given as a path."""
         return next(iter(self.weights_files), None)
+
+    @property
+    def model_file(self) -> Path | None:
+        """The model's JSON configuration, where it is given as a path."""
+        return Path(self.model).expanduser() if self.library == "openclip" and self.model.endswith(".json") else None
+
+    @property
+    def published(self) -> bool:
+        """Whether the name alone says which encoder it is: no file of the user's own."""
+        return not (self.weights_files or self.model_file)
+
+    @property
+    def shown(self) -> str:
+        """The spec with the base names of its files: what records and reports show."""
+        if self.published:
+            return self._text(self.network, self.weights or "")
+        network = self.network if self.model_file is None else self.model_file.name
+        return self._text(network, FILES_JOINED_BY.join(p.name for p in self.weights_files) or self.weights or "")
+
+    def _text(self, network: str, weights: str) -> str:
+        tag = "" if self.tag is None else f"@{self.tag}"
+        return f"{self.library}:{network}" + (f"/{weights}{tag}" if weights else "")
 
     @property
     def network(self) -> str:
@@ -142,11 +177,23 @@ def require_trainable_tower(text: str) -> None:
 
 
 def require_text_tower(text: str) -> None:
-    """Refuse, before anything is encoded, the encoders that are known to have no text tower.
+    """Refuse, before anything is encoded, the encoders that have no text tower, or no tokenizer here.
 
     Raises:
         SkipMethod: the spec `text` names one.
         ConfigError: it names no encoder.
     """
-    if EncoderSpec.parse(text).library != "openclip":
-        raise SkipMethod(f"{text} has no text tower; give an openclip: backbone")
+    spec = EncoderSpec.parse(text)
+    if spec.library != "openclip":
+        raise SkipMethod(f"{spec.shown} has no text tower; give an openclip: backbone")
+    from ial_bench.encoders.openclip import require_tokenizer
+
+    require_tokenizer(text)
+
+
+def shown_spec(text: str) -> str:
+    """`EncoderSpec.shown` of a spec; what is none, as it is."""
+    try:
+        return EncoderSpec.parse(text).shown
+    except ConfigError:
+        return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from ial_bench.encoders.base import Encoder
-from ial_bench.encoders.build import OnArrays, card_of, inference, plain, quiet_build
+from ial_bench.encoders.base import FLOAT32, Encoder, Precision
+from ial_bench.encoders.build import OnArrays, card_of, feature_dim, inference, plain, quiet_build
 from ial_bench.encoders.pooling import PooledBackbone, pooled
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
-from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, opening
-from ial_bench.errors import ConfigError, SkipMethod, unknown_name
+from ial_bench.encoders.weights import fetched, first_line, hub_host, in_hub_cache, opening
+from ial_bench.errors import ConfigError, DataError, SkipMethod, unknown_name
+from ial_bench.files import read_json
 from ial_bench.images import RGB
 
 _HUB_NAMES = ("model.safetensors", "pytorch_model.bin")
+_SIDECAR = "config.json"
+"""What timm writes beside the weights that it publishes: ``architecture`` and ``pretrained_cfg``."""
+_PREPROCESSING = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
 
 
 @dataclass(frozen=True)
@@ -30,33 +34,35 @@ class Timm:
         head: the same with the pooling that its spec asks for, None where it asks for none.
         preprocess: a decoded photo to a float tensor [3, h, w].
         preprocessing: size, mean, deviation and crop, as timm names them.
-        file: the checkpoint, None without one.
+        files: the checkpoint, where there is one, and the configuration that was looked for beside it.
+        notes: what had to be assumed.
     """
 
     model: Any
     head: PooledBackbone | None
     preprocess: Callable[[RGB], torch.Tensor]
     preprocessing: dict[str, Any]
-    file: Path | None
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
-def load_timm(text: str, spec: EncoderSpec, device: str) -> Encoder:
+def load_timm(text: str, spec: EncoderSpec, device: str, precision: Precision = FLOAT32) -> Encoder:
     """Load the timm backbone that the spec `text` names onto `device`; errors as of `build_timm`."""
     built = build_timm(text, spec)
     model, head = built.model.to(device), built.head
-    files = [] if built.file is None else [built.file]
-    own_dim = int(getattr(model, "head_hidden_size", None) or model.num_features)
+    encode: Any = model if head is None else head
+    card = card_of(
+        text, model, model, built.preprocessing, feature_dim(encode, built.preprocess, text, device), built.files,
+        head=None if head is None else head.head, precision=precision, notes=built.notes,
+    )  # fmt: skip
     return Encoder(
-        card=card_of(
-            text, spec, model, model, built.preprocessing, own_dim if head is None else head.width, files,
-            None if head is None else head.head,
-        ),
+        card=card,
         preprocess=built.preprocess,
-        encode_images=inference(model if head is None else head),
+        encode_images=inference(encode, precision),
         encode_texts=None,
         logit_scale=1.0,
         device=device,
-    )  # fmt: skip
+    )
 
 
 def build_timm(text: str, spec: EncoderSpec) -> Timm:
@@ -64,7 +70,7 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
 
     Raises:
         SkipMethod: its weights cannot be had here.
-        ConfigError: no such model, or it has no class token to take.
+        ConfigError: no such model, one that takes no photos, or it has no class token to take.
         DataError: a checkpoint that is damaged, unsafe or for another model.
     """
     import timm
@@ -79,17 +85,79 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
             f"{text!r}: {spec.weights!r} is neither a file nor {RANDOM_INIT}",
             "pretrained weights of timm are part of the model's name: timm:MODEL.TAG",
         )
+    files: tuple[Path, ...] = () if file is None else (file, file.parent / _SIDECAR)
+    beside = None if file is None else _beside(file, spec)
     with quiet_build():
-        model = timm.create_model(spec.model, pretrained=False, num_classes=0)
+        model = _new_model(spec, beside)
         head = pooled(model, spec)  # before anything is downloaded
         if file is None and not spec.random_init:
             file = _published_weights(text, spec, model)
+            files = (file,)
         if file is not None:
             with opening(file, text):
                 timm.models.load_checkpoint(model, str(file), filter_fn=_headless(model), weights_only=True)
     model.eval().requires_grad_(requires_grad=False)
     settings = resolve_model_data_config(model)
-    return Timm(model, head, OnArrays(create_transform(**settings, is_training=False)), plain(settings), file)
+    notes = () if spec.weights_file is None or beside else _assumed(spec, model)
+    transform = OnArrays(create_transform(**settings, is_training=False))
+    return Timm(model, head, transform, plain(settings), files, notes)
+
+
+def _new_model(spec: EncoderSpec, overlay: Mapping[str, Any] | None) -> Any:
+    """The untrained model.
+
+    Raises:
+        ConfigError: timm cannot build it, no such tag, or it takes something else than a photo.
+    """
+    import timm
+
+    try:
+        model: Any = timm.create_model(
+            spec.model, pretrained=False, num_classes=0, pretrained_cfg_overlay=dict(overlay) if overlay else None
+        )
+    except Exception as error:
+        raise ConfigError(
+            f"timm {timm.__version__} cannot build {spec.model}: {first_line(error)}",
+            "`timm.list_pretrained()` shows models with their tags; choose another one",
+        ) from error
+    size = (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+    if size is not None and size[0] != 3:
+        raise ConfigError(f"{spec.model} takes {size[0]} channels, not a photo's 3", "choose another model")
+    return model
+
+
+def _beside(file: Path, spec: EncoderSpec) -> dict[str, Any] | None:
+    """The preprocessing in timm's configuration beside a checkpoint, None without one.
+
+    Raises:
+        DataError: it is of another architecture, or cannot be read.
+    """
+    path = file.parent / _SIDECAR
+    if not path.is_file():
+        return None
+    told = read_json(path)
+    if not isinstance(told, dict) or not isinstance(told.get("pretrained_cfg"), dict):
+        return None  # of another library
+    architecture = str(told.get("architecture") or spec.model).split(".")[0]
+    if architecture != spec.model.split(".")[0]:
+        raise DataError(
+            f"{path} says that the weights beside it are of {architecture}, not of {spec.model}",
+            f"write timm:{architecture}/{file.name}, or move the weights away from it",
+        )
+    return {key: told["pretrained_cfg"][key] for key in _PREPROCESSING if told["pretrained_cfg"].get(key) is not None}
+
+
+def _assumed(spec: EncoderSpec, model: Any) -> tuple[str, ...]:
+    """What a checkpoint by itself does not tell."""
+    tag = (getattr(model, "pretrained_cfg", None) or {}).get("tag")
+    if "." in spec.model or not tag:
+        return ()
+    file = Path(str(spec.weights)).name
+    note = (
+        f"{file} does not tell how photos are prepared for it: as for timm's weights {spec.model}.{tag} is assumed; "
+        f"if that is wrong, write timm:{spec.model}.TAG/{file}, or put timm's {_SIDECAR} beside it"
+    )
+    return (note,)
 
 
 def _published_weights(text: str, spec: EncoderSpec, model: Any) -> Path:
@@ -104,6 +172,7 @@ def _published_weights(text: str, spec: EncoderSpec, model: Any) -> Path:
         cached=in_hub_cache(hub, _HUB_NAMES),
         host=hub_host(),
         fetch=lambda: hf_hub_download(hub, _HUB_NAMES[0]),
+        instead=f"timm:{spec.network}/FILE",
     )
 
 

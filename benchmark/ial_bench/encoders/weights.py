@@ -42,7 +42,7 @@ def opening(file: Path, text: str) -> Iterator[None]:
     try:
         yield
     except (pickle.UnpicklingError, AttributeError, EOFError) as error:
-        raise _unsafe(file, _first_line(error)) from error
+        raise _unsafe(file, first_line(error)) from error
     except (RuntimeError, KeyError, ValueError, OSError, TypeError) as error:
         if "TorchScript" in str(error):  # as OpenAI published CLIP; loading one runs the program in it
             raise DataError(
@@ -51,9 +51,9 @@ def opening(file: Path, text: str) -> Iterator[None]:
                 "safetensors from its hub, or the path of that open_clip_model.safetensors",
             ) from error
         if isinstance(error.__cause__, pickle.UnpicklingError):  # as timm wraps it
-            raise _unsafe(file, _first_line(error)) from error
+            raise _unsafe(file, first_line(error)) from error
         raise DataError(
-            f"{file} does not hold weights of {text!r}: {_first_line(error)}",
+            f"{file} does not hold weights of {text!r}: {first_line(error)}",
             "check that model and checkpoint belong together, and that the file is whole",
         ) from error
     except Exception as error:
@@ -69,7 +69,8 @@ def _unsafe(file: Path, why: str) -> DataError:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, its kind where it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -83,8 +84,15 @@ def in_hub_cache(repository: str, names: Sequence[str]) -> Path | None:
     return None
 
 
-def fetched(text: str, cached: Path | None, host: str, fetch: Callable[[], str]) -> Path:
+def fetched(text: str, cached: Path | None, host: str, fetch: Callable[[], str], instead: str) -> Path:
     """The cached file, or a download.
+
+    Args:
+        text: the encoder's name.
+        cached: the file, where it is on this machine.
+        host: where it would come from.
+        fetch: gets it.
+        instead: the spec of the same encoder from a file of the user's.
 
     Raises:
         SkipMethod: there is neither; with the reason.
@@ -92,14 +100,19 @@ def fetched(text: str, cached: Path | None, host: str, fetch: Callable[[], str])
     if cached is not None:
         return cached
     away = f"weights of {text} are not on this machine"
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
-        raise SkipMethod(f"{away} and HF_HUB_OFFLINE is set; give a checkpoint's path in place of the tag")
-    if not reachable(host):
-        raise SkipMethod(f"{away} and {host} cannot be reached; give a checkpoint's path in place of the tag")
+    if (why := unreachable(host)) is not None:
+        raise SkipMethod(f"{away} and {why}; with a checkpoint at hand, write {instead}")
     try:
         return Path(fetch())
     except Exception as error:
-        raise SkipMethod(f"{away} and could not be downloaded: {_first_line(error)}") from error
+        raise SkipMethod(f"{away} and could not be downloaded: {first_line(error)}") from error
+
+
+def unreachable(host: str) -> str | None:
+    """Why nothing can be downloaded from `host`; None if that can be tried."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        return "HF_HUB_OFFLINE is set"
+    return None if reachable(host) else f"{host} cannot be reached"
 
 
 def hub_host() -> str:

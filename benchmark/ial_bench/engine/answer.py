@@ -15,11 +15,14 @@ from pydantic import ValidationError
 from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.encoders.base import remembered_spec
+from ial_bench.encoders.spec import shown_spec
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.timing import inference_mode
 from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod
 from ial_bench.images import RGB, ImageBatch
 from ial_bench.method import Method, MethodConfig, RunContext, chunks
+from ial_bench.settings import BACKBONE
 from ial_bench.topk import NO_ANSWER
 
 
@@ -79,7 +82,7 @@ def fitting(
         if (
             record.dataset.candidate_digest == dataset.candidates.digest
             and (seed is None or record.seed == seed or not record.method.stochastic)
-            and all(own.get(key) == value for key, value in given.items())
+            and all(own.get(key) == _as_recorded(key, value) for key, value in given.items())
         ):
             fit.append(record)
 
@@ -89,7 +92,13 @@ def fitting(
     return sorted(fit, key=rank, reverse=True)
 
 
-def fitted(method: type[Method], record: RunRecord, folder: Path, context: RunContext) -> Method:
+def _as_recorded(key: str, value: Any) -> Any:
+    return shown_spec(value) if key == BACKBONE and isinstance(value, str) else value
+
+
+def fitted(
+    method: type[Method], record: RunRecord, folder: Path, context: RunContext, backbone: str | None = None
+) -> Method:
     """The method of a run, ready to answer.
 
     Args:
@@ -97,6 +106,7 @@ def fitted(method: type[Method], record: RunRecord, folder: Path, context: RunCo
         record: of the run.
         folder: where the fitted method lies.
         context: of the run's seed.
+        backbone: spec of its encoder as the user gave it; None: as it was last loaded here.
 
     Raises:
         DataError: what is stored cannot be read, or the encoder has other weights now.
@@ -105,11 +115,10 @@ def fitted(method: type[Method], record: RunRecord, folder: Path, context: RunCo
     config = config_of(method, record)
     if config is None:
         raise DataError(f"run {record.run_id} has settings that {method.info.name} no longer has", "run it again")
-    made = method(config, context)
     try:
+        config = _with_encoder(method, config, record, context, backbone)
+        made = method(config, context)
         made.prepare()
-        if made.backbone is not None and context.features.card(made.backbone).digest != record.method.weights_digest:
-            raise DataError(f"the weights of {made.backbone} are others than in run {record.run_id}", "run it again")
         made.load(folder)
     except SkipMethod as skip:
         raise BenchError(f"{method.info.name} cannot run here: {skip.reason}") from skip
@@ -120,6 +129,33 @@ def fitted(method: type[Method], record: RunRecord, folder: Path, context: RunCo
             f"the fitted method in {folder} cannot be read: {type(error).__name__}: {error}", "delete the folder"
         ) from error
     return made
+
+
+def _with_encoder(
+    method: type[Method], config: MethodConfig, record: RunRecord, context: RunContext, backbone: str | None
+) -> MethodConfig:
+    """The run's configuration with an encoder that can be loaded here and is the run's own.
+
+    Raises:
+        DataError: there is none.
+        SkipMethod: it cannot be had.
+    """
+    recorded = method(config, context).backbone
+    if recorded is None:
+        return config
+    known = record.method.encoder
+    found = backbone
+    if found is None and known is not None and context.cache is not None:
+        found = remembered_spec(known.digest, context.cache)  # a record has no paths of its machine
+    card = context.features.card(found or recorded)
+    same = card.first_digest == record.method.weights_digest if known is None else card.digest == known.digest
+    if not same:
+        raise DataError(
+            f"{shown_spec(card.spec)} is another encoder now than in run {record.run_id}: other weights, network, "
+            "preprocessing or libraries",
+            "give the run's own with --backbone, or run it again",
+        )
+    return config if found is None else config.model_copy(update={BACKBONE: found})
 
 
 def answer(

@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.datasets.loader import photo_tensors
-from ial_bench.encoders.base import Encoder, EncoderCard, remember_card, remembered_card
+from ial_bench.encoders.base import FLOAT32, Encoder, EncoderCard, Precision, remember_card, remembered_card
+from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
 from ial_bench.files import make_folder, storage_errors, write_json
 from ial_bench.method import Reporter, chunks
@@ -61,6 +62,7 @@ class FeatureStore:
         workers: processes that read and decode photos; 0 does it in this process.
         report: progress.
         chunk_rows: photos per completion mark.
+        precision: of the encoders' arithmetic.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class FeatureStore:
         workers: int,
         report: Reporter,
         chunk_rows: int = CHUNK_ROWS,
+        precision: Precision = FLOAT32,
     ) -> None:
         self.cache = cache
         self.device = device
         self.batch_size = batch_size
         self.workers = workers
         self.report = report
+        self.precision = precision
         self.chunk_rows = max(batch_size, chunk_rows // batch_size * batch_size)
         self._encoders: dict[str, Encoder] = {}
         self._cards: dict[str, EncoderCard] = {}
@@ -91,8 +95,8 @@ class FeatureStore:
         if spec not in self._encoders:
             from ial_bench.encoders.load import load_encoder
 
-            self._encoders[spec] = load_encoder(spec, self.device)
-            self._cards[spec] = self._encoders[spec].card
+            self._encoders[spec] = load_encoder(spec, self.device, self.precision)
+            self._know(self._encoders[spec].card)
             remember_card(self._cards[spec], self.cache)
         return self._encoders[spec]
 
@@ -120,10 +124,16 @@ class FeatureStore:
     def card(self, spec: str) -> EncoderCard:
         """The encoder's card, without loading the encoder where an earlier load left it."""
         if spec not in self._cards:
-            if (card := remembered_card(spec, self.cache)) is None:
-                card = self.encoder(spec).card
-            self._cards[spec] = card
+            card = remembered_card(spec, self.cache, self.precision)
+            self._know(self.encoder(spec).card if card is None else card)
         return self._cards[spec]
+
+    def _know(self, card: EncoderCard) -> None:
+        """Keep the card, and say once what had to be assumed of the encoder."""
+        if card.spec not in self._cards:
+            for note in card.notes:
+                self.report.log(f"note: {note}")
+        self._cards[card.spec] = card
 
     def photos(self, spec: str, photos: Photos) -> FloatRows:
         """float32 [n, d], memory-mapped: the features of `photos`, computed where the cache lacks them."""
@@ -166,7 +176,7 @@ class FeatureStore:
         file = _FeatureFile(folder, len(photos), card.dim)
         with storage_errors(folder), FileLock(folder / "lock"):
             if not (folder / "meta.json").is_file():
-                meta = {"encoder": spec, "encoder_digest": card.digest, "photos_digest": photos.digest}
+                meta = {"encoder": shown_spec(spec), "encoder_digest": card.digest, "photos_digest": photos.digest}
                 write_json(folder / "meta.json", {**meta, "rows": len(photos), "dim": card.dim})
             done, earlier = file.finished()
             now = 0.0

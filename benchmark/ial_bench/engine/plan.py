@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,21 +13,31 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.datasets.streets import needed
 from ial_bench.datasets.table import SPLITS
+from ial_bench.encoders.base import FLOAT32, EncoderCard, Precision
+from ial_bench.encoders.spec import EncoderSpec, shown_spec
 from ial_bench.engine.features import CHUNK_ROWS, FeatureStore
 from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, read_record, record_path
 from ial_bench.engine.score import DEFAULT_KS
 from ial_bench.errors import DataError, SkipMethod
 from ial_bench.files import digest
 from ial_bench.method import Method, MethodConfig, Reporter, RunContext
+from ial_bench.settings import BACKBONE
 
-DTYPE = "float32"
+DTYPE: Precision = FLOAT32
 STORED_K = 10
 _ID_LENGTH = 16  # hexadecimal digits of the SHA-256
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that can change a run's predictions; what cannot (batch size, device, paths) is left out."""
+    """Everything that can change a run's predictions; what cannot (batch size, device, paths) is left out.
+
+    Attributes:
+        config: full configuration; files of the encoder by their base names.
+        weights_digest: `EncoderCard.first_digest`, by which records of schema version 1 are known.
+        encoder_digest: `EncoderCard.digest`; with it, the encoder's name is no part of the identity.
+        known_as: id of the record of schema version 1 that this run already has.
+    """
 
     method: str
     version: str
@@ -42,17 +52,34 @@ class RunSpec:
     splits: tuple[str, ...] = SPLITS
     protocol_version: int = PROTOCOL_VERSION
     streets_digest: str | None = None
+    encoder_digest: str | None = None
+    known_as: str | None = None
 
     @property
     def run_id(self) -> str:
         """The first 16 digits of the SHA-256 of the canonical JSON of all of it.
 
-        Without the street network where the method does not read it.
+        Without the street network where the method does not read it, and with the encoder's digest in the place of its
+        name and weights: one encoder under two names or paths is one run.
         """
-        told = asdict(self)
-        if self.streets_digest is None:
-            del told["streets_digest"]
-        return digest(told)[:_ID_LENGTH]
+        if self.known_as is not None:
+            return self.known_as
+        if self.encoder_digest is None:
+            return self.first_id
+        config = {key: value for key, value in self.config.items() if key != BACKBONE}
+        return _id_of(replace(self, config=config), without={"weights_digest"})
+
+    @property
+    def first_id(self) -> str:
+        """The id by the rule of schema version 1, which is still that of runs without an encoder."""
+        return _id_of(self, without={"encoder_digest"})
+
+
+def _id_of(spec: RunSpec, without: set[str]) -> str:
+    told = {key: value for key, value in asdict(spec).items() if key not in {"known_as", *without}}
+    if spec.streets_digest is None:
+        del told["streets_digest"]
+    return digest(told)[:_ID_LENGTH]
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,7 @@ class EngineOptions:
         rerun: whether to run again what is done.
         chunk_rows: photos per completion mark.
         checkpoint_steps: training steps between checkpoints.
+        precision: of the arithmetic that cached features are encoded with.
     """
 
     results: Path
@@ -86,6 +114,7 @@ class EngineOptions:
     rerun: bool = False
     chunk_rows: int = CHUNK_ROWS
     checkpoint_steps: int = 200
+    precision: Precision = FLOAT32
 
 
 @dataclass(frozen=True)
@@ -97,7 +126,8 @@ class Planned:
         method: the class.
         config: its configuration.
         origin: the distribution or file the class comes from.
-        backbone: the encoder it starts from.
+        backbone: the encoder it starts from, its files by their base names.
+        encoder: the encoder's card, None where it cannot be had.
         state: ``run``, ``done`` or ``skip``.
         reason: why it is skipped.
         done: the record of a run that is done.
@@ -108,6 +138,7 @@ class Planned:
     config: MethodConfig
     origin: str
     backbone: str | None
+    encoder: EncoderCard | None
     state: Literal["run", "done", "skip"]
     reason: str | None = None
     done: RunRecord | None = None
@@ -174,26 +205,54 @@ def _plan_one(
 ) -> Planned:
     info = choice.method.info
     reason: str | None = None
-    weights: str | None = None
+    card: EncoderCard | None = None
     streets: str | None = None
     method = choice.method(choice.config, make_context(options, store, report, seed))
     try:
         if method.backbone is not None:
-            weights = store.card(method.backbone).digest
+            card = store.card(method.backbone)
         if method.reads_streets:
             streets = needed(dataset.streets).digest
     except SkipMethod as skip:
         reason = skip.reason
     spec = RunSpec(
-        info.name, info.version, choice.config.model_dump(mode="json"), weights, dataset.digest,
-        dataset.candidates.digest, options.limit, seed, options.k, streets_digest=streets,
+        info.name, info.version, recorded_config(choice.config), None if card is None else card.first_digest,
+        dataset.digest, dataset.candidates.digest, options.limit, seed, options.k,
+        dtype=options.precision if choice.method.uses_features else DTYPE,
+        streets_digest=streets, encoder_digest=None if card is None else card.digest,
     )  # fmt: skip
-    common = (spec, choice.method, choice.config, choice.origin, method.backbone)
+    if card is not None and _has_first_record(options.results, dataset.name, spec, card):
+        spec = replace(spec, known_as=spec.first_id)
+    backbone = None if method.backbone is None else shown_spec(method.backbone)
+    common = (spec, choice.method, choice.config, choice.origin, backbone, card)
     if reason is not None:
         return Planned(*common, "skip", reason=reason)
     if not options.rerun and (record := finished(options.results, dataset.name, spec)) is not None:
         return Planned(*common, "done", done=record)
     return Planned(*common, "run")
+
+
+def recorded_config(config: MethodConfig) -> dict[str, Any]:
+    """A configuration as records hold it: JSON values, the encoder's files by their base names."""
+    told = config.model_dump(mode="json")
+    if isinstance(told.get(BACKBONE), str):
+        told[BACKBONE] = shown_spec(told[BACKBONE])
+    return told
+
+
+def _has_first_record(results: Path, dataset: str, spec: RunSpec, card: EncoderCard) -> bool:
+    """Whether this very run was made and recorded under schema version 1, where encoders were known by less.
+
+    What that version left out must be known otherwise: an encoder of a published name, and the same libraries.
+    """
+    if not EncoderSpec.parse(card.spec).published:
+        return False
+    record = finished(results, dataset, replace(spec, known_as=spec.first_id))
+    if record is None:
+        return False
+    if record.method.encoder is not None:
+        return record.method.encoder.digest == card.digest
+    return all(record.provenance.packages.get(name) == number for name, number in card.libraries.items())
 
 
 def finished(results: Path, dataset: str, spec: RunSpec) -> RunRecord | None:

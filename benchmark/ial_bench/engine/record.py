@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ial_bench.encoders.base import Precision
 from ial_bench.errors import DataError
 from ial_bench.files import read_json, write_json
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 PROTOCOL_VERSION = 1
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""From a record of each earlier version to one of the next. Version 1 is the first."""
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda data: {**data, "schema_version": 2}}
+"""From a record of each earlier version to one of the next. Version 2 has `method.encoder`, which 1 knew less of."""
 SCHEMA_FILE = Path(__file__).parent / "run-record.schema.json"
 
 Status = Literal["done", "failed", "skipped"]
@@ -56,6 +57,20 @@ class Metrics(_Part):
     distance_m: DistanceMetrics
 
 
+class EncoderRecord(_Part):
+    """Everything that the features of the pretrained encoder depend on."""
+
+    digest: str = Field(description="SHA-256 of all that follows but the notes")
+    weights: str = Field(description="SHA-256 over names, types, shapes and values of its tensors")
+    structure: str = Field(description="SHA-256 of the network without its weights")
+    libraries: dict[str, str] = Field(description="versions of what defines its arithmetic")
+    preprocessing: dict[str, Any]
+    head: dict[str, Any] = Field(description="pooling or assignment behind the network, where its weights do not tell")
+    texts: dict[str, Any] = Field(description="how texts become tokens; empty without a text tower")
+    precision: Precision = Field(description="of the arithmetic that photos are encoded with")
+    notes: list[str] = Field(description="what had to be assumed")
+
+
 class MethodRecord(_Part):
     """What was run."""
 
@@ -71,7 +86,12 @@ class MethodRecord(_Part):
     preset: str | None = Field(None, description="the preset that the configuration is nearest to; null: the defaults")
     changed: list[str] = Field(default_factory=list, description="settings that differ from it")
     backbone: str | None = Field(None, description="the pretrained encoder it starts from")
-    weights_digest: str | None = Field(None, description="SHA-256 of the encoder's weights and preprocessing")
+    weights_digest: str | None = Field(
+        None, description="SHA-256 of the encoder's weights and preprocessing: all that schema version 1 knew of it"
+    )
+    encoder: EncoderRecord | None = Field(
+        None, description="what is known of the encoder; null in records of version 1"
+    )
     facts: dict[str, Any] = Field(default_factory=dict, description="what the method tells of its fit")
 
 
@@ -164,7 +184,7 @@ class Provenance(_Part):
 class RunRecord(_Part):
     """One run of one method on one dataset with one seed."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     run_id: str
     status: Status
     reason: str | None = Field(None, description="why it was skipped or failed")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.encoders.base import EncoderCard
 from ial_bench.engine import models, predictions, provenance
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
@@ -24,6 +25,7 @@ from ial_bench.engine.models import STATE
 from ial_bench.engine.plan import EngineOptions, Planned, RunSpec, Selection, finished, make_context
 from ial_bench.engine.record import (
     DatasetRecord,
+    EncoderRecord,
     FeaturePhase,
     MethodRecord,
     Metrics,
@@ -243,6 +245,7 @@ class Engine:
                 changed=list(changed),
                 backbone=planned.backbone,
                 weights_digest=spec.weights_digest,
+                encoder=encoder_record(planned.encoder),
                 facts=outcome.facts or {},
             ),
             dataset=self._dataset_record(spec),
@@ -271,6 +274,21 @@ class Engine:
         write_record(record_path(self.options.results, self.dataset.name, spec.method, spec.run_id), record)
         return record
 
+    def adopt(self, planned: Planned) -> RunRecord:
+        """The record of a run that was done before; one of schema version 1 is told what is known of its encoder now.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        assert planned.done is not None  # noqa: S101 - asked of done runs alone
+        record = planned.done
+        if record.method.encoder is not None or planned.encoder is None:
+            return record
+        method = record.method.model_copy(update={"encoder": encoder_record(planned.encoder)})
+        whole = record.model_copy(update={"method": method})
+        write_record(record_path(self.options.results, self.dataset.name, planned.spec.method, record.run_id), whole)
+        return whole
+
     def _dataset_record(self, spec: RunSpec) -> DatasetRecord:
         chosen = self.selection
         return DatasetRecord(
@@ -287,6 +305,11 @@ class Engine:
             n_candidates=len(chosen.candidates),
             n_queries_without_candidate=int((chosen.queries.labels < 0).sum()),
         )
+
+
+def encoder_record(card: EncoderCard | None) -> EncoderRecord | None:
+    """What a record tells of an encoder."""
+    return None if card is None else EncoderRecord(digest=card.digest, **card.identity, notes=list(card.notes))
 
 
 def _empty(folder: Path) -> None:

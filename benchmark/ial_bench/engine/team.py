@@ -82,7 +82,9 @@ class Team:
         spec = planned.spec
         self.fitting = self._ranks is not None and isinstance(planned.config, TrainingConfig)
         if self._ranks is not None and self.fitting:
-            self._ranks.tell(_Fit(dataset.folder, limit, spec.method, spec.config, spec.seed, work))
+            self._ranks.tell(
+                _Fit(dataset.folder, limit, spec.method, planned.config.model_dump(mode="json"), spec.seed, work)
+            )
         try:
             yield
         except SkipMethod:

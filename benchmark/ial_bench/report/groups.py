@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
-from ial_bench.engine.record import MethodRecord, RunRecord
+from ial_bench.engine.record import EncoderRecord, MethodRecord, RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.files import digest
 from ial_bench.settings import BACKBONE, shown
 
 PRESET, VERSION, WEIGHTS = "preset", "version", "weights"
+PRECISION, LIBRARIES, NETWORK = "precision", "libraries", "network"
 """What tells rows of one method apart and is no setting."""
-_FACTS = (PRESET, VERSION, WEIGHTS)
+_FACTS = (PRESET, VERSION, WEIGHTS, PRECISION, LIBRARIES, NETWORK)
 _ABSENT = object()
 _SHOWN_DIGITS = 8  # of a digest
 
@@ -64,7 +65,7 @@ def groups_of(records: Sequence[RunRecord]) -> list[Group]:
     """The groups among finished runs of one population, seeds in order."""
     runs: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for r in records:
-        runs[r.method.name, r.method.version, digest(r.method.config), r.method.weights_digest or ""].append(r)
+        runs[r.method.name, r.method.version, digest(_settings(r.method)), encoder_key(r.method)].append(r)
     by_method: dict[str, list[list[RunRecord]]] = defaultdict(list)
     for group in runs.values():
         by_method[group[0].method.name].append(sorted(group, key=lambda r: r.seed))
@@ -73,6 +74,17 @@ def groups_of(records: Sequence[RunRecord]) -> list[Group]:
         for siblings in by_method.values()
         for group in siblings
     ]
+
+
+def encoder_key(method: MethodRecord) -> str:
+    """What runs of one encoder have in common, whatever they called it; by its name, where a record knows no more."""
+    if method.encoder is not None:
+        return method.encoder.digest
+    return "" if method.weights_digest is None else f"{method.backbone} {method.weights_digest}"
+
+
+def _settings(method: MethodRecord) -> dict[str, Any]:
+    return {key: value for key, value in method.config.items() if key != BACKBONE}
 
 
 def one_population(records: Sequence[RunRecord], limit: int | None) -> tuple[list[RunRecord], list[str]]:
@@ -120,9 +132,30 @@ def _differences(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> dict
     look_alikes = [m for m in others if backbone_text(m.backbone) == backbone_text(mine.backbone)]
     if mine.backbone and any(m.backbone != mine.backbone for m in look_alikes):
         found[BACKBONE] = mine.backbone
-    if mine.weights_digest and any(m.weights_digest != mine.weights_digest for m in look_alikes):
-        found[WEIGHTS] = mine.weights_digest[:_SHOWN_DIGITS]
+    unlike = [m for m in look_alikes if encoder_key(m) != encoder_key(mine)]
+    return found | (_of_encoder(mine, unlike) if unlike else {})
+
+
+def _of_encoder(mine: MethodRecord, others: Sequence[MethodRecord]) -> dict[str, str]:
+    """What tells an encoder from others of its name."""
+    own = mine.encoder
+    if own is None:
+        return {WEIGHTS: (mine.weights_digest or "")[:_SHOWN_DIGITS]}
+    known = [m.encoder for m in others if m.encoder is not None]
+    found = {}
+    if len(known) < len(others) or any(e.weights != own.weights for e in known):
+        found[WEIGHTS] = own.weights[:_SHOWN_DIGITS]
+    if any(e.precision != own.precision for e in known):
+        found[PRECISION] = own.precision
+    if any(e.libraries != own.libraries for e in known):
+        found[LIBRARIES] = " ".join(f"{name} {number}" for name, number in own.libraries.items())
+    if any(_network(e) != _network(own) for e in known):
+        found[NETWORK] = digest(_network(own))[:_SHOWN_DIGITS]
     return found
+
+
+def _network(encoder: EncoderRecord) -> dict[str, Any]:
+    return encoder.model_dump(include={"structure", "preprocessing", "head", "texts"})
 
 
 def _compared(a: MethodRecord, b: MethodRecord) -> set[str]:

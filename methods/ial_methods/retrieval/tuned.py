@@ -156,7 +156,7 @@ class RetrievalTuned(Retrieval):
 
     @property
     def _encoder_digest(self) -> str:
-        from ial_bench.encoders.build import tensor_digest
+        from ial_bench.encoders.structure import tensor_digest
 
         told = {"encoder": super()._encoder_digest, "pooling": self.config.pooling}
         return digest({**told, "tuned": tensor_digest(self.tower.tensors())})

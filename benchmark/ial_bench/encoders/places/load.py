@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ial_bench.encoders.base import Encoder
+from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, card_of, inference, quiet_build
 from ial_bench.encoders.places import anyloc, salad
 from ial_bench.encoders.places.checkpoints import fill, read_centres, read_state
@@ -41,7 +41,7 @@ class _Built:
     files: Sequence[Path]
 
 
-def load_place(text: str, spec: EncoderSpec, device: str) -> Encoder:
+def load_place(text: str, spec: EncoderSpec, device: str, precision: Precision = FLOAT32) -> Encoder:
     """Load the place-recognition encoder that the spec `text` names onto `device`.
 
     Raises:
@@ -65,9 +65,11 @@ def load_place(text: str, spec: EncoderSpec, device: str) -> Encoder:
     model = built.model.eval().requires_grad_(requires_grad=False).to(device)
     head = {"architecture": published.family, **_HEADS[published.family]}
     return Encoder(
-        card=card_of(text, spec, model, model, published.preprocessing, built.dim, built.files, head),
+        card=card_of(
+            text, model, model, published.preprocessing, built.dim, built.files, head=head, precision=precision
+        ),
         preprocess=OnArrays(transform_of(published)),
-        encode_images=inference(model),
+        encode_images=inference(model, precision),
         encode_texts=None,
         logit_scale=1.0,
         device=device,

@@ -1,0 +1,281 @@
+"""Which network an ``openclip:`` spec names, which checkpoint, and how photos are prepared for it.
+
+All of it is known before a model is built. What a name does not tell is looked for beside the checkpoint, among the
+published checksums, and last assumed and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
+from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, parsed
+from ial_bench.errors import ConfigError, DataError, unknown_name
+from ial_bench.files import read_json, sha256_file
+
+OWN_MODELS = Path(__file__).parent / "openclip_models"
+"""Small models of ours, by name."""
+SIDECAR = "open_clip_config.json"
+"""What open_clip writes beside the weights that it publishes: ``model_cfg`` and ``preprocess_cfg``."""
+_HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+_NEEDED = {"embed_dim", "vision_cfg", "text_cfg"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """An open_clip network by its configuration, without weights.
+
+    Attributes:
+        name: in open_clip's list or ours, or the stem of a configuration's file.
+        config: open_clip's ``model_cfg``.
+        preprocessing: what a configuration of one's own says of it, in open_clip's words; else empty.
+        own: whether it is one of ours.
+        files: the configuration, where it is a file of ours or of the user's.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    own: bool = False
+    files: tuple[Path, ...] = ()
+
+    @cached_property
+    def tags(self) -> dict[str, dict[str, Any]]:
+        """The published weights of the network: their preprocessing, activation and address, by tag."""
+        import open_clip
+
+        if self.files:
+            return {}
+        names = open_clip.list_pretrained_tags_by_model(self.name)
+        return {tag: open_clip.get_pretrained_cfg(self.name, tag) for tag in names}
+
+    @property
+    def shipped(self) -> dict[str, Path]:
+        """The weights that come with the harness, by tag."""
+        found = sorted(OWN_MODELS.glob(f"{self.name}.*.safetensors")) if self.own else []
+        return {path.name.split(".")[1]: path for path in found}
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that an open_clip model is built from.
+
+    Attributes:
+        network: its configuration, with the activation that its weights were trained with.
+        preprocessing: changes to open_clip's usual one: mean, std, interpolation, resize_mode.
+        file: the checkpoint, None for untrained weights.
+        files: everything that was read or looked for beside it.
+        notes: what had to be assumed.
+        given: whether the checkpoint is the user's own file, beside which more may lie.
+    """
+
+    network: Network
+    preprocessing: Mapping[str, Any]
+    file: Path | None = None
+    files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    given: bool = False
+
+    @property
+    def own_file(self) -> Path | None:
+        """The checkpoint, where it is the user's."""
+        return self.file if self.given else None
+
+
+def network_of(spec: EncoderSpec) -> Network:
+    """The network that a spec names.
+
+    Raises:
+        ConfigError: open_clip has no such model, or there is no such file.
+        DataError: a file that is no open_clip configuration.
+    """
+    import open_clip
+
+    own = OWN_MODELS / f"{spec.model}.json"
+    if own.is_file():
+        return Network(spec.model, read_json(own), {}, own=True, files=(own,))
+    if spec.model_file is not None:
+        config, preprocessing = _read_config(spec.model_file)
+        return Network(spec.model_file.stem, config, preprocessing, files=(spec.model_file,))
+    if spec.model not in open_clip.list_models():
+        error = unknown_name("open_clip model", spec.model, open_clip.list_models(), "see open_clip.list_models()")
+        raise ConfigError(error.problem, error.fix)
+    found: dict[str, Any] = open_clip.get_model_config(spec.model)
+    return Network(spec.model, found, {})
+
+
+def source_of(text: str) -> Source:
+    """What the spec `text` is built from; a published checkpoint is downloaded if it is not in the cache.
+
+    Raises:
+        SkipMethod: its weights cannot be had here.
+        ConfigError: no such model, pretrained tag or file.
+        DataError: a configuration that cannot be read.
+    """
+    spec = parsed(text)
+    network = network_of(spec)
+    if spec.random_init:
+        return Source(network, network.preprocessing, files=network.files)
+    if spec.weights_file is not None:
+        return _of_file(spec, network, spec.weights_file)
+    tag = str(spec.weights)
+    if tag in network.shipped:
+        return Source(network, {}, network.shipped[tag], (network.shipped[tag], *network.files))
+    config = _published(network, tag)
+    file = _download(f"openclip:{spec.model}/{tag}", config)
+    return Source(_activated(network, config), _preprocessing(config), file, (file,))
+
+
+def _of_file(spec: EncoderSpec, network: Network, file: Path) -> Source:
+    """A checkpoint of the user's: with the settings of the tag that it is said to be, or of what lies beside it."""
+    beside = file.parent / SIDECAR
+    files = (file, *network.files, beside)
+    if spec.tag is not None:
+        config = _published(network, spec.tag)
+        return Source(_activated(network, config), _preprocessing(config), file, files, given=True)
+    if network.preprocessing:
+        return Source(network, network.preprocessing, file, files, given=True)
+    if beside.is_file() and not network.files:
+        config, preprocessing = _read_config(beside)
+        told = Network(network.name, config, preprocessing)
+        notes = _differences(network, told, beside)
+        return Source(told, preprocessing, file, files, notes, given=True)
+    if (tag := _tag_by_digest(network, file)) is not None:
+        config = network.tags[tag]
+        return Source(_activated(network, config), _preprocessing(config), file, files, given=True)
+    return _assumed(spec, network, file, files)
+
+
+def _assumed(spec: EncoderSpec, network: Network, file: Path, files: tuple[Path, ...]) -> Source:
+    """The settings on which all published weights of the network agree; else open_clip's usual ones."""
+    published = [_preprocessing(config) for config in network.tags.values()]
+    agreed = published[0] if published and all(p == published[0] for p in published) else {}
+    gelu = "QuickGELU" if network.config.get("quick_gelu") else "GELU"
+    whose = "of all its published weights" if agreed else "CLIP's"
+    mends = [f"put its {SIDECAR} beside it"]
+    if network.tags:
+        mends.insert(0, f"write openclip:{spec.model}/{file.name}@TAG (TAG: {', '.join(network.tags)})")
+    note = (
+        f"{file.name} does not tell how photos are prepared for it: preprocessing {whose} is assumed, and {gelu}, as "
+        f"{network.name} is configured; if that is wrong, {' or '.join(mends)}"
+    )
+    return Source(network, agreed, file, files, () if network.own else (note,), given=True)
+
+
+def _published(network: Network, tag: str) -> Mapping[str, Any]:
+    """open_clip's description of published weights.
+
+    Raises:
+        ConfigError: the network has none of that tag.
+    """
+    import open_clip
+
+    found: dict[str, Any] = {} if network.files else open_clip.get_pretrained_cfg(network.name, tag)
+    if not found:
+        known = [*network.shipped, *network.tags, RANDOM_INIT]
+        fix = f"one of {', '.join(known)}, or the path of a checkpoint"
+        error = unknown_name(f"weights of {network.name}", tag, known, fix)
+        raise ConfigError(error.problem, error.fix)
+    return found
+
+
+def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: config[key] for key in _PREPROCESSING if config.get(key) is not None}
+
+
+def _activated(network: Network, config: Mapping[str, Any]) -> Network:
+    """The network with the activation that published weights were trained with: OpenAI's with QuickGELU, say."""
+    if not config.get("quick_gelu"):
+        return network
+    return Network(network.name, {**network.config, "quick_gelu": True}, network.preprocessing)
+
+
+def _download(text: str, config: Mapping[str, Any]) -> Path:
+    import open_clip
+
+    hub, url = str(config.get("hf_hub") or ""), str(config.get("url") or "")
+    repository, name = _hub_file(hub)
+    names = _HUB_NAMES if not name else (str(Path(name).with_suffix(".safetensors")), name)
+    model, _, tag = text.partition("/")
+    return fetched(
+        text,
+        cached=in_hub_cache(repository, names),
+        host=hub_host() if hub else urlsplit(url).hostname or "",
+        fetch=lambda: open_clip.download_pretrained(dict(config)),
+        instead=f"{model}/FILE@{tag}",
+    )
+
+
+def _hub_file(hub: str) -> tuple[str, str]:
+    """Repository and file name, of open_clip's ``OWNER/NAME/[FILE]``; no name stands for its usual ones."""
+    owner, _, rest = hub.partition("/")
+    name, _, file = rest.partition("/")
+    return (f"{owner}/{name}", file) if name else ("", "")
+
+
+def _tag_by_digest(network: Network, file: Path) -> str | None:
+    """The tag whose published file this is, by its place in the hub's cache or by the checksum in the tag's address."""
+    folders = {parent.name for parent in file.resolve().parents}
+    sums = {}
+    for tag, config in network.tags.items():
+        repository, _ = _hub_file(str(config.get("hf_hub") or ""))
+        if repository and f"models--{repository.replace('/', '--')}" in folders:
+            return tag
+        if (start := _checksum(str(config.get("url") or ""))) is not None:
+            sums[tag] = start
+    if not sums:
+        return None
+    found = sha256_file(file)
+    return next((tag for tag, start in sums.items() if found.startswith(start)), None)
+
+
+def _checksum(url: str) -> str | None:
+    """The first digits of a file's SHA-256 that open_clip's own releases have in their names."""
+    if "mlfoundations" not in url:
+        return None
+    return Path(urlsplit(url).path).stem.rpartition("-")[2]
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Model and preprocessing of an open_clip configuration: a bare model, or what open_clip writes beside weights.
+
+    Raises:
+        ConfigError: there is no such file.
+        DataError: it is none.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no such model configuration: {path}", "give the path of an open_clip JSON that exists")
+    told = read_json(path)
+    model = told.get("model_cfg", told) if isinstance(told, dict) else None
+    if not isinstance(model, dict) or not set(model) >= _NEEDED:
+        raise DataError(
+            f"{path} is not an open_clip model configuration",
+            "it needs embed_dim, vision_cfg and text_cfg, at the top or in model_cfg",
+        )
+    preprocessing = told.get("preprocess_cfg") if model is not told else None
+    return model, _preprocessing(preprocessing) if isinstance(preprocessing, dict) else {}
+
+
+def _differences(named: Network, told: Network, beside: Path) -> tuple[str, ...]:
+    """What the configuration beside a checkpoint says otherwise than the model that was named."""
+    keys = _differing(named.config, told.config)
+    if not keys:
+        return ()
+    return (f"{beside.name} beside the weights goes before {named.name}, from which it differs in {', '.join(keys)}",)
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], under: str = "") -> Sequence[str]:
+    found: list[str] = []
+    for key in sorted({*a, *b}):
+        one, other = a.get(key), b.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += _differing(one, other, f"{under}{key}.")
+        elif one != other and not (key == "quick_gelu" and not one and not other):
+            found.append(f"{under}{key}")
+    return found

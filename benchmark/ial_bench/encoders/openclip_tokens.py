@@ -1,0 +1,104 @@
+"""The tokenizers of open_clip's models: CLIP's own, one of ours, or one of Hugging Face's, made when it is needed.
+
+A Hugging Face tokenizer is looked for beside the checkpoint, then in the hub's cache, then on the hub. Where it cannot
+be had there is a reason to skip what needs texts; photos are encoded all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ial_bench.encoders.openclip_source import OWN_MODELS, Network
+from ial_bench.encoders.weights import first_line, hub_host, in_hub_cache, unreachable
+from ial_bench.errors import SkipMethod
+from ial_bench.files import sha256_file
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+"""Texts to int64 [n, context]."""
+_VOCABULARIES = (
+    "tokenizer.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+)
+EXTRA = "pip install 'ial-bench[texts]'"
+
+
+def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:
+    """The tokenizer of a network, whose checkpoint is `file`.
+
+    Raises:
+        SkipMethod: it cannot be had here; with the command that gets it.
+    """
+    from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
+
+    texts = network.config["text_cfg"]
+    context = texts.get("context_length", DEFAULT_CONTEXT_LENGTH)
+    settings = texts.get("tokenizer_kwargs") or {}
+    name = texts.get("hf_tokenizer_name")
+    if not name:
+        if (merges := _own_merges(network)) is not None:
+            settings = {**settings, "bpe_path": str(merges)}
+        found: Tokenizer = SimpleTokenizer(context_length=context, **settings)
+        return found
+    source = _source(network, name, file)
+    try:
+        made: Tokenizer = HFTokenizer(
+            source, context_length=context, tokenizer_mode=texts.get("tokenizer_mode"), **settings,
+        )  # fmt: skip
+    except ImportError as error:
+        raise SkipMethod(f"the tokenizer of {network.name} needs {error.name or 'transformers'}: {EXTRA}") from error
+    except Exception as error:
+        raise SkipMethod(
+            f"the tokenizer of {network.name}, {name}, cannot be made: {first_line(error)}; `hf download {name}` gets "
+            f"it anew, and {EXTRA} all that tokenizers need"
+        ) from error
+    return made
+
+
+def tokens_told(network: Network, file: Path | None) -> dict[str, Any]:
+    """How texts become tokens, for the encoder's identity: JSON values, known without making the tokenizer."""
+    texts: Mapping[str, Any] = network.config["text_cfg"]
+    told = {key: texts[key] for key in ("context_length", "tokenizer_kwargs", "tokenizer_mode") if texts.get(key)}
+    name = texts.get("hf_tokenizer_name")
+    if not name:
+        merges = _own_merges(network)
+        return {"tokenizer": "clip" if merges is None else sha256_file(merges), **told}
+    beside = _beside(file)
+    return {"tokenizer": name if beside is None else sha256_file(beside), **told}
+
+
+def _own_merges(network: Network) -> Path | None:
+    """A model of ours may have merges of its own beside its configuration; else it has CLIP's."""
+    merges = OWN_MODELS / f"{network.name}.merges.txt.gz"
+    return merges if network.own and merges.is_file() else None
+
+
+def _beside(file: Path | None) -> Path | None:
+    """The vocabulary in the folder of a checkpoint."""
+    if file is None:
+        return None
+    return next((file.parent / name for name in _VOCABULARIES if (file.parent / name).is_file()), None)
+
+
+def _source(network: Network, name: str, file: Path | None) -> str:
+    """What transformers is to load: a folder, or a name on the hub.
+
+    Raises:
+        SkipMethod: neither is at hand.
+    """
+    for found in (_beside(file), in_hub_cache(name, _VOCABULARIES)):
+        if found is not None:
+            return str(found.parent)
+    if (why := unreachable(hub_host())) is not None:
+        raise SkipMethod(
+            f"the tokenizer of {network.name} is not on this machine and {why}: get it where the hub can be reached "
+            f"(`hf download {name}`), or put its tokenizer.json beside the checkpoint; photos need none"
+        )
+    return name
