@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ial_bench.errors import SkipMethod as SkipMethod
     from ial_bench.frozen import Features as Features
     from ial_bench.frozen import FrozenEncoderMethod as FrozenEncoderMethod
+    from ial_bench.frozen import FrozenTextMethod as FrozenTextMethod
     from ial_bench.frozen import unit_norm as unit_norm
     from ial_bench.images import ImageBatch as ImageBatch
     from ial_bench.method import Method as Method
@@ -36,6 +37,7 @@ _HOMES = {
     "Dataset": "datasets.dataset",
     "Features": "frozen",
     "FrozenEncoderMethod": "frozen",
+    "FrozenTextMethod": "frozen",
     "ImageBatch": "images",
     "Method": "method",
     "MethodConfig": "method",

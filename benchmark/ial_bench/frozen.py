@@ -16,8 +16,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench.datasets.photos import Photos
+from ial_bench.encoders.spec import require_text_tower
 from ial_bench.images import ImageBatch
-from ial_bench.method import Method, MethodConfig, ParameterCount, chunks
+from ial_bench.method import Method, MethodConfig, ParameterCount, Scores, chunks
 from ial_bench.topk import TopK
 
 DEFAULT_BACKBONE = "openclip:ViT-B-16/openai"
@@ -121,3 +122,24 @@ class FrozenEncoderMethod(Method):
     def trained_parameters(self) -> int:
         """Parameters that `fit_features` trains."""
         return 0
+
+
+class FrozenTextMethod(FrozenEncoderMethod):
+    """A method that sets features of photos against texts of the same encoder.
+
+    Its logits are scaled cosines, to which models trained with the sigmoid loss (SigLIP) add their `logit_bias`.
+    """
+
+    def prepare(self) -> None:
+        """Refuse encoders without a text tower, or without its tokenizer."""
+        require_text_tower(self.backbone)
+
+    @property
+    def logit_bias(self) -> float | None:
+        """The encoder's; None of one whose logits go into a softmax over all candidates."""
+        return self.context.features.card(self.backbone).logit_bias
+
+    @property
+    def scores_are(self) -> Scores:
+        """Sigmoids of a model that was trained with them, else as declared."""
+        return self.info.scores if self.logit_bias is None else "sigmoid"

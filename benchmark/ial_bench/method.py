@@ -39,7 +39,7 @@ State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """Named arrays: all that a fitted and indexed method needs to answer."""
 
 FinalFit = Literal["none", "train", "train+val"]
-Scores = Literal["order", "logits"]
+Scores = Literal["order", "logits", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class MethodInfo:
         oracle: whether it is told the true positions of queries. Oracles are shown, never ranked.
         final_fit: the labelled photos that the final fit uses.
         scores: what scores say besides the order: ``logits``, that their softmax over all candidates gives the
-            method's probabilities; ``order``, nothing.
+            method's probabilities; ``sigmoid``, that the sigmoid of each is the probability that this candidate is
+            right, whatever the others; ``order``, nothing.
     """
 
     name: str
@@ -202,6 +203,11 @@ class Method(ABC):
     def backbone(self) -> str | None:
         """Spec of the pretrained encoder the method starts from; its weights are part of the run's identity."""
         return None
+
+    @property
+    def scores_are(self) -> Scores:
+        """What the scores of this configuration say besides the order; once it is fitted or restored."""
+        return self.info.scores
 
     @property
     def reads_streets(self) -> bool:

@@ -144,6 +144,11 @@ class TopK:
                 yield wrong, rows
 
 
+def sigmoid(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """float64, of the same shape: ``1 / (1 + exp(-s))``, without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * scores.astype(np.float64))))
+
+
 def _log_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """[n]: log of the sum of exp(value) of each row."""
     highest = values.max(axis=1)

@@ -50,7 +50,7 @@ def changed(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return new
 
 
-CHANGES = {
+CHANGES: dict[str, dict[str, Any]] = {
     "activation": {"quick_gelu": True},
     "activation's form": {"vision__act_kwargs": {"approximate": "tanh"}},
     "epsilon of a norm": {"vision__norm_kwargs": {"eps": 1e-3}},

@@ -53,6 +53,7 @@ class EncoderCard:
             them that were looked for.
         head: what is computed from the network's features (pooling, assignment) that its weights do not tell.
         texts: how texts become tokens; empty without a text tower.
+        logit_bias: as of `Encoder`; one of the weights.
         precision: of the image tower's arithmetic.
         notes: what had to be assumed, for people.
     """
@@ -69,6 +70,7 @@ class EncoderCard:
     files: Sequence[Mapping[str, Any]] = field(default_factory=list)
     head: Mapping[str, Any] = field(default_factory=dict)
     texts: Mapping[str, Any] = field(default_factory=dict)
+    logit_bias: float | None = None
     precision: Precision = FLOAT32
     notes: Sequence[str] = field(default_factory=list)
 
@@ -106,8 +108,8 @@ class Encoder:
         encode_texts: texts to features float32 [n, d], not normalised; None without a text tower.
         logit_scale: factor on cosines, CLIP's exp(t); 1 without a text tower.
         device: torch device.
-        logit_bias: of models trained with the sigmoid loss (SigLIP), whose pairs are right with probability
-            ``sigmoid(logit_scale * cosine + logit_bias)``; None of those that a softmax over all texts belongs to.
+        logit_bias: of models trained with the sigmoid loss (SigLIP; Zhai et al., 2023), whose pairs are right with
+            probability ``sigmoid(logit_scale * cosine + logit_bias)``; None of those that a softmax belongs to.
     """
 
     card: EncoderCard

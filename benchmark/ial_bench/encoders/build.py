@@ -102,6 +102,7 @@ def card_of(
     *,
     head: Mapping[str, Any] | None = None,
     texts: Mapping[str, Any] | None = None,
+    logit_bias: float | None = None,
     precision: Precision = FLOAT32,
     notes: Sequence[str] = (),
 ) -> EncoderCard:
@@ -116,6 +117,7 @@ def card_of(
         files: what it came from; also those that were looked for and are not there.
         head: what is computed behind the weights' own network, as JSON values.
         texts: how texts become tokens, as JSON values.
+        logit_bias: as of `Encoder`.
         precision: of the image tower.
         notes: what had to be assumed.
 
@@ -148,6 +150,7 @@ def card_of(
         files=[file_fact(file) for file in files],
         head=dict(head or {}),
         texts=dict(texts or {}),
+        logit_bias=logit_bias,
         precision=precision,
         notes=list(notes),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,9 +31,11 @@ def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Enc
     built = build_openclip(text)
     source, model = built.source, built.model.to(device)
     dim = feature_dim(model.encode_image, built.preprocess, text, device)
+    bias = getattr(model, "logit_bias", None)
     card = card_of(
         text, model, model.visual, built.preprocessing, dim, source.files,
-        texts=tokens_told(source.network, source.own_file), precision=precision, notes=source.notes,
+        texts=tokens_told(source.network, source.own_file), logit_bias=None if bias is None else float(bias),
+        precision=precision, notes=source.notes,
     )  # fmt: skip
 
     def encode_texts(texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -44,7 +46,6 @@ def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Enc
                 blocks.append(model.encode_text(tokens).float().cpu().numpy())
         return np.concatenate(blocks) if blocks else np.zeros((0, dim), np.float32)
 
-    bias = getattr(model, "logit_bias", None)
     return Encoder(
         card=card,
         preprocess=built.preprocess,
@@ -52,7 +53,7 @@ def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Enc
         encode_texts=encode_texts,
         logit_scale=float(model.logit_scale.exp()),
         device=device,
-        logit_bias=None if bias is None else float(bias),
+        logit_bias=card.logit_bias,
     )
 
 
@@ -105,7 +106,7 @@ def build_openclip(text: str) -> OpenClip:
     return OpenClip(model, OnArrays(transform), plain(settings), source)
 
 
-def new_model(network: Network, preprocessing: Any) -> Any:
+def new_model(network: Network, preprocessing: Mapping[str, Any], device: str = "cpu") -> Any:
     """An untrained model of the network, from torch's random state.
 
     Raises:
@@ -122,7 +123,7 @@ def new_model(network: Network, preprocessing: Any) -> Any:
         write_json(Path(folder) / SIDECAR, {"model_cfg": config, "preprocess_cfg": dict(preprocessing)})
         try:
             return open_clip.create_model(
-                f"local-dir:{folder}", load_weights=False, pretrained_text=False, device="cpu"
+                f"local-dir:{folder}", load_weights=False, pretrained_text=False, device=device
             )
         except ImportError as error:
             raise SkipMethod(f"{network.name} needs {error.name}: {EXTRA}") from error

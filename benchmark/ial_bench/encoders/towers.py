@@ -6,6 +6,7 @@ are the model's, called in its order, and a test holds the result against ``enco
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,8 +33,8 @@ class ClipTowers(nn.Module):
         preprocess: a decoded photo to a float tensor [3, h, w], as in evaluation.
         preprocessing: open_clip's settings behind it: size, mean, std, interpolation, resize_mode.
 
-    Raises:
-        SkipMethod: its text tower is not a CLIP transformer of open_clip's own.
+    A text tower that is a transformer of open_clip's own is opened; others (CoCa's, those of transformers) are
+    called as a whole, and cannot be prompted.
     """
 
     def __init__(
@@ -48,14 +49,15 @@ class ClipTowers(nn.Module):
         self.preprocess = preprocess
         self.preprocessing = preprocessing
         self._tokenizer = tokenizer
-        own_class = getattr(self._text, "cls_emb", None)  # CoCa reads a token of its own behind the text
-        if not hasattr(getattr(self._text, "transformer", None), "resblocks") or own_class is not None:
-            raise SkipMethod(f"the text tower of {type(model).__name__} is not a CLIP text transformer")
-        pool = getattr(self._text, "text_pool_type", None) or getattr(self._text, "pool_type", None)
-        if pool not in {"argmax", "eos"} or self._text.attn_mask is None:
-            raise SkipMethod("prompts need a causal text tower that is read at the end-of-text token, as CLIP's is")
-        eos = getattr(self._text, "text_eos_id", None) or getattr(self._text, "eos_id", None)
-        self._eos = None if pool == "argmax" else eos
+        text = self._text
+        blocks = getattr(getattr(text, "transformer", None), "resblocks", None)
+        own_class = getattr(text, "cls_emb", None)  # CoCa reads a token of its own behind the text
+        self.opened = blocks is not None and own_class is None and not getattr(text, "use_pad_mask", False)
+        self._pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
+        eos = getattr(text, "text_eos_id", None) or getattr(text, "eos_id", None)
+        self._eos = eos if self._pool == "eos" else None
+        # Where each token sees those before it alone, what stands behind a text's end never reaches its feature.
+        self._causal = self.opened and text.attn_mask is not None and self._pool in {"argmax", "eos"}
 
     @property
     def _text(self) -> Any:
@@ -73,19 +75,47 @@ class ClipTowers(nn.Module):
         return self.model.logit_scale.exp()  # type: ignore[no-any-return]
 
     @property
+    def logit_bias(self) -> nn.Parameter | None:
+        """What is added to scaled cosines in models trained with the sigmoid loss (SigLIP); None in others."""
+        return getattr(self.model, "logit_bias", None)
+
+    def biased(self, scaled: torch.Tensor) -> torch.Tensor:
+        """Logits of scaled cosines: with the model's bias, where it has one."""
+        return scaled if self.logit_bias is None else scaled + self.logit_bias.float()
+
+    @property
     def context_length(self) -> int:
         """Tokens of a text at most, start and end included."""
+        if not self.opened:
+            return int(self._tokenizer.context_length)  # type: ignore[attr-defined]
         return int(self._text.positional_embedding.shape[0])
 
     @property
     def text_width(self) -> int:
-        """Length of a token's embedding in the text tower."""
-        return int(self._text.token_embedding.weight.shape[1])
+        """Length of a token's embedding in the text tower.
+
+        Raises:
+            SkipMethod: the text tower cannot be prompted.
+        """
+        return int(self._opened_text.token_embedding.weight.shape[1])
 
     @property
     def text_blocks(self) -> nn.ModuleList:
-        """The text tower's blocks."""
-        return self._text.transformer.resblocks  # type: ignore[no-any-return]
+        """The text tower's blocks.
+
+        Raises:
+            SkipMethod: the text tower cannot be prompted.
+        """
+        return self._opened_text.transformer.resblocks  # type: ignore[no-any-return]
+
+    @property
+    def _opened_text(self) -> Any:
+        if not self.opened:
+            raise SkipMethod(
+                f"prompts need a text tower of open_clip's own; that of a {type(self.model).__name__} is called as a "
+                "whole"
+            )
+        return self._text
 
     def image_parameters(self) -> list[nn.Parameter]:
         """Those of the image tower."""
@@ -115,19 +145,19 @@ class ClipTowers(nn.Module):
         tokenizer: Any = self._tokenizer
         if not (hasattr(tokenizer, "encode") and hasattr(tokenizer, "sot_token_id")):
             name = type(tokenizer).__name__
-            raise SkipMethod(f"captions and prompts need CLIP's tokenizer; this model has a {name}")
+            raise SkipMethod(f"prompts need CLIP's tokenizer; this model has a {name}")
         return tokenizer
 
     def tokenize_joined(self, heads: Sequence[str], tails: Sequence[str]) -> tuple[torch.Tensor, int]:
         """Tokens of ``head, tail`` of each pair, and how many were too long.
 
-        Of one that is too long the head is cut at a token's edge, and the tail kept: it is the address behind a
-        caption. A tail that is too long by itself is cut at its end.
-
-        Raises:
-            SkipMethod: the tokenizer is not CLIP's.
+        Of one that is too long the head is cut, at a token's edge by CLIP's tokenizer, at a word's by others, and the
+        tail kept: it is the address behind a caption. A tail that is too long by itself is cut at its end.
         """
-        tokenizer = self.clip_tokenizer
+        tokenizer: Any = self._tokenizer
+        if not (hasattr(tokenizer, "encode") and hasattr(tokenizer, "sot_token_id")):
+            texts, cut = joined_by_words(tokenizer, heads, tails)
+            return self.tokenize(texts), cut
         tokens = torch.zeros((len(heads), self.context_length), dtype=torch.long)
         room = self.context_length - 2  # beside start and end
         cut = 0
@@ -147,11 +177,16 @@ class ClipTowers(nn.Module):
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [n, l] to embeddings [n, l, width], without positions."""
-        return self._text.token_embedding(tokens)  # type: ignore[no-any-return]
+        return self._opened_text.token_embedding(tokens)  # type: ignore[no-any-return]
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [n, context] to features [n, d], not normalised."""
-        return self.encode_embeddings(lambda rows, used: self.embed(tokens[rows, :used]), self.ends(tokens))
+        if self.opened:
+            return self.encode_embeddings(lambda rows, used: self.embed(tokens[rows, :used]), self.ends(tokens))
+        parts = torch.split(tokens, TEXT_CHUNK)
+        if len(parts) > 1 and torch.is_grad_enabled():
+            return torch.cat([checkpoint(self.model.encode_text, part, use_reentrant=False) for part in parts])
+        return torch.cat([self.model.encode_text(part) for part in parts])
 
     def encode_embeddings(
         self,
@@ -162,14 +197,17 @@ class ClipTowers(nn.Module):
     ) -> torch.Tensor:
         """Token embeddings to features [n, d], not normalised.
 
-        Attention is causal, so the columns behind a text's end never reach its feature: they are left out, and texts
-        of like length go together. That changes nothing but the time.
+        Where attention is causal, as CLIP's is, the columns behind a text's end never reach its feature: they are left
+        out, and texts of like length go together. That changes nothing but the time.
 
         Args:
             embed: gives the embeddings [rows, used, width] of some texts, without positions; called chunk by chunk.
             ends: int64 [n], the place of each text's end.
             deep: prompts [m, width] that take the places 1..m before block 1, 2, ... (MaPLe's deep prompts).
             chunk: texts at once.
+
+        Raises:
+            SkipMethod: the text tower cannot be prompted.
         """
         if len(ends) == 0:
             one = self._project(torch.zeros(1, self.text_width, device=self.device))
@@ -179,7 +217,7 @@ class ClipTowers(nn.Module):
         again = len(parts) > 1 and torch.is_grad_enabled()
         features = []
         for rows in parts:
-            used = int(ends[rows].max()) + 1
+            used = int(ends[rows].max()) + 1 if self._causal else self.context_length
             if again:
                 part = checkpoint(self._encode_part, embed, rows, used, ends, deep, use_reentrant=False)
             else:
@@ -195,18 +233,19 @@ class ClipTowers(nn.Module):
         ends: torch.Tensor,
         deep: Sequence[torch.Tensor],
     ) -> torch.Tensor:
-        text = self._text
+        text = self._opened_text
         x = embed(rows, used)
         x = x + text.positional_embedding[:used].to(x.dtype)
-        mask = text.attn_mask[:used, :used]
+        mask = None if text.attn_mask is None else text.attn_mask[:used, :used]
         batch_first = text.transformer.batch_first
         for i, block in enumerate(text.transformer.resblocks):
             if 1 <= i <= len(deep):
                 prompt = deep[i - 1].to(x.dtype).expand(len(x), -1, -1)
                 x = torch.cat([x[:, :1], prompt, x[:, 1 + prompt.shape[1] :]], dim=1)
             x = block(x, attn_mask=mask) if batch_first else block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
-        x = text.ln_final(x[torch.arange(len(x), device=x.device), ends[rows]])
-        return self._project(x)
+        fixed = {"first": 0, "last": used - 1}
+        read = torch.full_like(ends[rows], fixed[self._pool]) if self._pool in fixed else ends[rows]
+        return self._project(text.ln_final(x[torch.arange(len(x), device=x.device), read]))
 
     def _project(self, x: torch.Tensor) -> torch.Tensor:
         projection = self._text.text_projection
@@ -308,11 +347,39 @@ class _Vit:
         return cls(embed, trunk.blocks, read, trunk.norm_pre, trunk.embed_dim)
 
 
+def joined_by_words(tokenizer: Any, heads: Sequence[str], tails: Sequence[str]) -> tuple[list[str], int]:
+    """``head, tail`` of each pair, heads cut at a word's edge where a Hugging Face tokenizer finds the whole too long.
+
+    Args:
+        tokenizer: of open_clip, around one of transformers.
+        heads: texts, may be empty.
+        tails: texts that are kept.
+
+    Returns:
+        The texts, and how many were cut.
+    """
+
+    def fits(text: str) -> bool:
+        return bool(len(tokenizer.tokenizer(tokenizer.clean_fn(text)).input_ids) <= tokenizer.context_length)
+
+    texts, cut = [], 0
+    for head, tail in zip(heads, tails, strict=True):
+        whole = f"{head}, {tail}" if head else tail
+        if not fits(whole):
+            cut += 1
+            words = head.split()
+            kept = bisect_left(range(len(words)), 1, key=lambda n: not fits(f"{' '.join(words[:n])}, {tail}"))
+            kept = max(kept - 1, 0)
+            whole = f"{' '.join(words[:kept])}, {tail}" if kept else tail
+        texts.append(whole)
+    return texts, cut
+
+
 def load_towers(text: str, device: str) -> ClipTowers:
     """A copy of its own of the model that the spec `text` names, on `device`, in evaluation mode and frozen.
 
     Raises:
-        SkipMethod: its weights cannot be had here, or it has no CLIP text tower.
+        SkipMethod: its weights or its tokenizer cannot be had here, or it has no text tower.
         ConfigError: no such model or pretrained tag, or a bad spec.
         DataError: a checkpoint that is damaged, unsafe or for another model.
     """

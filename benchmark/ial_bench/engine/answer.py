@@ -23,7 +23,7 @@ from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod
 from ial_bench.images import RGB, ImageBatch
 from ial_bench.method import Method, MethodConfig, RunContext, chunks
 from ial_bench.settings import BACKBONE
-from ial_bench.topk import NO_ANSWER
+from ial_bench.topk import NO_ANSWER, sigmoid
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Answer:
     Attributes:
         address: the address.
         score: the method's own; in general only the order of scores means something.
-        probability: where scores are logits, the softmax over all candidates; not calibrated. Else None.
+        probability: where scores are logits, the softmax over all candidates; the sigmoid of sigmoid scores; neither is
+            calibrated. Else None.
     """
 
     address: Address
@@ -185,14 +186,16 @@ def answer(
 
 
 def _answers(method: Method, batch: ImageBatch, dataset: Dataset, top: int) -> list[tuple[Answer, ...]]:
-    addresses, info = dataset.candidates.addresses, method.info
-    logits = info.scores == "logits"
+    addresses = dataset.candidates.addresses
+    logits = method.scores_are == "logits"
     k = len(addresses) if logits else min(top, len(addresses))  # a softmax needs the scores of all
     with inference_mode():
         found = method.predict(batch, k)
-    found.check(len(batch), k, len(addresses), info.name)
+    found.check(len(batch), k, len(addresses), method.info.name)
     # What stands behind the last candidate has no share.
     shares = softmax(np.where(found.indices == NO_ANSWER, np.float32(-1e30), found.scores)) if logits else None
+    if method.scores_are == "sigmoid":
+        shares = sigmoid(found.scores)
     return [
         tuple(
             Answer(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ial_bench.encoders.base import Precision
 from ial_bench.errors import DataError
 from ial_bench.files import read_json, write_json
+from ial_bench.method import Scores
 
 RECORD_VERSION = 2
 PROTOCOL_VERSION = 1
@@ -91,6 +92,9 @@ class MethodRecord(_Part):
     )
     encoder: EncoderRecord | None = Field(
         None, description="what is known of the encoder; null in records of version 1"
+    )
+    scores: Scores | None = Field(
+        None, description="what scores say: order, logits (of a softmax) or sigmoid; null in records of version 1"
     )
     facts: dict[str, Any] = Field(default_factory=dict, description="what the method tells of its fit")
 

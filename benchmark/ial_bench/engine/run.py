@@ -45,7 +45,7 @@ from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, SkipMethod, StorageError
 from ial_bench.files import check_writable, make_folder, read_json, storage_errors, write_json
-from ial_bench.method import Method, Reporter, chunks
+from ial_bench.method import Method, Reporter, Scores, chunks
 from ial_bench.settings import nearest_preset
 from ial_bench.topk import TopK
 
@@ -60,6 +60,7 @@ class _Outcome:
     size: Size | None = None
     predictions: PredictionsRecord | None = None
     facts: dict[str, Any] | None = None
+    scores: Scores | None = None
 
 
 class Engine:
@@ -152,6 +153,7 @@ class Engine:
             size=Size(storage_bytes=method.storage_bytes(), parameters=size.total, parameters_trained=size.trained),
             predictions=PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1]),
             facts=dict(method.facts()),
+            scores=method.scores_are,
         )
 
     @cached_property
@@ -214,7 +216,7 @@ class Engine:
                 if top is None:
                     with inference_mode():
                         top = method.predict(queries.batch(part, oracle=method.info.oracle), k)
-                    if method.info.scores != "logits":
+                    if method.scores_are != "logits":
                         top = replace(top, log_sum=None)  # a sum of what is no logit says nothing
                     top.check(part.stop - part.start, k, n_candidates, method.info.name, part.start)
                     predictions.write_chunk(path, top)
@@ -246,6 +248,7 @@ class Engine:
                 backbone=planned.backbone,
                 weights_digest=spec.weights_digest,
                 encoder=encoder_record(planned.encoder),
+                scores=outcome.scores,
                 facts=outcome.facts or {},
             ),
             dataset=self._dataset_record(spec),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ial_bench.method import Scores
 from ial_bench.metrics.accuracy import first_hit
 from ial_bench.metrics.calibration import BINS, Floats, Reliability, aurc, best_aurc, reliability, risks, thinned
 from ial_bench.report.answers import Answers
@@ -15,7 +16,7 @@ from ial_bench.report.breakdown import titles
 from ial_bench.report.groups import Group
 from ial_bench.report.selected import Selected
 from ial_bench.report.sheet import Sheet
-from ial_bench.topk import NO_ANSWER, TopK
+from ial_bench.topk import NO_ANSWER, TopK, sigmoid
 
 _POINTS = 1000  # of a risk-coverage curve in JSON
 COVERAGES = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -50,13 +51,18 @@ class Calibrated:
     why_not: str | None
 
 
-def confidence(top: TopK, n_candidates: int) -> Floats | None:
-    """[n]: probability of the first answer, where scores are logits; None where the others' sum is not known.
+def confidence(top: TopK, n_candidates: int, scores_are: Scores = "logits") -> Floats | None:
+    """[n]: probability of the first answer; None where scores are none, or the sum of all logits is not known.
 
     Args:
         top: answers.
         n_candidates: of the dataset.
+        scores_are: what the scores say.
     """
+    if scores_are == "order":
+        return None
+    if scores_are == "sigmoid":
+        return sigmoid(top.scores[:, 0])
     scores = top.scores.astype(np.float64)
     if top.log_sum is not None:
         return np.asarray(np.exp(np.minimum(scores[:, 0] - top.log_sum, 0.0)))
@@ -72,7 +78,7 @@ def calibrated(answers: Answers, group: Group, title: str, logits: bool, bins: i
         answers: where they lie.
         group: its runs.
         title: shown.
-        logits: whether its scores are logits.
+        logits: whether its scores are logits, where a record does not tell.
         bins: of the reliability.
 
     Raises:
@@ -80,12 +86,15 @@ def calibrated(answers: Answers, group: Group, title: str, logits: bool, bins: i
     """
     truth = answers.truth
     curves, ideals, sure, rights = [], [], [], []
-    why = None if logits else _ORDER
+    why: str | None = None
     for run in group.runs:
         top = answers.top(run)
         right = (first_hit(top.indices[:, :1], truth.labels) == 0).astype(np.float64)
-        probability = confidence(top, len(truth.candidate_rows)) if logits else None
-        if logits and probability is None:
+        own = run.method.scores or ("logits" if logits else "order")
+        probability = confidence(top, len(truth.candidate_rows), own)
+        if own == "order":
+            why = _ORDER
+        elif probability is None:
             why = _UNKNOWN
         ranked = _by_score(top) if probability is None else probability
         curves.append(risks(ranked, right))

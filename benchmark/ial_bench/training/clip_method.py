@@ -18,7 +18,7 @@ from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.encoders.spec import require_text_tower
 from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
 from ial_bench.images import ImageBatch
-from ial_bench.method import Method, ParameterCount, State, chunks
+from ial_bench.method import Method, ParameterCount, Scores, State, chunks
 from ial_bench.topk import TopK
 from ial_bench.training.config import TrainingConfig, ViewConfig
 from ial_bench.training.log import TrainingLog
@@ -98,7 +98,14 @@ class ClipTrainingMethod(Method):
 
     def score_features(self, x: FloatRows) -> FloatRows:
         """Scores [n, n_candidates] for unit features [n, d] of photos."""
-        return np.asarray(x @ self.texts.T)
+        logits = x @ self.texts.T
+        bias = self.towers.logit_bias
+        return np.asarray(logits if bias is None else logits + np.float32(bias.item()))
+
+    @property
+    def scores_are(self) -> Scores:
+        """Sigmoids of a model that was trained with them, else as declared."""
+        return self.info.scores if self.towers.logit_bias is None else "sigmoid"
 
     def _pixels(self, images: ImageBatch, rows: range) -> torch.Tensor:
         from ial_bench.training.pixels import image_tensors

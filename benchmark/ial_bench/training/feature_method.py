@@ -16,8 +16,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench.datasets.photos import Candidates
-from ial_bench.encoders.spec import require_text_tower
-from ial_bench.frozen import Features, FrozenEncoderMethod
+from ial_bench.frozen import Features, FrozenEncoderMethod, FrozenTextMethod
 from ial_bench.method import State
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.log import TrainingLog
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class FeatureTrainingMethod(FrozenEncoderMethod):
-    """Trains a head that turns features of photos into logits of candidates, by cross-entropy.
+class FeatureTrainingMethod(FrozenTextMethod):
+    """Trains a head that turns features of photos into logits of candidates, by `match_loss`.
 
     A subclass implements `build` and `logits`; and `answer_with` where what the head needs for queries (text
     features, say) is to be computed once and not in every call.
@@ -51,17 +50,13 @@ class FeatureTrainingMethod(FrozenEncoderMethod):
         """Facts beside the training's course that `build` wants to have in the record: JSON values."""
         return {}
 
-    def prepare(self) -> None:
-        """Refuse encoders without a text tower."""
-        require_text_tower(self.backbone)
-
     @abstractmethod
     def build(self, candidates: Candidates) -> nn.Module:
         """The head, on the device, from the run's seed; only the parameters that are trained ask for gradients."""
 
     @abstractmethod
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
-        """Logits [n, n_candidates] of raw features [n, d] on the device, with gradients.
+        """Logits [n, n_candidates] of raw features [n, d] on the device, with gradients; with the encoder's bias.
 
         `some`: int64, the candidates that are asked for, sorted; the logits are then [n, len(some)].
         """

@@ -1,4 +1,4 @@
-"""Cross-entropy of a head's logits on cached features."""
+"""The loss of a head's logits on cached features."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench.errors import SkipMethod
 from ial_bench.frozen import Features
 from ial_bench.training.loop import Group, Trainer
+from ial_bench.training.objective import match_loss
 from ial_bench.training.order import BatchOrder, Rows, step_candidates
 from ial_bench.training.pixels import feature_batches
 from ial_bench.training.ranks import Ranks
@@ -53,7 +53,7 @@ class FeatureTask:
         yield from feature_batches(self._train.x, [self._rows[b] for b in batches])
 
     def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """Mean cross-entropy over the joint batch."""
+        """Mean over the joint batch of `match_loss`."""
         device = self._method.context.device
         labels = torch.from_numpy(self._train.labels[self._rows[rows]].astype(np.int64)).to(device)
         some = self._some(labels)
@@ -61,7 +61,7 @@ class FeatureTask:
         target = self._ranks.gather(labels)
         if some is not None:
             target = torch.searchsorted(some, target)
-        return {"loss": F.cross_entropy(logits, target)}
+        return {"loss": match_loss(logits, target, self._method.scores_are)}
 
     def _some(self, labels: torch.Tensor) -> torch.Tensor | None:
         """The candidates of this step: those of the whole batch, and others drawn at random. None: all."""

@@ -29,15 +29,19 @@ class CacheModel(nn.Module):
         keys: [m, d]: K. Tuned keys need not keep unit norm, as in the authors' code.
         labels: int64 [m], rising: the candidate of each key.
         tuned: whether the keys are trained.
+        bias: added to all logits of texts, of encoders trained with the sigmoid loss.
     """
 
     texts: torch.Tensor
 
-    def __init__(self, texts: torch.Tensor, keys: torch.Tensor, labels: torch.Tensor, *, tuned: bool = False) -> None:
+    def __init__(
+        self, texts: torch.Tensor, keys: torch.Tensor, labels: torch.Tensor, *, tuned: bool = False, bias: float = 0.0
+    ) -> None:
         super().__init__()
         self.register_buffer("texts", texts)
         self.keys = nn.Parameter(keys, requires_grad=tuned)
         self.labels = labels.cpu()
+        self.bias = bias
 
     def placed(self, device: str) -> CacheModel:
         """Itself, on the device; keys that are too many for it stay, memory-mapped, where they are."""
@@ -55,11 +59,11 @@ class CacheModel(nn.Module):
             keys, labels = keys[rows.to(keys.device)], torch.searchsorted(asked, labels[rows])  # type: ignore[assignment]
             texts = texts[some]
         unit = F.normalize(x, dim=-1)
-        return unit @ texts.T + alpha * cache_votes(unit, keys, labels, len(texts), (beta,))[0]
+        return unit @ texts.T + self.bias + alpha * cache_votes(unit, keys, labels, len(texts), (beta,))[0]
 
     def text_logits(self, x: torch.Tensor) -> torch.Tensor:
         """The zero-shot part: [n, n_candidates]."""
-        return F.normalize(x, dim=-1) @ self.texts.T
+        return F.normalize(x, dim=-1) @ self.texts.T + self.bias
 
     def votes(self, x: torch.Tensor, betas: Sequence[float]) -> torch.Tensor:
         """The cache's part, without alpha: [len(betas), n, n_candidates]."""

@@ -104,9 +104,13 @@ class ClipAdapter(FeatureTrainingMethod):
 
     def build(self, candidates: Candidates) -> Adapter:  # noqa: ARG002 - their texts are encoded once, for all ratios
         """An adapter with random weights."""
+        return self._new_adapter()
+
+    def _new_adapter(self) -> Adapter:
         from ial_methods.adapter.network import new_adapter
 
-        return new_adapter(self.texts, self.config.reduction, self.context.seed).to(self.context.device)
+        made = new_adapter(self.texts, self.config.reduction, self.context.seed, self.logit_bias or 0.0)
+        return made.to(self.context.device)
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
         """Scaled cosines of the blended features with the texts."""
@@ -126,7 +130,5 @@ class ClipAdapter(FeatureTrainingMethod):
         """Take them over."""
         self.texts, self.ratio = np.array(state["texts"]), float(state["ratio"])
         self.tried = dict(state["tried"].tolist())
-        from ial_methods.adapter.network import new_adapter
-
-        self.head = new_adapter(self.texts, self.config.reduction, self.context.seed).to(self.context.device)
+        self.head = self._new_adapter()
         self.restore_head(state)

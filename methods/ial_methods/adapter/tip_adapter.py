@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, SkipMethod, State
-from ial_bench.encoders.spec import require_text_tower
+from ial_bench import Candidates, Features, FrozenTextMethod, MethodInfo, SkipMethod, State
 from ial_bench.method import RunContext
 from ial_bench.seeds import generator
 from ial_bench.training.feature_method import FeatureTrainingMethod
@@ -54,7 +53,7 @@ class CacheSettings(TemplateSettings):
     )
 
 
-class TipAdapter(FrozenEncoderMethod):
+class TipAdapter(FrozenTextMethod):
     """``f T' + alpha exp(-beta (1 - f K')) V``: text logits, and the votes of all cached train photos.
 
     Nothing is trained; alpha and beta are chosen on val. The keys K are taken in blocks, and lie in a memory-mapped
@@ -73,16 +72,12 @@ class TipAdapter(FrozenEncoderMethod):
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER}
 
-    class Config(CacheSettings, FrozenEncoderMethod.Config):
+    class Config(CacheSettings, FrozenTextMethod.Config):
         """Settings."""
 
         draw_seed: int = Field(0, ge=0, description="of the photos that are cached, with keys_per_address")
 
     config: Config
-
-    def prepare(self) -> None:
-        """Refuse encoders without a text tower."""
-        require_text_tower(self.backbone)
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Fill the cache; choose alpha and beta on val."""
@@ -94,7 +89,7 @@ class TipAdapter(FrozenEncoderMethod):
         self, texts: npt.NDArray[np.float32], keys: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
     ) -> None:
         self.texts, self.keys, self.labels = texts, keys, labels
-        self.model = _model(texts, keys, labels).placed(self.context.device)
+        self.model = _model(texts, keys, labels, bias=self.logit_bias).placed(self.context.device)
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Text logits and weighted votes."""
@@ -177,7 +172,9 @@ class TipAdapterF(FeatureTrainingMethod):
         self._begin = _cache(self.context, self.backbone, config, train, self.context.rng("keys"))
         self.choice = Choice(config.train_alpha or _DEFAULT_ALPHA, config.train_beta or _DEFAULT_BETA)
         if config.train_alpha is None or config.train_beta is None:
-            free = _chosen(name, _model(*self._begin).placed(self.context.device), val, config, self.context)
+            free = _chosen(
+                name, _model(*self._begin, bias=self.logit_bias).placed(self.context.device), val, config, self.context
+            )
             alpha = free.alpha if config.train_alpha is None else config.train_alpha
             beta = free.beta if config.train_beta is None else config.train_beta
             self.choice = Choice(alpha, beta)
@@ -188,7 +185,7 @@ class TipAdapterF(FeatureTrainingMethod):
 
     def build(self, candidates: Candidates) -> CacheModel:  # noqa: ARG002 - their texts lie beside the cache
         """The cache model with the cached features as keys."""
-        return _model(*self._begin, tuned=True).placed(self.context.device)
+        return _model(*self._begin, tuned=True, bias=self.logit_bias).placed(self.context.device)
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
         """Text logits and weighted votes."""
@@ -211,7 +208,7 @@ class TipAdapterF(FeatureTrainingMethod):
         """Take them over."""
         begin = np.array(state["texts"]), state["trained/keys"], np.array(state["labels"])
         self.choice, self.trained_with = (Choice.from_array(state[n]) for n in ("choice", "trained_with"))
-        self.head = _model(*begin, tuned=True).placed(self.context.device)
+        self.head = _model(*begin, tuned=True, bias=self.logit_bias).placed(self.context.device)
         self.restore_head(state)
 
 
@@ -232,13 +229,16 @@ def _model(
     labels: npt.NDArray[Any],
     *,
     tuned: bool = False,
+    bias: float | None,
 ) -> CacheModel:
     import torch
 
     from ial_methods.adapter.cache import CacheModel
 
     held = torch.tensor(keys) if tuned else torch.from_numpy(keys)  # training must not change what it began from
-    return CacheModel(torch.from_numpy(texts), held, torch.from_numpy(labels.astype(np.int64)), tuned=tuned)
+    return CacheModel(
+        torch.from_numpy(texts), held, torch.from_numpy(labels.astype(np.int64)), tuned=tuned, bias=bias or 0.0
+    )
 
 
 def _chosen(name: str, model: CacheModel, val: Features, settings: CacheSettings, context: RunContext) -> Choice:

@@ -49,6 +49,30 @@ def multi_positive_nce(
     return (by_image + by_text) / 2
 
 
+def sigmoid_loss(
+    images: torch.Tensor,
+    texts: torch.Tensor,
+    owners: torch.Tensor,
+    scale: torch.Tensor | float,
+    bias: torch.Tensor | float,
+) -> torch.Tensor:
+    """SigLIP's loss: ``-1/n sum_ij log sigmoid(z_ij (scale cos_ij + bias))``, without a softmax.
+
+    z is 1 where photo and text belong together, else -1 (Zhai et al., Sigmoid Loss for Language Image Pre-Training,
+    ICCV 2023, equation 1). Texts that a batch holds more than once belong to the photos of all of them.
+
+    Args:
+        images: [n, d].
+        texts: [n, d].
+        owners: int [n]: photo i and text j belong together where these are equal.
+        scale: factor on cosines.
+        bias: added to them.
+    """
+    logits = scale * F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T + bias
+    together = 2 * (owners[:, None] == owners[None, :]).to(logits.dtype) - 1
+    return -F.logsigmoid(together * logits).sum() / len(logits)
+
+
 def position_range(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Smallest and largest of each axis: [2] and [2]."""
     return positions.amin(dim=0), positions.amax(dim=0)

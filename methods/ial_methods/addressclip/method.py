@@ -121,7 +121,8 @@ class AddressClip(ClipTrainingMethod):
         text = towers.text_parameters() if train in {"both", "text"} else []
         groups = [Group(image), Group(text, rate=self.config.text_rate)]
         if train != "none":
-            groups.append(Group([towers.model.logit_scale]))
+            bias = towers.logit_bias
+            groups.append(Group([towers.model.logit_scale, *([] if bias is None else [bias])]))
         for group in groups:
             for parameter in group.parameters:
                 parameter.requires_grad = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.order import BatchOrder, Rows
 from ial_bench.training.pixels import View, pixel_batches
 from ial_bench.training.ranks import Ranks
-from ial_methods.addressclip.losses import geography_loss, info_nce, multi_positive_nce, position_range
+from ial_methods.addressclip.losses import geography_loss, info_nce, multi_positive_nce, position_range, sigmoid_loss
 
 if TYPE_CHECKING:
     from ial_methods.addressclip.method import AddressClip
@@ -47,6 +47,7 @@ class AddressClipTask:
         self.captions_cut = self._count_cut()
         self._address_tokens = towers.tokenize(self._address_texts)
         self._labels = torch.from_numpy(self._train.labels.astype(np.int64))
+        self._caption_ids = _ids([*zip(self._captions, self._train.labels.tolist(), strict=False)])
         self._positions = torch.from_numpy(utm_metres(self._train.positions)) if "geography" in self._losses else None
         self._extent = None
         if self._positions is not None and config.geography_extent == "dataset":
@@ -85,8 +86,11 @@ class AddressClipTask:
         if "caption" in self._losses:
             texts["caption"] = ranks.gather(self._encode_captions(rows))
         with full_precision(towers.device):
-            scale = towers.logit_scale.float()
-            parts = {name: self._contrast(images, features, labels, scale) for name, features in texts.items()}
+            joint = ranks.gather(labels)
+            owners = {"address": joint, "caption": joint}
+            if config.positives == "one" and "caption" in texts:
+                owners["caption"] = ranks.gather(self._caption_ids[rows].to(towers.device))
+            parts = {name: self._contrast(images, features, owners[name]) for name, features in texts.items()}
             if self._positions is not None:
                 where = ranks.gather(self._positions[rows].to(towers.device))
                 parts["geography"] = geography_loss(images, where, config.geography_target, self._extent)
@@ -96,19 +100,22 @@ class AddressClipTask:
         return {"loss": total, **parts}
 
     def after_step(self) -> None:
-        """Keep the logit scale where CLIP keeps it."""
-        self._towers.model.logit_scale.clamp_(0, _MAX_LOG_SCALE)
+        """Keep the logit scale where CLIP keeps it; SigLIP sets it no bound."""
+        if self._towers.logit_bias is None:
+            self._towers.model.logit_scale.clamp_(0, _MAX_LOG_SCALE)
 
     def val_ssa1(self) -> float | None:
         """SSA-1 on val."""
         return self._method.ssa1(self._val)
 
-    def _contrast(
-        self, images: torch.Tensor, texts: torch.Tensor, labels: torch.Tensor, scale: torch.Tensor
-    ) -> torch.Tensor:
+    def _contrast(self, images: torch.Tensor, texts: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+        """The loss that the model was trained with: CLIP's, or SigLIP's where it has a bias."""
+        scale, bias = self._towers.logit_scale.float(), self._towers.logit_bias
+        if bias is not None:
+            return sigmoid_loss(images, texts, owners, scale, bias.float())
         if self._method.config.positives == "one":
             return info_nce(images, texts, scale)
-        return multi_positive_nce(images, texts, self._ranks.gather(labels), scale)
+        return multi_positive_nce(images, texts, owners, scale)
 
     def _encode_addresses(self, labels: torch.Tensor) -> torch.Tensor:
         """[b, d]: each different address of the batch goes through the text tower once."""
@@ -131,3 +138,9 @@ class AddressClipTask:
         tails = [self._address_texts[a] for a in self._train.labels]
         _, cut = self._towers.tokenize_joined(self._captions, tails)
         return cut
+
+
+def _ids(values: Sequence[Hashable]) -> torch.Tensor:
+    """int64 [n]: equal numbers for equal values."""
+    known: dict[Hashable, int] = {}
+    return torch.tensor([known.setdefault(value, len(known)) for value in values], dtype=torch.long)

@@ -50,3 +50,8 @@ def scaled_texts(
         # Not str.format: an address may hold braces of its own.
         total += unit_norm(encoder.encode_texts([template.replace(_FIELD, t) for t in candidates.texts]))
     return np.asarray(unit_norm(total) * np.float32(encoder.logit_scale))
+
+
+def biased(logits: npt.NDArray[np.float32], bias: float | None) -> npt.NDArray[np.float32]:
+    """Scaled cosines with the bias of a model trained with the sigmoid loss; without one as they are."""
+    return np.asarray(logits if bias is None else logits + np.float32(bias))

@@ -6,16 +6,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Candidates, FrozenEncoderMethod, MethodInfo, State, unit_norm
-from ial_bench.encoders.spec import require_text_tower
-from ial_methods.clip.texts import TemplateSettings, scaled_texts
+from ial_bench import Candidates, FrozenTextMethod, MethodInfo, State, unit_norm
+from ial_methods.clip.texts import TemplateSettings, biased, scaled_texts
 
 
-class ClipZeroShot(FrozenEncoderMethod):
+class ClipZeroShot(FrozenTextMethod):
     """Cosine of the photo with each address's text; texts of several templates are averaged.
 
     As in CLIP, each template's text feature is normalised, the mean over templates normalised again, and the
-    cosines are multiplied by the model's logit scale.
+    cosines are multiplied by the model's logit scale. A model of the sigmoid loss (SigLIP) adds its bias, and its
+    scores are no softmax's.
     """
 
     info = MethodInfo(
@@ -28,7 +28,7 @@ class ClipZeroShot(FrozenEncoderMethod):
         scores="logits",
     )
 
-    class Config(TemplateSettings, FrozenEncoderMethod.Config):
+    class Config(TemplateSettings, FrozenTextMethod.Config):
         """Settings."""
 
         templates: tuple[str, ...] = Field(
@@ -39,17 +39,13 @@ class ClipZeroShot(FrozenEncoderMethod):
 
     config: Config
 
-    def prepare(self) -> None:
-        """Refuse encoders without a text tower."""
-        require_text_tower(self.backbone)
-
     def index(self, candidates: Candidates) -> None:
         """Encode the candidates' texts."""
         self.texts = scaled_texts(self.context.features, self.backbone, candidates, self.config.templates)
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """CLIP's logits."""
-        return np.asarray(unit_norm(x) @ self.texts.T)
+        """The model's logits: CLIP's, or SigLIP's with their bias."""
+        return biased(unit_norm(x) @ self.texts.T, self.logit_bias)
 
     def state(self) -> State:
         """The text features."""

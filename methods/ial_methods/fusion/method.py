@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ial_bench import Candidates, Features, MethodInfo, Photos, State
 from ial_bench.files import digest
-from ial_bench.method import chunks
+from ial_bench.method import Scores, chunks
 from ial_bench.training.told import told_as_array, told_from_array
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.choice import Choice, Evidence, Grids, choose
@@ -107,6 +107,11 @@ class Fusion(AddressClip):
         evidence = self._evidence(x, logits, self.gallery, self.labels, max(self.choice.k, LISTED))
         below = nearest_scores(evidence.similarity, evidence.labels, logits.shape[1])
         return log_scores(self._rescored(self.choice.fused(evidence)), below)
+
+    @property
+    def scores_are(self) -> Scores:
+        """Logarithms of probabilities, whatever the model was trained with: the sum needs a share for each address."""
+        return self.info.scores
 
     @property
     def _texts_alone(self) -> bool:

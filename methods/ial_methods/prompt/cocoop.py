@@ -70,7 +70,7 @@ class CoCoOp(ContextMethod):
             return CoCoOpHead(context, dim)
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
-        """Cosine of each photo with its own prompts, times CLIP's logit scale."""
+        """Cosine of each photo with its own prompts, as the model's logits."""
         import torch
         from torch.nn.functional import normalize
 
@@ -88,7 +88,7 @@ class CoCoOp(ContextMethod):
         texts = normalize(features, dim=-1).view(len(x), n, features.shape[1])
         with full_precision(x.device):
             cosines: torch.Tensor = (texts @ images[:, :, None])[:, :, 0]
-            return self.towers.logit_scale.float() * cosines
+            return self.towers.biased(self.towers.logit_scale.float() * cosines)
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits, photo by photo: memory does not grow with the batch, nor do answers depend on it."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench import MethodInfo, unit_norm
+from ial_methods.clip.texts import biased
 from ial_methods.prompt.base import ContextMethod
 from ial_methods.prompt.config import Position
 
@@ -82,14 +83,14 @@ class CoOp(ContextMethod):
         return normalize(self.prompts.encode(self.towers, chosen, some).float(), dim=-1)
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
-        """Cosines times CLIP's logit scale."""
+        """The model's logits of cosines."""
         from torch.nn.functional import normalize
 
         from ial_bench.training.loop import full_precision
 
         texts = self.encode(some)
         with full_precision(x.device):
-            return self.towers.logit_scale.float() * normalize(x, dim=-1) @ texts.T
+            return self.towers.biased(self.towers.logit_scale.float() * normalize(x, dim=-1) @ texts.T)
 
     def answer_with(self) -> None:
         """Encode the prompts once."""
@@ -97,7 +98,7 @@ class CoOp(ContextMethod):
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The same logits from the prompts' features as they were encoded last."""
-        return np.asarray(unit_norm(x) @ self.texts.T)
+        return biased(unit_norm(x) @ self.texts.T, self.logit_bias)
 
     def storage_bytes(self) -> int:
         """The image tower and the prompts' features: the text tower has no part in a query."""

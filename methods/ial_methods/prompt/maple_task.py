@@ -1,4 +1,4 @@
-"""MaPLe's training: cross-entropy of photos against the candidates' prompts."""
+"""MaPLe's training: the loss of photos against the candidates' prompts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench import Photos, SkipMethod
 from ial_bench.training.loop import Group, Trainer, full_precision
+from ial_bench.training.objective import match_loss
 from ial_bench.training.order import BatchOrder, Rows, step_candidates
 from ial_bench.training.pixels import View, pixel_batches
 from ial_bench.training.ranks import Ranks
@@ -55,15 +56,16 @@ class MaPLeTask:
         yield from pixel_batches(self._train, self._view, batches, context.seed, epoch, context.workers, pin=pin)
 
     def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """Mean cross-entropy over the joint batch."""
+        """Mean over the joint batch of `match_loss`."""
         method, towers = self._method, self._method.towers
         images = self._ranks.gather(method.encode_pixels(inputs.to(towers.device, non_blocking=True)).float())
         labels = self._ranks.gather(self._labels[rows].to(towers.device))
         some = self._some(labels)
         texts = F.normalize(method.encode_prompts(some).float(), dim=-1)
         with full_precision(towers.device):
-            logits = towers.logit_scale.float() * F.normalize(images, dim=-1) @ texts.T
-        return {"loss": F.cross_entropy(logits, labels if some is None else torch.searchsorted(some, labels))}
+            logits = towers.biased(towers.logit_scale.float() * F.normalize(images, dim=-1) @ texts.T)
+        target = labels if some is None else torch.searchsorted(some, labels)
+        return {"loss": match_loss(logits, target, method.scores_are)}
 
     def _some(self, labels: torch.Tensor) -> torch.Tensor | None:
         size, seed = self._method.config.candidates_per_step, self._method.context.seed
