@@ -97,7 +97,8 @@ def _main(verb: str, folder: Path) -> None:
 
     started = time.perf_counter()
     common = ["--annotations", str(folder / "annotations"), "--images", str(folder / "images")]
-    sys.argv = ["bench", "data", "import", "sf-ial-large", *common, "--out", str(folder / "out"), "--force"]
+    own = ["--name", "large", "--out", str(folder / "out"), "--force"]
+    sys.argv = ["bench", "data", "import", "sf-ial-large", *common, *own]
     try:
         main()
     except SystemExit as done:

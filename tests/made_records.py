@@ -27,6 +27,9 @@ from ial_bench.engine.run import Engine
 from ial_bench.method import NoReport
 from ial_bench.registry import Registry
 
+PAPER_COUNTS = {"pitts-ial": (428, 19_152), "sf-ial-base": (400, 21_000), "sf-ial-large": (3_616, 280_000)}
+"""Candidates and queries of the paper's datasets."""
+
 Accuracy = Mapping[str, float | tuple[float, tuple[float, float]]]
 
 
@@ -48,6 +51,7 @@ def make_record(
     dataset: str = "made-city",
     dataset_digest: str = "d" * 64,
     without_candidate: int = 0,
+    counts: tuple[int, int] = (78, 1234),
     limit: int | None = None,
     k: int = 10,
     latency_ms: float | None = None,
@@ -56,7 +60,10 @@ def make_record(
     parameters: int = 0,
     finished: str = "2026-01-01T00:00:00+00:00",
 ) -> RunRecord:
-    """A record with the given facts; `accuracy` maps a metric to its value, or to its value and interval."""
+    """A record with the given facts.
+
+    `accuracy` maps a metric to its value, or to its value and interval; `counts` are of candidates and queries.
+    """
     metrics = None
     if status == "done":
         one = Interval(value=0.5, ci95=None)
@@ -86,7 +93,8 @@ def make_record(
         ),
         dataset=DatasetRecord(
             name=dataset, digest=dataset_digest, candidate_digest="c" * 64, limit=limit, n_train=10, n_val=0,
-            n_database=0, n_queries=1234, n_places=56, n_candidates=78, n_queries_without_candidate=without_candidate,
+            n_database=0, n_queries=counts[1], n_places=56, n_candidates=counts[0],
+            n_queries_without_candidate=without_candidate,
         ),
         seed=seed,
         k=k,

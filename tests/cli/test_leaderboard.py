@@ -12,7 +12,7 @@ import pytest
 from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import RunRecord, record_path, records, write_record
-from made_records import make_record, run_baselines
+from made_records import PAPER_COUNTS, make_record, run_baselines
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,8 @@ def test_every_dataset_with_results_is_shown_and_written(bench: Bench, results: 
 
 
 def test_published_rows_are_appended_unless_declined(bench: Bench, tmp_path: Path) -> None:
-    record = make_record("m", {"SSA-1": 0.5, "SA-1": 0.6}, dataset="pitts-ial")
+    counts = PAPER_COUNTS["pitts-ial"]
+    record = make_record("m", {"SSA-1": 0.5, "SA-1": 0.6}, dataset="pitts-ial", counts=counts)
     write_record(record_path(tmp_path, "pitts-ial", "m", "1"), record)
     assert (
         "| *AddressCLIP* \\[xu2024addressclip\\] |  | 80.4 | 82.6 |" in bench("leaderboard", "--results", tmp_path).out
@@ -173,3 +174,48 @@ def test_a_limit_shows_the_runs_that_have_it(bench: Bench, tmp_path: Path, tiny_
     limited = bench("leaderboard", "--results", tmp_path / "results", "--limit", "5")
     assert "| Random |" in limited.out
     assert "Most frequent" not in limited.out
+
+
+@pytest.fixture
+def impostor(tiny_city: Dataset, tmp_path: Path) -> Path:
+    """A drawn city that was given the name of a published dataset by hand."""
+    folder = Path(shutil.copytree(tiny_city.folder, tmp_path / "pitts-ial"))
+    toml = folder / "dataset.toml"
+    toml.write_text(toml.read_text(encoding="utf-8").replace('name = "tiny-city"', 'name = "pitts-ial"', 1), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", "5")], ids=["whole", "limited"])
+def test_a_run_on_what_is_only_called_so_gets_no_published_rows(
+    bench: Bench, impostor: Path, tmp_path: Path, limit: tuple[str, ...]
+) -> None:
+    results = ("--results", tmp_path / "results")
+    ran = bench("run", "-d", impostor, "-m", "majority,random", *results, *limit, "--cache", tmp_path / "cache")
+    assert ran.code == 0, ran.err
+    assert "**pitts-ial**" in ran.out
+    assert "AddressCLIP" not in ran.out
+    reason = "all photos, limited runs are not" if limit else "428 candidates and about 19,000 queries, these runs on 6"
+    for fmt in ("md", "latex", "html", "json"):
+        shown = bench("leaderboard", *results, *limit, "--format", fmt)
+        assert "AddressCLIP" not in shown.out
+        assert "published numbers are left out: they were measured on " in shown.out
+        assert reason in shown.out
+    table = bench("leaderboard", *results, *limit, "--format", "csv")
+    assert {row["kind"] for row in csv.DictReader(io.StringIO(table.out))} == {"measured"}
+    assert bench("report", *results, "--out", tmp_path / "report", "--data-home", tmp_path).code == 0
+    pages = "".join(p.read_text(encoding="utf-8") for p in (tmp_path / "report").rglob("*.html"))
+    pages += "".join(p.read_text(encoding="utf-8") for p in (tmp_path / "report").rglob("*.js"))
+    assert "published numbers are left out: they were measured on " in pages
+    assert "xu2024addressclip" not in pages
+
+
+def test_a_published_row_named_by_a_layout_is_refused_beside_other_runs(bench: Bench, tmp_path: Path) -> None:
+    write_record(record_path(tmp_path, "pitts-ial", "m", "1"), make_record("m", dataset="pitts-ial"))
+    layout = tmp_path / "main.toml"
+    layout.write_text('[[rows]]\nmethod = "m"\n[[rows]]\npublished = "AddressCLIP"\n', encoding="utf-8")
+    said = bench("leaderboard", "--results", tmp_path, "--layout", layout)
+    assert (said.code, said.out) == (2, "")
+    assert "the row AddressCLIP (published) of pitts-ial is left out: they were measured on 428 candidates" in said.err
+    assert "no such published row" not in said.err
+    alone = bench("leaderboard", "--results", tmp_path, "--layout", layout, "--no-published")
+    assert (alone.code, "| m |" in alone.out) == (0, True)

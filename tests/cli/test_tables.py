@@ -12,7 +12,7 @@ import pytest
 
 from bench_command import Bench
 from ial_bench.engine.record import record_path, write_record
-from made_records import make_record
+from made_records import PAPER_COUNTS, make_record
 
 
 @pytest.fixture
@@ -24,7 +24,10 @@ def results(tmp_path: Path) -> Path:
             ("a", 0.5, {}), ("b", 0.3, {"losses": ["x"]}), ("b", 0.4, {"losses": ["x", "y"]}),
         ]:  # fmt: skip
             accuracy = dict.fromkeys(("SSA-1", "SSA-5", "SA-1", "SA-5", "MRR"), (value + shift, (value, value + 0.2)))
-            record = make_record(name, accuracy, title=f"{name} & co", config=config, dataset=dataset, latency_ms=value)
+            record = make_record(
+                name, accuracy, title=f"{name} & co", config=config, dataset=dataset, latency_ms=value,
+                counts=PAPER_COUNTS[dataset],
+            )  # fmt: skip
             write_record(record_path(folder, dataset, name, f"{name}{value}"), record)
     return folder
 
@@ -128,7 +131,8 @@ def test_a_table_is_checked_by_the_options_that_it_keeps(
     assert (said.code, said.out) == (0, ""), said.err
     assert "follows from the records" in said.err
 
-    record = make_record("a", {"SSA-1": 0.123}, title="<b>a", dataset="pitts-ial", latency_ms=0.5)
+    counts = PAPER_COUNTS["pitts-ial"]
+    record = make_record("a", {"SSA-1": 0.123}, title="<b>a", dataset="pitts-ial", latency_ms=0.5, counts=counts)
     write_record(record_path(results, "pitts-ial", "a", "a0.5"), record)
     said = bench("leaderboard", "--results", results, "--check", file)
     assert said.code == 1

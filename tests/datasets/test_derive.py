@@ -19,7 +19,7 @@ from paper_releases import pitts_release, sf_release
 
 @pytest.fixture(scope="module")
 def cities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
-    """Pitts-IAL and SF-IAL-Base, small."""
+    """Small releases in the layouts of Pitts-IAL and SF-IAL-Base."""
     root = tmp_path_factory.mktemp("cities")
     found = []
     for name, release in (("pitts-ial", pitts_release(root / "p")), ("sf-ial-base", sf_release(root / "s"))):
@@ -28,9 +28,10 @@ def cities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
                 for value in records.values():
                     value[1:] = [text.replace("Avenue", "Boulevard").replace("Street", "Way") for text in value[1:]]
         mats = ["--mats", str(root / "p" / "mats")] if name == "pitts-ial" else []
-        command = ["data", "import", name, *release.arguments, *mats, "--out", str(root / name)]
+        own = f"small-{name}"
+        command = ["data", "import", name, "--name", own, *release.arguments, *mats, "--out", str(root / own)]
         CliRunner().invoke(app, command, catch_exceptions=False)
-        found.append(Dataset(root / name))
+        found.append(Dataset(root / own))
     return found[0], found[1]
 
 
@@ -81,7 +82,7 @@ class TestSubset:
 
     def test_says_what_it_is_of(self, cities: tuple[Dataset, Dataset], tmp_path: Path) -> None:
         made_by = take_places(cities[0], 0.5, 1, "x", tmp_path / "x").description.made_by
-        assert (made_by["of"], made_by["of_digest"]) == ("pitts-ial", cities[0].digest)
+        assert (made_by["of"], made_by["of_digest"]) == ("small-pitts-ial", cities[0].digest)
         assert (made_by["coverage"], made_by["coverage_seed"]) == (0.5, 1)
 
     @pytest.mark.parametrize("coverage", [0.0, -0.1, 1.1, float("nan")])
@@ -116,7 +117,7 @@ class TestJoin:
 
     def test_one_address_in_two_cities(self, cities: tuple[Dataset, Dataset], tmp_path: Path) -> None:
         other = take_places(cities[0], 0.5, 0, "other", tmp_path / "other")
-        with pytest.raises(ConfigError, match="is an address of pitts-ial and of other"):
+        with pytest.raises(ConfigError, match="is an address of small-pitts-ial and of other"):
             join([cities[0], other], "both", tmp_path / "both")
 
     def test_too_few(self, cities: tuple[Dataset, Dataset], tmp_path: Path) -> None:
@@ -133,8 +134,9 @@ def test_commands(cities: tuple[Dataset, Dataset], tmp_path: Path) -> None:
 
     pitts, sf = (str(data.folder) for data in cities)
     assert "3 candidates" in bench("subset", pitts, "--coverage", "0.5", "--seed", "2")
-    assert Dataset(tmp_path / "pitts-ial-coverage-0.5-seed-2").name == "pitts-ial-coverage-0.5-seed-2"
+    assert Dataset(tmp_path / "small-pitts-ial-coverage-0.5-seed-2").name == "small-pitts-ial-coverage-0.5-seed-2"
     said = bench("join", pitts, sf)
     assert "6 candidates" in said
-    assert "next: bench run --methods all --dataset pitts-ial+sf-ial-base" in said
-    assert Dataset(tmp_path / "pitts-ial+sf-ial-base").description.title == "Pitts-IAL + SF-IAL-Base"
+    assert "next: bench run --methods all --dataset small-pitts-ial+small-sf-ial-base" in said
+    joined = Dataset(tmp_path / "small-pitts-ial+small-sf-ial-base")
+    assert joined.description.title == "small-pitts-ial + small-sf-ial-base"

@@ -28,6 +28,7 @@ from paper_releases import (
     YAWS,
     PaperRelease,
     pitts_release,
+    publish_small,
     sf_release,
     write_mats,
 )  # fmt: skip
@@ -43,9 +44,10 @@ def sf(tmp_path: Path) -> PaperRelease:
     return sf_release(tmp_path)
 
 
-def imported(release: PaperRelease, name: str, *more: str) -> tuple[str, Dataset]:
-    """What the command says, and the dataset it makes."""
-    arguments = ["data", "import", name, *release.arguments, "--out", str(release.root / "out"), *more]
+def imported(release: PaperRelease, name: str, *more: str, own: str | None = "small") -> tuple[str, Dataset]:
+    """What the command says, and the dataset it makes, under a name of its `own`; None: that of the published one."""
+    named = [] if own is None else ["--name", own]
+    arguments = ["data", "import", name, *named, *release.arguments, "--out", str(release.root / "out"), *more]
     if name == "pitts-ial" and "--coords" not in more:
         arguments += ["--mats", str(release.root / "mats")]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -88,9 +90,15 @@ class TestPitts:
     def test_yaw_is_no_compass_heading(self, pitts: PaperRelease) -> None:
         assert np.isnan(everything(imported(pitts, "pitts-ial")[1]).headings).all()
 
-    def test_description(self, pitts: PaperRelease) -> None:
-        description = imported(pitts, "pitts-ial")[1].description
-        assert (description.name, description.title) == ("pitts-ial", "Pitts-IAL")
+    @pytest.mark.parametrize(
+        ("own", "called"), [(None, ("pitts-ial", "Pitts-IAL")), ("my-pitts-part", ("my-pitts-part", "my-pitts-part"))]
+    )
+    def test_description(
+        self, pitts: PaperRelease, monkeypatch: pytest.MonkeyPatch, own: str | None, called: tuple[str, str]
+    ) -> None:
+        publish_small(monkeypatch, "pitts-ial")
+        description = imported(pitts, "pitts-ial", own=own)[1].description
+        assert (description.name, description.title) == called
         assert (description.made_by["importer"], description.made_by["utm_zone"]) == ("pitts-ial", "17N")
         assert "research" in description.licence
 
@@ -141,9 +149,12 @@ class TestPitts:
 class TestSanFrancisco:
     @pytest.mark.parametrize("name", ["sf-ial-base", "sf-ial-large"])
     @pytest.mark.parametrize("folders", [True, False])
-    def test_everything_arrives(self, tmp_path: Path, name: str, folders: bool) -> None:
+    def test_everything_arrives(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folders: bool
+    ) -> None:
+        publish_small(monkeypatch, name)
         release = sf_release(tmp_path, folders)
-        said, data = imported(release, name)
+        said, data = imported(release, name, own=None)
         assert "0 records not used" in said
         assert "note:" not in said
         photos = everything(data)
@@ -220,8 +231,10 @@ class TestKeysWithoutImage:
 
 
 class TestCounts:
-    def test_differences_are_told_and_stop_nothing(self, sf: PaperRelease) -> None:
-        said, _ = imported(sf, "sf-ial-large")
+    def test_differences_are_told_and_stop_nothing_under_a_name_of_its_own(self, sf: PaperRelease) -> None:
+        said, data = imported(sf, "sf-ial-large", own="my-sf-part")
+        assert said.startswith("my-sf-part: ")
+        assert (data.name, data.description.made_by["importer"]) == ("my-sf-part", "sf-ial-large")
         assert "DIFFERS: 108 train, val and database photos (-100.0%); the paper: about 1,960,000" in said
         assert "DIFFERS: 3 addresses of query photos (-99.9%); the paper: 3,406" in said
 
@@ -264,7 +277,7 @@ main()
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 def test_killed_import_leaves_no_dataset_and_the_next_one_starts_clean(sf: PaperRelease, when: str) -> None:
     out = sf.root / "out"
-    command = ["data", "import", "sf-ial-base", *sf.arguments, "--out", str(out)]
+    command = ["data", "import", "sf-ial-base", "--name", "small", *sf.arguments, "--out", str(out)]
     done = subprocess.run([sys.executable, "-c", KILLED, when, *command], capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(DataError, match="is not a dataset"):
@@ -290,7 +303,8 @@ def test_show_says_all_before_it_is_here(name: str) -> None:
     assert f"  3. bench data import {name} --annotations ANNOTATIONS --images IMAGES" in said
 
 
-def test_show_says_it_of_an_imported_one_too(sf: PaperRelease) -> None:
+def test_show_says_it_of_an_imported_one_too(sf: PaperRelease, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_small(monkeypatch, "sf-ial-base")
     home = sf.root / "home"
     command = ["data", "import", "sf-ial-base", *sf.arguments, "--data-home", str(home)]
     CliRunner().invoke(app, command, catch_exceptions=False)

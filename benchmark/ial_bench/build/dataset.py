@@ -25,6 +25,7 @@ from ial_bench.build.osm import fetch_osm, read_osm
 from ial_bench.build.partition import Partition
 from ial_bench.build.photos import PhotoSet, Place, places_of, read_photos
 from ial_bench.build.splits import Parted, part
+from ial_bench.datasets.kept_names import own_name
 from ial_bench.datasets.rejects import write_report
 from ial_bench.datasets.streets import StreetLines
 from ial_bench.datasets.table import DESCRIPTION, SPLITS, Bounds, Description, write_dataset
@@ -78,11 +79,13 @@ def build_dataset(options: BuildOptions, progress: Callable[[str], None] = lambd
 
     Raises:
         DataError: photos or streets cannot be used, or do not belong together.
-        ConfigError: an option is missing or contradicts another, or an extra is not installed.
+        ConfigError: an option is missing or contradicts another, the dataset cannot have its name, or an extra is not
+            installed.
         StorageError: the output cannot be written.
     """
     from ial_bench.build.report import write_build_report
 
+    own_name(options.name)
     if (options.out / DESCRIPTION).exists() and not options.force:
         raise ConfigError(f"{options.out} is already a dataset", "give --force to replace it, or another --out")
     namer = StreetNamer(street_words(options.language, options.street_words))

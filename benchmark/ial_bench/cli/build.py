@@ -118,12 +118,10 @@ def build(
     from ial_bench.build.options import BuildOptions
     from ial_bench.build.report import HTML
     from ial_bench.build.splits import SplitRule
-    from ial_bench.datasets.table import checked_name
     from ial_bench.errors import ConfigError
     from ial_bench.homes import cache_home
     from ial_bench.homes import data_home as home
 
-    checked_name(name)
     if ambiguous not in {"nearest", "drop"}:
         raise ConfigError(f"--ambiguous {ambiguous} is unknown", "choose nearest or drop")
     pair = tuple(part.strip() for part in node_keys.split(",")) if node_keys else None

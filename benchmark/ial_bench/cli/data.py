@@ -31,7 +31,7 @@ def verify(
 ) -> None:
     """Check a dataset.
 
-    Photos present and decodable, no doubles, positions, places, addresses. Exit 1 if it is not sound.
+    Photos present and decodable, no doubles, positions, places, addresses, the name. Exit 1 if it is not sound.
 
     Example: bench data verify cambridge --quick
     """

@@ -19,6 +19,13 @@ app = typer.Typer(
 Annotations = Annotated[Path, typer.Option(help="Folder of *_train.json, *_database.json, *_queries.json.")]
 Images = Annotated[Path, typer.Option(help="Folder that the photos' paths lie below; they stay there.")]
 Out = Annotated[Path | None, typer.Option(help="Dataset folder to write. [default: NAME in the data home]")]
+KnownName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        help="Name to run it by; a release of other than the published counts needs one. [default: as published]",
+    ),
+]
 Coords = Annotated[
     Path | None,
     typer.Option(help="CSV of positions: filename,utm_easting,utm_northing or filename,lat,lon."),
@@ -76,10 +83,8 @@ def import_released(
     --coords coords.csv --utm-zone 31N
     """
     from ial_bench.datasets.released import ReleasedOptions
-    from ial_bench.datasets.table import checked_name
     from ial_bench.homes import data_home as home
 
-    checked_name(name)
     _import(
         ReleasedOptions(
             annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
@@ -98,6 +103,7 @@ def import_pitts_ial(
         Path | None, typer.Option(help="Folder of pitts250k_train.mat, pitts250k_val.mat, pitts250k_test.mat.")
     ] = None,
     coords: Coords = None,
+    name: KnownName = None,
     out: Out = None,
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
@@ -107,8 +113,8 @@ def import_pitts_ial(
 ) -> None:
     """Import Pitts-IAL: the released annotation on the photos of Pitts-250k.
 
-    Positions come from the .mat files of Pitts-250k or from a CSV. Counts that differ from the published ones are
-    told. `bench show pitts-ial` says where to get the parts.
+    Positions come from the .mat files of Pitts-250k or from a CSV. A release of other than the published counts needs
+    a --name of its own. `bench show pitts-ial` says where to get the parts.
 
     Example: bench data import pitts-ial --annotations ann --images pitts250k --mats pitts250k/datasets
     """
@@ -120,7 +126,7 @@ def import_pitts_ial(
             "give --mats DIR (the folder of pitts250k_train.mat and so on) or --coords CSV",
         )
     _import_known(
-        "pitts-ial", annotations, images, out, data_home,
+        "pitts-ial", name, annotations, images, out, data_home,
         coords=coords, mats=mats, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
     )  # fmt: skip
 
@@ -130,6 +136,7 @@ def import_sf_ial_base(
     annotations: Annotations,
     images: Images,
     coords: Coords = None,
+    name: KnownName = None,
     out: Out = None,
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
@@ -139,13 +146,13 @@ def import_sf_ial_base(
 ) -> None:
     """Import SF-IAL-Base: the released annotation on the processed photos of SF-XL.
 
-    Positions, headings and panoramas are read from the file names. Counts that differ from the published ones are
-    told. `bench show sf-ial-base` says where to get the parts.
+    Positions, headings and panoramas are read from the file names. A release of other than the published counts needs
+    a --name of its own. `bench show sf-ial-base` says where to get the parts.
 
     Example: bench data import sf-ial-base --annotations ann --images sf-xl/processed
     """
     _import_known(
-        "sf-ial-base", annotations, images, out, data_home,
+        "sf-ial-base", name, annotations, images, out, data_home,
         coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
     )  # fmt: skip
 
@@ -155,6 +162,7 @@ def import_sf_ial_large(
     annotations: Annotations,
     images: Images,
     coords: Coords = None,
+    name: KnownName = None,
     out: Out = None,
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
@@ -164,31 +172,33 @@ def import_sf_ial_large(
 ) -> None:
     """Import SF-IAL-Large: the released annotation on the processed photos of SF-XL.
 
-    Positions, headings and panoramas are read from the file names. Counts that differ from the published ones are
-    told. `bench show sf-ial-large` says where to get the parts.
+    Positions, headings and panoramas are read from the file names. A release of other than the published counts needs
+    a --name of its own. `bench show sf-ial-large` says where to get the parts.
 
     Example: bench data import sf-ial-large --annotations ann --images sf-xl/processed
     """
     _import_known(
-        "sf-ial-large", annotations, images, out, data_home,
+        "sf-ial-large", name, annotations, images, out, data_home,
         coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
     )  # fmt: skip
 
 
 def _import_known(
-    name: str, annotations: Path, images: Path, out: Path | None, data_home: Path | None,
+    known: str, name: str | None, annotations: Path, images: Path, out: Path | None, data_home: Path | None,
     *, coords: Path | None, mats: Path | None, val_fraction: float, seed: int, max_bad: str, force: bool,
 ) -> None:  # fmt: skip
     from ial_bench.datasets.released import ReleasedOptions
     from ial_bench.homes import data_home as home
     from ial_bench.registry import dataset_cards
 
-    card = dataset_cards()[name]
+    card = dataset_cards()[known]
+    name = known if name is None else name
     _import(
         ReleasedOptions(
             annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
             mats=mats, utm_zone=card.utm_zone or None, place_rule=card.place_rule or None, val_fraction=val_fraction,
-            seed=seed, max_bad=share(max_bad), title=card.title, licence=card.licence, force=force, card=card,
+            seed=seed, max_bad=share(max_bad), title=card.title if name == known else "", licence=card.licence,
+            force=force, card=card,
         ),
         out,
     )  # fmt: skip

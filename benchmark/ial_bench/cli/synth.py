@@ -129,8 +129,6 @@ def synth(
         )
     drawn = preset if wanted == start else _name_of(preset, start.to_json(), wanted.to_json())
     called = name or (drawn if streets is None else f"{drawn}-on-{_plain(streets.name.split('.')[0])}")
-    if "/" in called or called.startswith("."):
-        raise ConfigError(f"{called!r} cannot be a dataset's name", "use letters, digits and -, such as my-city")
     folder = out or home(data_home) / called
     report = ConsoleReporter()
     city = None

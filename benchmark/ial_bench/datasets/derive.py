@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.kept_names import own_name
 from ial_bench.datasets.shards import moved_index, read_index
 from ial_bench.datasets.splits import cut_val
 from ial_bench.datasets.table import (
@@ -21,7 +22,6 @@ from ial_bench.datasets.table import (
     PHOTOS,
     Bounds,
     Description,
-    checked_name,
     refuse_dataset,
     write_dataset,
 )
@@ -43,9 +43,10 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
         force: replace a dataset that is there.
 
     Raises:
-        ConfigError: no such share, or `out` is a dataset already.
+        ConfigError: no such share, a name that it cannot have, or `out` is a dataset already.
         StorageError: `out` cannot be written to.
     """
+    own_name(name)
     if not 0 < coverage <= 1:
         raise ConfigError(f"--coverage {coverage} is not above 0 and at most 1", "give a share such as 0.125")
     refuse_dataset(out, force)
@@ -64,7 +65,7 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
     write_dataset(
         out,
         Description(
-            checked_name(name), f"{description.title}, coverage {coverage:g}", str(data.images_folder.resolve()),
+            name, f"{description.title}, coverage {coverage:g}", str(data.images_folder.resolve()),
             description.bounds, description.licence, made_by, description.backbone,
         ),
         data.addresses, data.verbose_addresses, dict(zip(photos.column_names, photos.columns, strict=True)),
@@ -85,9 +86,11 @@ def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False)
         force: replace a dataset that is there.
 
     Raises:
-        ConfigError: fewer than two, two of one name, an address that is in two of them, or `out` is a dataset already.
+        ConfigError: fewer than two, two of one name, an address that is in two of them, a name that the new one cannot
+            have, or `out` is a dataset already.
         StorageError: `out` cannot be written to.
     """
+    own_name(name)
     names = [data.name for data in datasets]
     if len(set(names)) < max(2, len(names)):
         raise ConfigError(f"cannot join {', '.join(names) or 'nothing'}", "name two or more different datasets")
@@ -114,7 +117,7 @@ def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False)
     write_dataset(
         out,
         Description(
-            checked_name(name), " + ".join(data.description.title for data in datasets), str(root),
+            name, " + ".join(data.description.title for data in datasets), str(root),
             Bounds(
                 min(b.south for b in boxes), min(b.west for b in boxes),
                 max(b.north for b in boxes), max(b.east for b in boxes),

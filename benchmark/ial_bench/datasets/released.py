@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from ial_bench.datasets.annotation import Records, find_annotations, read_records
 from ial_bench.datasets.columns import mapped, numbered
 from ial_bench.datasets.image_files import Layout, find_layout, measure
+from ial_bench.datasets.kept_names import another_name, own_name
 from ial_bench.datasets.known import DatasetCard
 from ial_bench.datasets.places import PlaceRule, detect_rule, named_rule
 from ial_bench.datasets.positions import Located, inside_city, locate, note_wide_places
@@ -45,7 +46,7 @@ class ReleasedOptions:
     Attributes:
         annotations: folder of the JSON files.
         images: folder that the keys of the JSON files lie below.
-        name: the dataset's name.
+        name: the dataset's name. That of `card` is for an import of the published counts alone.
         out: the dataset folder to write.
         coords: CSV of positions; None, and no `mats`, reads them from SF-XL file names.
         utm_zone: zone of UTM positions, such as ``17N``.
@@ -112,8 +113,9 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
         reporter: told each step, and shows progress.
 
     Raises:
-        DataError: a file is missing, cut off or of another layout, or too many records cannot be used.
-        ConfigError: an option is missing or contradicts the data.
+        DataError: a file is missing, cut off or of another layout, too many records cannot be used, or what there is
+            is not the dataset whose name it was to have; a dataset that is in the folder stays as it is.
+        ConfigError: an option is missing or contradicts the data, or the name is kept for another dataset.
         StorageError: the output cannot be written.
     """
     reporter = reporter or NoReport()
@@ -147,7 +149,13 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
     if pc.max(pc.binary_length(records.caption)).as_py() == 0:
         notes.append("the annotation has no captions")
 
+    counts = {name: int((split == i).sum()) for i, name in enumerate(SPLITS)}
+    candidates = np.unique(rows[np.isin(split, [SPLITS.index("train"), SPLITS.index("database")])])
+    _refuse_another(options, len(candidates), counts["query"], n_all, rejects)
+
     reporter.log(f"writing {options.out}")
+    make_folder(options.out)
+    write_report(options.out / REPORT, rejects)
     write_dataset(
         options.out,
         _description(options, layout, bounds, rule, n_all, len(rejects)),
@@ -166,8 +174,6 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
             "caption": records.caption,
         },
     )
-    counts = {name: int((split == i).sum()) for i, name in enumerate(SPLITS)}
-    candidates = np.unique(rows[np.isin(split, [SPLITS.index("train"), SPLITS.index("database")])])
     asked = np.unique(rows[split == SPLITS.index("query")])
     found = {
         "records of the train file": n_read["train"], "records of the queries file": n_read["queries"],
@@ -182,6 +188,8 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
 
 
 def _check(options: ReleasedOptions) -> None:
+    if options.card is None or options.name != options.card.name:
+        own_name(options.name)
     if not 0 <= options.val_fraction < 1:
         raise ConfigError(f"--val-fraction {options.val_fraction} is not in [0, 1)", "give a share such as 0.1")
     if options.coords and options.mats:
@@ -214,22 +222,44 @@ def _without_image(keys: list[str], root: Path) -> str:
 
 
 def _refuse_bad(options: ReleasedOptions, n_all: int, rejects: list[Reject], records: Records, missing: str) -> None:
-    """Write the report; go no further if too much is wrong."""
-    make_folder(options.out)
+    """Go no further if too much is wrong; the report tells what."""
     report = options.out / REPORT
+    too_many = not n_all or len(rejects) / n_all > options.max_bad or not len(records)
+    if not too_many and (records.split == SPLITS.index("train")).any():
+        return
+    make_folder(options.out)
     write_report(report, rejects)
     if not n_all:
         raise DataError(f"no records in {options.annotations}", "get the annotation again")
-    if len(rejects) / n_all > options.max_bad or not len(records):
-        reasons = Counter(reason.split(":")[0] for _, _, reason in rejects).most_common(3)
-        shown = "; ".join(f"{count:,} x {reason}" for reason, count in reasons)
+    if too_many:
         raise DataError(
-            f"{len(rejects):,} of {n_all:,} records cannot be used, more than --max-bad {options.max_bad:.2%}: {shown}"
+            f"{len(rejects):,} of {n_all:,} records cannot be used, more than --max-bad {options.max_bad:.2%}: "
+            + _reasons(rejects)
             + (f". {missing}" if missing else ""),
             f"see {report}; mend the data, or raise --max-bad if that share is to be expected",
         )
-    if not (records.split == SPLITS.index("train")).any():
-        raise DataError("no train record can be used", f"see {report}; mend the data")
+    raise DataError("no train record can be used", f"see {report}; mend the data")
+
+
+def _refuse_another(
+    options: ReleasedOptions, n_candidates: int, n_queries: int, n_all: int, rejects: list[Reject]
+) -> None:
+    """Go no further if it has the name of a published dataset and is another; nothing has been written yet."""
+    card = options.card
+    if card is None or options.name != card.name or card.admits(n_candidates, n_queries):
+        return
+    lost = f"; {len(rejects):,} of {n_all:,} records cannot be used: {_reasons(rejects)}" if rejects else ""
+    raise DataError(
+        f"this is not {card.title} as it is published: {n_candidates:,} candidates and {n_queries:,} queries, not "
+        f"{card.size}{lost}. The name {card.name} is kept for that one, and nothing was written",
+        f"give it a name of its own, such as --name {another_name(card)}, or import the whole release",
+    )
+
+
+def _reasons(rejects: list[Reject]) -> str:
+    """The most frequent reasons why records cannot be used."""
+    most = Counter(reason.split(":")[0] for _, _, reason in rejects).most_common(3)
+    return "; ".join(f"{count:,} x {reason}" for reason, count in most)
 
 
 def _tell_places(

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.kept_names import keeper_of
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.shards import SHARDS
 from ial_bench.datasets.streets import STREETS
-from ial_bench.datasets.table import SPLITS
+from ial_bench.datasets.table import DESCRIPTION, SPLITS
 from ial_bench.errors import AddressError, DataError, ImageError
 from ial_bench.geo.points import valid
 from ial_bench.geo.street_index import StreetIndex
@@ -75,6 +76,7 @@ def verify(
     """
     photos = Photos(dataset, np.arange(len(dataset)))
     found = Verification(dataset.counts(), len(dataset.addresses), len(np.unique(dataset.place_codes)), not quick)
+    found.problems += _name_problems(dataset)
     found.problems += _table_problems(dataset, photos)
     found.notes += _notes(dataset)
     _check_streets(dataset, found)
@@ -99,6 +101,20 @@ def verify(
         if not found.counts[name]:
             found.problems.append(Problem("empty split", name, "no photos"))
     return found
+
+
+def _name_problems(dataset: Dataset) -> Iterable[Problem]:
+    """Is it called, or found by its folder, as a published dataset that it is not?"""
+    n_candidates = len(np.unique(dataset.split("train", "database").address_rows))
+    n_queries = len(dataset.split("query"))
+    for name in dict.fromkeys((dataset.name, dataset.folder.name)):
+        card = keeper_of(name)
+        if card is not None and not card.admits(n_candidates, n_queries):
+            detail = (
+                f"{n_candidates:,} candidates and {n_queries:,} queries, published are {card.size}: give it another "
+                f"name, in {DESCRIPTION} and as a folder"
+            )
+            yield Problem("not the published dataset", name, detail)
 
 
 def _table_problems(dataset: Dataset, photos: Photos) -> Iterable[Problem]:

@@ -143,6 +143,11 @@ class Layout(_Part):
             raise ConfigError(problem, f"write `{METRICS}` into the columns, where the metrics are to stand")
         return found
 
+    def cites(self, row: PublishedRow) -> bool:
+        """Whether a published row is to be shown: any, or one that is named where some are."""
+        named = [choice for choice in self.rows if choice.published]
+        return self.published and (not named or any(choice.fits_published(row) for choice in named))
+
     def words(self, metrics: tuple[str, ...], several: bool, varied: bool) -> tuple[str, ...]:
         """The columns of a table.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ial_bench.encoders.spec import RANDOM_INIT
 from ial_bench.engine.record import RunRecord
 from ial_bench.report.groups import Group, encoder_of
 from ial_bench.report.model import Column, Row
 from ial_bench.report.population import Population
+from ial_bench.report.published import PublishedRow
 from ial_bench.report.quantities import LATENCY
 
 
@@ -55,6 +56,18 @@ def about_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     if any(c.spread_of for c in columns):
         notes.append("seed sd: standard deviation across seeds in percentage points, empty for a single run")
     return notes
+
+
+def not_cited(dataset: str, left_out: Mapping[str, str], asked: Iterable[PublishedRow]) -> list[str]:
+    """Why published rows of a dataset that were asked for are not there.
+
+    Args:
+        dataset: its name.
+        left_out: datasets whose published rows are left out, and why.
+        asked: published rows that were asked for, of any dataset.
+    """
+    gone = dataset in left_out and any(row.dataset == dataset for row in asked)
+    return [f"published numbers are left out: {left_out[dataset]}"] if gone else []
 
 
 def not_shown(population: Population) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ial_bench.datasets.kept_names import keeper_of
+from ial_bench.engine.record import RunRecord
 from ial_bench.errors import DataError
 from ial_bench.files import read_json
 from ial_bench.report.escape import escape_latex
@@ -56,6 +58,26 @@ def published_rows(dataset: str) -> list[PublishedRow]:
                 )
             )  # fmt: skip
     return rows
+
+
+def why_not_beside(dataset: str, runs: Sequence[RunRecord], limit: int | None) -> str:
+    """Why numbers published on a dataset may not stand beside these runs; empty where they may.
+
+    A dataset's name alone does not say that it is the published one: what the runs were measured on does.
+
+    Args:
+        dataset: its name.
+        runs: those shown, all on the same photos; none: nothing is measured that they could be taken to compare with.
+        limit: that runs are asked for with.
+    """
+    if limit is not None or any(r.dataset.limit is not None for r in runs):
+        return "they were measured on all photos, limited runs are not"
+    card = keeper_of(dataset)
+    for on in (r.dataset for r in runs):
+        if card is not None and not card.admits(on.n_candidates, on.n_queries):
+            found = f"{on.n_candidates:,} candidates and {on.n_queries:,} queries"
+            return f"they were measured on {card.size}, these runs on {found}"
+    return ""
 
 
 def bibliography(keys: Collection[str]) -> str:

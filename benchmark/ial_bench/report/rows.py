@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ial_bench.engine.record import RunRecord
@@ -41,15 +41,24 @@ class Entry:
         return "oracle" if self.group.oracle else "measured"
 
 
-def chosen(groups: Sequence[Group], published: Sequence[PublishedRow], layout: Layout) -> list[Entry]:
+def chosen(
+    groups: Sequence[Group], published: Sequence[PublishedRow], layout: Layout, left_out: Mapping[str, str]
+) -> list[Entry]:
     """What becomes rows.
 
+    Args:
+        groups: of runs.
+        published: rows to choose from.
+        layout: says what is asked for.
+        left_out: datasets whose published rows may not stand beside these runs, and why.
+
     Raises:
-        ConfigError: nothing is there for a row that was asked for.
+        ConfigError: nothing is there for a row that was asked for, or it may not be shown.
     """
     by_paper: dict[tuple[str, str], list[PublishedRow]] = {}
     for p in published if layout.published else ():
-        by_paper.setdefault((p.key, p.method), []).append(p)
+        if p.dataset not in left_out:
+            by_paper.setdefault((p.key, p.method), []).append(p)
     papers = [tuple(rows) for rows in by_paper.values()]
     if not layout.rows:
         own = [_entry(g, layout, None, 0, alone=True) for g in groups]
@@ -62,6 +71,9 @@ def chosen(groups: Sequence[Group], published: Sequence[PublishedRow], layout: L
         if choice.method and not fitting:
             raise ConfigError(f"no finished run for the row {choice.said}", "`bench list runs` shows what was run")
         if choice.published and layout.published and not cited:
+            for p in filter(choice.fits_published, published):
+                fix = f"leave it out, or show whole runs on {p.dataset} as it is published"
+                raise ConfigError(f"the row {choice.said} of {p.dataset} is left out: {left_out[p.dataset]}", fix)
             names = ", ".join(dict.fromkeys(p[0].method for p in papers)) or "none"
             raise ConfigError(f"no such published row: {choice.said}", f"published on these datasets: {names}")
         left = [g for g in fitting if id(g) not in taken]

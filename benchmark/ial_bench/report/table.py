@@ -12,9 +12,9 @@ from ial_bench.report import quantities
 from ial_bench.report.groups import Group, groups_of
 from ial_bench.report.layout import AS_GIVEN, Layout
 from ial_bench.report.model import EMPTY, Cell, Column, Mark, Row, Table
-from ial_bench.report.notes import about_seeds, joined, not_shown, notes_of
+from ial_bench.report.notes import about_seeds, joined, not_cited, not_shown, notes_of
 from ial_bench.report.population import Population
-from ial_bench.report.published import PublishedRow
+from ial_bench.report.published import PublishedRow, why_not_beside
 from ial_bench.report.rows import Entry, chosen, ordered
 from ial_bench.report.separable import not_told_apart
 
@@ -55,7 +55,7 @@ def lay_out(
 
     Rows compare only what was measured on the same photos: the same dataset digest, candidates, protocol, k and
     limit. Of several such populations the latest is shown, whole runs before limited ones, and the notes count the
-    rest.
+    rest. Published rows stand beside whole runs on the dataset as it is published, else the notes say why not.
 
     Args:
         records: any records; those of other datasets are ignored.
@@ -65,11 +65,13 @@ def lay_out(
         results: folder of results, whose answers tell which rows are separable; None: not looked at.
 
     Raises:
-        ConfigError: a column to sort by that is not shown, or a row that is asked for and not there.
+        ConfigError: a column to sort by that is not shown, or a row that is asked for and not there or left out.
     """
+    published = list(published)
     own = [r for r in records if r.dataset.name in datasets]
     populations = [Population.among(own, name, layout.limit) for name in datasets]
-    entries = chosen(groups_of([r for p in populations for r in p.done]), list(published), layout)
+    left_out = {p.dataset: why for p in populations if (why := why_not_beside(p.dataset, p.done, layout.limit))}
+    entries = chosen(groups_of([r for p in populations for r in p.done]), published, layout, left_out)
     groups = [e.group for e in entries if e.group is not None]
     places = _places(own, groups, populations, layout)
     found = [(entry, _row(entry, places)) for entry in entries]
@@ -86,6 +88,7 @@ def lay_out(
         *joined(mixed, names),
         *joined(told, names),
         *about_seeds(rows, columns),
+        *joined([not_cited(name, left_out, filter(layout.cites, published)) for name in datasets], names),
         *joined([not_shown(p) for p in populations], names),
     ]
     return Table(", ".join(names), tuple(columns), tuple(rows), tuple(notes))

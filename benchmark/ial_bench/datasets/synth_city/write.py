@@ -56,7 +56,7 @@ def make_city(
         city: of the same options, where it is drawn on a street map; None: the one that the options describe.
 
     Raises:
-        ConfigError: the seed is one of those kept for pretraining.
+        ConfigError: the seed is one of those kept for pretraining, or `name` is no name or kept for another dataset.
         DataError: `out` holds something else, or a city of other options; nothing is touched.
         StorageError: the folder cannot be written to, or the disk is full. What is done is kept.
     """
@@ -102,9 +102,12 @@ def check_folder(out: Path, options: CityOptions, name: str, streets: dict[str, 
         What marks a folder as this city.
 
     Raises:
-        ConfigError: the seed is one of those kept for pretraining.
+        ConfigError: the seed is one of those kept for pretraining, or `name` is no name or kept for another dataset.
         DataError: `out` holds something else, or a city of other options.
     """
+    from ial_bench.datasets.kept_names import own_name
+
+    own_name(name)
     if options.seed in PRETRAIN_SEEDS:
         raise ConfigError(
             f"city seed {options.seed:,} is kept for pretraining, so that no encoder has seen a measured city",
