@@ -165,8 +165,7 @@ def require_tokenizer(text: str) -> None:
     """
     spec = EncoderSpec.parse(text)
     network = network_of(spec)
-    if network.config["text_cfg"].get("hf_tokenizer_name"):
-        tokenizer_of(network, spec.weights_file)
+    tokenizer_of(network, spec.weights_file)
 
 
 def own_model(name: str) -> tuple[Network, Tokenizer]:

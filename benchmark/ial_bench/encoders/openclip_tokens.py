@@ -34,8 +34,9 @@ def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:
     """The tokenizer of a network, whose checkpoint is `file`.
 
     Raises:
-        SkipMethod: it cannot be had here; with the command that gets it.
+        SkipMethod: it cannot be had here; with the command that gets it. Or open_clip cannot encode its texts.
     """
+    require_texts(network)
     from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 
     texts = network.config["text_cfg"]
@@ -60,6 +61,20 @@ def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:
             f"it anew, and {EXTRA} all that tokenizers need"
         ) from error
     return made
+
+
+def require_texts(network: Network) -> None:
+    """Refuse the networks whose texts open_clip cannot encode.
+
+    CoCa takes a feature and tokens from its text tower; one of transformers gives it the feature alone, unless it is
+    configured otherwise (seen in open_clip 3.3: rows of the batch are then taken for the two).
+
+    Raises:
+        SkipMethod: it is such a one.
+    """
+    texts = network.config["text_cfg"]
+    if "multimodal_cfg" in network.config and texts.get("hf_model_name") and not texts.get("output_tokens"):
+        raise SkipMethod(f"open_clip cannot encode texts with {network.name}: its CoCa needs tokens of the text tower")
 
 
 def tokens_told(network: Network, file: Path | None) -> dict[str, Any]:
