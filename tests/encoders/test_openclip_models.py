@@ -67,7 +67,8 @@ def test_every_text_tower_of_transformers(name: str, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(openclip, "in_hub_cache", cached)
     given = network(name)
-    vision = {**SMALL["vision_cfg"], "attentional_pool": "multimodal_cfg" in given.config}
+    coca = dict.fromkeys(("attentional_pool", "output_tokens"), "multimodal_cfg" in given.config)
+    vision = {**SMALL["vision_cfg"], **coca}
     small = shallow(Network(name, {**given.config, "vision_cfg": vision}, {}))
     with quiet_build(), torch.inference_mode():
         model = new_model(small, {}).eval()
