@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ial_bench.encoders.towers import ClipTowers, load_towers
+from ial_bench.encoders import towers as towers_module
+from ial_bench.encoders.towers import ClipTowers, joined_by_words, load_towers
 from ial_bench.errors import DataError, SkipMethod
 from ial_bench.testing import CHECK_BACKBONE
 
@@ -205,47 +206,72 @@ def test_joined_texts_that_do_not_fit(tmp_path: Path) -> None:
     assert tokenizer.decode(tokens[4, 1:15].tolist()).split() == ["lane"] * 14
 
 
-def test_joining_needs_clips_tokenizer() -> None:
+class Words:
+    """A tokenizer as open_clip wraps those of transformers: a token a word, an end token behind them."""
+
+    context_length = 8
+    clean_fn = staticmethod(str.lower)
+
+    class Inner:
+        def __call__(self, text: str) -> Any:
+            return type("Encoding", (), {"input_ids": [7] * len(text.split()) + [1]})()
+
+    tokenizer = Inner()
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        rows = [[*(len(w) for w in t.split()[: self.context_length - 1]), 1] for t in texts]
+        return torch.tensor([row + [0] * (self.context_length - len(row)) for row in rows])
+
+
+def test_joining_by_another_tokenizer_cuts_at_words() -> None:
+    texts, cut = joined_by_words(
+        Words(),
+        ["a caption of two", "a caption that is by far too long", "", "all of it goes away"],
+        ["Oak Street", "Oak Street, Old Town", "Elm Street", "an address of seven words, no less, whole"],
+    )
+    assert texts == [
+        "a caption of two, Oak Street", "a caption that, Oak Street, Old Town", "Elm Street",
+        "an address of seven words, no less, whole",
+    ]  # fmt: skip
+    assert cut == 2
+    assert all(len(t.split()) < Words.context_length for t in texts[:3])
+
+
+def test_towers_join_by_whatever_tokenizer_they_have() -> None:
     towers = load_towers(CHECK_BACKBONE, "cpu")
-    other = ClipTowers(towers.model, lambda texts: torch.zeros(len(texts), 77).long(), towers.preprocess, {})
-    with pytest.raises(SkipMethod, match="need CLIP's tokenizer; this model has a function"):
-        other.tokenize_joined(["a"], ["b"])
+    other = ClipTowers(towers.model, Words(), towers.preprocess, {})
+    tokens, cut = other.tokenize_joined(["a caption of two"], ["Oak Street"])
+    assert (tokens.tolist(), cut) == ([[1, 7, 2, 4, 3, 6, 1, 0]], 0)
+    with pytest.raises(SkipMethod, match="prompts need CLIP's tokenizer; this model has a Words"):
+        _ = other.clip_tokenizer
 
 
 # --- towers that prompts have no place in ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    "text",
     [
-        ({"pool_type": "last", "no_causal_mask": True, "proj_bias": True}, "causal text tower"),  # SigLIP
-        ({"pool_type": "last"}, "causal text tower"),
-        ({"no_causal_mask": True}, "causal text tower"),
-        ({"embed_cls": True}, "not a CLIP text transformer"),  # CoCa
+        {"pool_type": "last", "no_causal_mask": True, "proj_bias": True},  # SigLIP
+        {"pool_type": "first", "no_causal_mask": True},
+        {"pool_type": "last"},
+        {"no_causal_mask": True},  # MobileCLIP2
     ],
 )
-def test_other_text_towers_are_skipped(tmp_path: Path, text: dict[str, Any], words: str) -> None:
+def test_texts_of_other_towers(tmp_path: Path, text: dict[str, Any]) -> None:
+    """Where what stands behind a text's end does reach its feature, nothing is left out."""
     config = write_config(tmp_path, VIT, {**TEXT, **text}, custom_text=True)
-    with pytest.raises(SkipMethod, match=words):
-        load_towers(f"openclip:{config}/random-init", "cpu")
+    towers = scrambled(load_towers(f"openclip:{config}/random-init", "cpu"))
+    tokens = towers.tokenize(TEXTS)
+    with torch.no_grad():
+        torch.testing.assert_close(towers.encode_tokens(tokens), towers.model.encode_text(tokens), rtol=1e-4, atol=1e-5)
+        chunked = towers.encode_embeddings(
+            lambda rows, used: towers.embed(tokens[rows, :used]), towers.ends(tokens), chunk=2
+        )
+    torch.testing.assert_close(chunked, towers.model.encode_text(tokens), rtol=1e-4, atol=1e-5)
 
 
-def test_towers_of_another_library_are_skipped() -> None:
-    class HuggingFaceLike(nn.Module):
-        """A text tower as open_clip wraps those of transformers: a `transformer` without `resblocks`."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.text = nn.Module()
-            self.text.transformer = nn.Linear(2, 2)
-
-    with pytest.raises(SkipMethod, match="HuggingFaceLike is not a CLIP text transformer"):
-        ClipTowers(HuggingFaceLike(), lambda texts: torch.zeros(len(texts), 77), lambda _: torch.zeros(1), {})
-    with pytest.raises(SkipMethod, match="has no text tower"):
-        load_towers("timm:resnet18/random-init", "cpu")
-
-
-def test_coca_itself_is_skipped(tmp_path: Path) -> None:
+def test_coca_is_called_as_a_whole_and_not_prompted(tmp_path: Path) -> None:
     config = write_config(
         tmp_path,
         VIT,
@@ -254,8 +280,38 @@ def test_coca_itself_is_skipped(tmp_path: Path) -> None:
         multimodal_cfg={"context_length": 76, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
         custom_text=True,
     )
-    with pytest.raises(SkipMethod, match="not a CLIP text transformer"):
-        load_towers(f"openclip:{config}/random-init", "cpu")
+    towers = load_towers(f"openclip:{config}/random-init", "cpu")
+    tokens = towers.tokenize(TEXTS)
+    assert tokens.shape[1] == towers.context_length == 76
+    with torch.no_grad():
+        torch.testing.assert_close(towers.encode_tokens(tokens), towers.model.encode_text(tokens))
+    for use in (lambda: towers.embed(tokens), lambda: towers.text_width, lambda: towers.text_blocks):
+        with pytest.raises(SkipMethod, match="called as a whole"):
+            use()
+
+
+def test_whole_towers_go_in_chunks_with_the_same_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = write_config(tmp_path, VIT, {**TEXT, "embed_cls": True}, custom_text=True)
+    towers = scrambled(load_towers(f"openclip:{config}/random-init", "cpu"))
+    tokens = towers.tokenize(TEXTS)
+    weight = towers.model.text.token_embedding.weight.requires_grad_()
+    (whole,) = torch.autograd.grad(towers.encode_tokens(tokens).square().sum(), weight)
+    monkeypatch.setattr(towers_module, "TEXT_CHUNK", 2)
+    (parts,) = torch.autograd.grad(towers.encode_tokens(tokens).square().sum(), weight)
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
+
+
+def test_what_has_no_texts_has_no_towers() -> None:
+    with pytest.raises(SkipMethod, match="has no text tower"):
+        load_towers("timm:resnet18/random-init", "cpu")
+
+
+def test_a_bias_is_added_to_scaled_cosines(tmp_path: Path) -> None:
+    config = write_config(tmp_path, VIT, TEXT, init_logit_bias=-10, custom_text=True)
+    towers = load_towers(f"openclip:{config}/random-init", "cpu")
+    assert towers.biased(torch.tensor([3.0])).tolist() == [-7.0]
+    assert load_towers(CHECK_BACKBONE, "cpu").biased(torch.tensor([3.0])).tolist() == [3.0]
+    assert "logit_bias" not in {n for n, p in towers.named_parameters() if id(p) in map(id, towers.text_parameters())}
 
 
 # --- local checkpoints ----------------------------------------------------------------------------------------

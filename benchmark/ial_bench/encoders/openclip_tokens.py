@@ -36,8 +36,9 @@ def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:
     Raises:
         SkipMethod: it cannot be had here; with the command that gets it. Or open_clip cannot encode its texts.
     """
-    require_texts(network)
     from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
+
+    require_texts(network)
 
     texts = network.config["text_cfg"]
     context = texts.get("context_length", DEFAULT_CONTEXT_LENGTH)

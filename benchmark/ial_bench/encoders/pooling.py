@@ -12,6 +12,7 @@ from ial_bench.errors import ConfigError
 
 GEM_P = 3.0
 GEM_EPS = 1e-6
+_FEWEST_POSITIONS = 4
 
 
 def gem(x: torch.Tensor, p: float | torch.Tensor = GEM_P, eps: float = GEM_EPS) -> torch.Tensor:
@@ -60,15 +61,18 @@ class PooledBackbone(nn.Module):
         self.backbone = backbone
         self.pooling = pooling
         self.name = name
-        self.prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+        self.prefix, self.prefix_told = prefix_tokens(backbone)
         self.width = int(backbone.num_features)
-        if pooling == "cls" and (self.prefix == 0 or getattr(backbone, "cls_token", None) is None):
+        if pooling == "cls" and (self.prefix == 0 or not _class_tokens(backbone)):
             raise ConfigError(f"{name} has no class token", f"pool its positions: timm:{name}+gem, +avg or +max")
 
     @property
     def head(self) -> dict[str, Any]:
         """What is done here, every number of it, as JSON values."""
-        return {"pooling": self.pooling} | ({"p": GEM_P, "eps": GEM_EPS} if self.pooling == "gem" else {})
+        told: dict[str, Any] = {"pooling": self.pooling}
+        if self.pooling == "gem":
+            told |= {"p": GEM_P, "eps": GEM_EPS}
+        return told if self.prefix_told else told | {"prefix": self.prefix}
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32 [n, 3, h, w] to [n, width].
@@ -97,10 +101,26 @@ def local_features(backbone: Any, name: str, pixels: torch.Tensor) -> torch.Tens
     """
     x = _features(backbone, name, pixels)
     if x.ndim == 3:  # tokens [n, prefix + m, width]
-        return x[:, int(getattr(backbone, "num_prefix_tokens", 0)) :].transpose(1, 2)
+        prefix, _ = prefix_tokens(backbone)
+        if x.shape[1] - prefix < _FEWEST_POSITIONS:  # timm's PiT gives its class tokens alone
+            raise ConfigError(f"{name} gives no local features to pool", f"leave the pooling out: timm:{name}")
+        return x[:, prefix:].transpose(1, 2)
     # A map, its channels second, or last as in Swin.
     channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
     return (x.flatten(1, 2).transpose(1, 2) if channels_last else x.flatten(2)).contiguous()
+
+
+def prefix_tokens(backbone: Any) -> tuple[int, bool]:
+    """How many of a timm backbone's tokens stand before its positions, and whether it says so itself.
+
+    VOLO and CoaT-Lite have a class token and do not (seen in timm 1.0.31).
+    """
+    told = getattr(backbone, "num_prefix_tokens", None)
+    return (int(told), True) if told is not None else (1, False) if _class_tokens(backbone) else (0, True)
+
+
+def _class_tokens(backbone: Any) -> list[str]:
+    return [n for n, _ in backbone.named_parameters(recurse=False) if n.startswith("cls_token")]
 
 
 def _features(backbone: Any, name: str, pixels: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class Timm:
     Attributes:
         model: of timm, without a classifier.
         head: the same with the pooling that its spec asks for, None where it asks for none.
+        dim: length of a feature.
         preprocess: a decoded photo to a float tensor [3, h, w].
         preprocessing: size, mean, deviation and crop, as timm names them.
         files: the checkpoint, where there is one, and the configuration that was looked for beside it.
@@ -40,6 +42,7 @@ class Timm:
 
     model: Any
     head: PooledBackbone | None
+    dim: int
     preprocess: Callable[[RGB], torch.Tensor]
     preprocessing: dict[str, Any]
     files: tuple[Path, ...]
@@ -52,7 +55,7 @@ def load_timm(text: str, spec: EncoderSpec, device: str, precision: Precision = 
     model, head = built.model.to(device), built.head
     encode: Any = model if head is None else head
     card = card_of(
-        text, model, model, built.preprocessing, feature_dim(encode, built.preprocess, text, device), built.files,
+        text, model, model, built.preprocessing, built.dim, built.files,
         head=None if head is None else head.head, precision=precision, notes=built.notes,
     )  # fmt: skip
     return Encoder(
@@ -89,18 +92,20 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
     beside = None if file is None else _beside(file, spec)
     with quiet_build():
         model = _new_model(spec, beside)
-        head = pooled(model, spec)  # before anything is downloaded
+        # Before anything is downloaded: does it give one feature a photo?
+        head = pooled(model, spec)
+        model.eval().requires_grad_(requires_grad=False)
+        settings = resolve_model_data_config(model)
+        transform = OnArrays(create_transform(**settings, is_training=False))
+        dim = feature_dim(model if head is None else head, transform, f"timm:{spec.network}", "cpu")
         if file is None and not spec.random_init:
             file = _published_weights(text, spec, model)
             files = (file,)
         if file is not None:
             with opening(file, text):
-                timm.models.load_checkpoint(model, str(file), filter_fn=_headless(model), weights_only=True)
-    model.eval().requires_grad_(requires_grad=False)
-    settings = resolve_model_data_config(model)
+                timm.models.load_checkpoint(model, str(file), filter_fn=_headless(model, spec), weights_only=True)
     notes = () if spec.weights_file is None or beside else _assumed(spec, model)
-    transform = OnArrays(create_transform(**settings, is_training=False))
-    return Timm(model, head, transform, plain(settings), files, notes)
+    return Timm(model, head, dim, transform, plain(settings), files, notes)
 
 
 def _new_model(spec: EncoderSpec, overlay: Mapping[str, Any] | None) -> Any:
@@ -164,7 +169,13 @@ def _published_weights(text: str, spec: EncoderSpec, model: Any) -> Path:
     """Timm's own weights of the model, downloaded if they are not in the cache."""
     from huggingface_hub import hf_hub_download
 
-    hub = str(model.pretrained_cfg.get("hf_hub_id") or "")
+    about = model.pretrained_cfg
+    if about.get("architecture") not in {None, "", spec.model.split(".")[0]}:
+        raise SkipMethod(
+            f"timm describes {spec.model} by the weights of {about['architecture']}; give a checkpoint: "
+            f"timm:{spec.network}/FILE"
+        )
+    hub = str(about.get("hf_hub_id") or "")
     if not hub:
         raise SkipMethod(f"timm publishes no weights for {spec.model}; give a checkpoint: timm:{spec.network}/FILE")
     return fetched(
@@ -176,14 +187,22 @@ def _published_weights(text: str, spec: EncoderSpec, model: Any) -> Path:
     )
 
 
-def _headless(model: nn.Module) -> Callable[..., dict[str, torch.Tensor]]:
-    """A filter that drops a checkpoint's classifier, which a feature extractor has no use for."""
-    own = set(model.state_dict())
-    config: Any = model.pretrained_cfg
-    classifier = config.get("classifier") or "head"
-    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+def _headless(model: nn.Module, spec: EncoderSpec) -> Callable[..., dict[str, torch.Tensor]]:
+    """A filter that drops a checkpoint's classifier, which a feature extractor has no use for.
 
-    def drop(state: dict[str, torch.Tensor], _: nn.Module) -> dict[str, torch.Tensor]:
-        return {k: v for k, v in state.items() if k in own or not k.startswith(tuple(f"{h}." for h in heads))}
+    That is all that the model has with one and lacks without: more than timm names it by, such as the norm before it.
+    Weights in their authors' own layout are first brought into timm's, where timm knows how.
+    """
+    import timm
+
+    own = set(model.state_dict())
+    with torch.device("meta"):
+        classifier = set(timm.create_model(spec.model, pretrained=False).state_dict()) - own
+
+    def drop(state: dict[str, torch.Tensor], target: nn.Module) -> dict[str, torch.Tensor]:
+        convert = getattr(sys.modules[type(target).__module__], "checkpoint_filter_fn", None)
+        if convert is not None and not own <= state.keys():
+            state = convert(state, target)
+        return {k: v for k, v in state.items() if k not in classifier}
 
     return drop
