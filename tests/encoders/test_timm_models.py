@@ -20,8 +20,8 @@ from ial_bench.errors import ConfigError, SkipMethod
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 SMALL_ONES = [
     "convnext_atto", "efficientvit_m0", "ghostnet_050", "hardcorenas_a", "lcnet_035", "levit_128s",
-    "mobilenetv3_small_050", "mobilevit_xxs", "pit_ti_224", "regnetx_002", "repvit_m0_9", "resnet10t", "swin_s3_tiny_224", "tiny_vit_5m_224",
-    "vit_tiny_patch16_224", "xcit_nano_12_p16_224",
+    "mobilenetv3_small_050", "mobilevit_xxs", "pit_ti_224", "regnetx_002", "repvit_m0_9", "resnet10t",
+    "swin_s3_tiny_224", "tiny_vit_5m_224", "vit_tiny_patch16_224", "xcit_nano_12_p16_224",
 ]  # fmt: skip
 
 
