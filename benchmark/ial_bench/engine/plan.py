@@ -42,16 +42,18 @@ class RunSpec:
     splits: tuple[str, ...] = SPLITS
     protocol_version: int = PROTOCOL_VERSION
     streets_digest: str | None = None
+    source_digest: str | None = None
 
     @property
     def run_id(self) -> str:
         """The first 16 digits of the SHA-256 of the canonical JSON of all of it.
 
-        Without the street network where the method does not read it.
+        Without the street network where the method does not read it, and the source of what comes with ial-bench.
         """
         told = asdict(self)
-        if self.streets_digest is None:
-            del told["streets_digest"]
+        for name in ("streets_digest", "source_digest"):
+            if told[name] is None:
+                del told[name]
         return digest(told)[:_ID_LENGTH]
 
 
@@ -140,11 +142,19 @@ class Selection:
 
 @dataclass(frozen=True)
 class Choice:
-    """A method as it was chosen on the command line."""
+    """A method as it was chosen on the command line.
+
+    Attributes:
+        method: the class.
+        config: its configuration.
+        origin: the distribution or file the class comes from.
+        source: digest of a plugin's source, None of what comes with ial-bench.
+    """
 
     method: type[Method]
     config: MethodConfig
     origin: str
+    source: str | None = None
 
 
 def make_context(
@@ -187,6 +197,7 @@ def _plan_one(
     spec = RunSpec(
         info.name, info.version, choice.config.model_dump(mode="json"), weights, dataset.digest,
         dataset.candidates.digest, options.limit, seed, options.k, streets_digest=streets,
+        source_digest=choice.source,
     )  # fmt: skip
     common = (spec, choice.method, choice.config, choice.origin, method.backbone)
     if reason is not None:

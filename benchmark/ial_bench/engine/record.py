@@ -72,6 +72,7 @@ class MethodRecord(_Part):
     changed: list[str] = Field(default_factory=list, description="settings that differ from it")
     backbone: str | None = Field(None, description="the pretrained encoder it starts from")
     weights_digest: str | None = Field(None, description="SHA-256 of the encoder's weights and preprocessing")
+    source_digest: str | None = Field(None, description="SHA-256 of a plugin's source; null: comes with ial-bench")
     facts: dict[str, Any] = Field(default_factory=dict, description="what the method tells of its fit")
 
 

@@ -243,6 +243,7 @@ class Engine:
                 changed=list(changed),
                 backbone=planned.backbone,
                 weights_digest=spec.weights_digest,
+                source_digest=spec.source_digest,
                 facts=outcome.facts or {},
             ),
             dataset=self._dataset_record(spec),
@@ -296,4 +297,4 @@ def _empty(folder: Path) -> None:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
