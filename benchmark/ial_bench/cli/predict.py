@@ -54,10 +54,9 @@ def predict(
     from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.homes import cache_home, results_home
     from ial_bench.method import RunContext, config_from_text
-    from ial_bench.registry import Registry
 
     report = ConsoleReporter()
-    registry = Registry(plugin or ())
+    registry = options.registry(plugin)
     cls = registry.get(method)
     if cls.info.oracle:
         raise ConfigError(
@@ -79,7 +78,10 @@ def predict(
     if not chosen:
         words = _repeated(("--seeds", [seed]), ("--preset", preset), ("--backbone", [backbone]), ("--set", settings))
         raise DataError(_nothing(method, data, made, run), f"`{_command([*common, *words, *elsewhere])}` makes one")
-    record = chosen[0]
+    record = next((r for r in chosen if r.method.source_digest == registry.source(method)), None)
+    if record is None:
+        again = [*common, *_words(cls, config_of(cls, chosen[0]), chosen[0]), *elsewhere]
+        raise DataError(_other_code(method, data, run), f"`{_command(again)}` makes it anew")
     config = config_of(cls, record)
     folder = models.kept(cache_home(cache), record.run_id)
     if folder is None:
@@ -123,6 +125,13 @@ def _nothing(method: str, data: Dataset, made: list[RunRecord], run: str | None)
     if all(r.dataset.candidate_digest != data.candidates.digest for r in done):
         return f"there is no {which}: it was made when the dataset had other addresses"
     return f"there is no {which} with this seed, these settings and this version of the method"
+
+
+def _other_code(method: str, data: Dataset, run: str | None) -> str:
+    """Why none of the runs that fit can answer."""
+    if run is not None:
+        return f"run {run} was made by other code than {method} has now"
+    return f"no finished run of {method} on {data.name} was made by the code that {method} has now"
 
 
 def _about(record: RunRecord, data: Dataset) -> str:
