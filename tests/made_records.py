@@ -42,6 +42,8 @@ def make_record(
     preset: str | None = None,
     changed: Sequence[str] = (),
     version: str = "1",
+    origin: str = "a test",
+    source: str | None = None,
     backbone: str | None = None,
     weights: str | None = None,
     oracle: bool = False,
@@ -86,10 +88,10 @@ def make_record(
         status=status,
         reason=reason,
         method=MethodRecord(
-            name=name, title=name if title is None else title, family="made", version=version, origin="a test",
+            name=name, title=name if title is None else title, family="made", version=version, origin=origin,
             oracle=oracle, stochastic=True, final_fit="none", config=dict(config or {}), preset=preset,
             changed=list(changed), backbone=backbone,
-            weights_digest=weights,
+            weights_digest=weights, source_digest=source,
         ),
         dataset=DatasetRecord(
             name=dataset, digest=dataset_digest, candidate_digest="c" * 64, limit=limit, n_train=10, n_val=0,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +47,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def before(*folders: Path) -> str:
+    """A path on which `folders` stand before what is on it."""
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def bench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(site)}
+    env = {**os.environ, "PYTHONPATH": before(site)}
     return subprocess.run([sys.executable, "-m", "ial_bench.cli", *arguments], capture_output=True, text=True, env=env)
 
 
@@ -93,9 +101,16 @@ def test_built_in_names_win(site: Path) -> None:
     assert "method 'majority' of ial-bench-test-plugin is hidden by the one of ial-bench" in listed.stderr
 
 
-def test_all_leaves_out_the_broken_ones(site: Path, tiny_city: Any) -> None:
+def test_all_leaves_out_the_broken_ones_and_says_so(site: Path, tiny_city: Any) -> None:
     planned = bench(site, "run", "-d", str(tiny_city.folder), "--dry-run", "--json", "--set", "linear-probe.c=1")
     assert {p["method"] for p in json.loads(planned.stdout)} == BUILT_IN | {"third-party"}
+    told = [line for line in planned.stderr.splitlines() if "is broken and left out" in line]
+    assert len(told) == 3
+    (broken,) = [line for line in told if "'broken-on-import'" in line]
+    assert broken.startswith(
+        "note: method 'broken-on-import' of ial-bench-test-plugin is broken and left out: ImportError"
+    )
+    assert re.search(r"broken\.py:3\)$", broken)
 
 
 def test_built_in_methods_are_found() -> None:
@@ -116,25 +131,56 @@ def test_a_plugin_file(tmp_path: Path) -> None:
     assert registry.origin("mine") == str(file)
 
 
-def test_a_plugin_file_cannot_take_a_built_in_name(tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(METHOD.format(name="random"))
-    registry = Registry([file])
-    assert registry.origin("random") == "ial-bench"
-    assert registry.notes == [f"method 'random' of {file} is hidden by the one of ial-bench"]
+def test_a_plugin_file_goes_before_what_is_installed_and_the_first_file_before_others(tmp_path: Path) -> None:
+    file, other = tmp_path / "mine.py", tmp_path / "other.py"
+    for path in (file, other):
+        path.write_text(METHOD.format(name="random"))
+    registry = Registry([file, other])
+    assert registry.origin("random") == str(file)
+    assert registry.get("random").info.title == "Mine"
+    assert registry.notes == [
+        f"method 'random' of {other} is hidden by the one of {file}",
+        f"method 'random' of {file} takes the place of the one of ial-bench",
+    ]
 
 
-@pytest.mark.parametrize("text", ["import no_such_library", "def half(", "1 / 0"])
-def test_a_broken_plugin_file_is_listed(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "half.py"
-    file.write_text(text)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library' (FILE:2)"),
+        ("def half(", "SyntaxError: '(' was never closed (FILE:2)"),
+        ("1 / 0", "ZeroDivisionError: division by zero (FILE:2)"),
+        ("import json; json.loads('{')", "JSONDecodeError: Expecting property name"),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines (FILE:2)"),
+        ("assert False", "AssertionError (FILE:2)"),
+    ],
+)
+def test_a_broken_plugin_file_is_listed_with_its_error_and_place(tmp_path: Path, text: str, reason: str) -> None:
+    file = tmp_path / "half_done.py"
+    file.write_text(f"\n{text}\n")
+    reason = reason.replace("FILE", str(file))
     registry = Registry([file])
-    found = registry.look("half")
+    found = registry.look("half-done")
     assert isinstance(found, Broken)
     assert "Traceback" in found.traceback
-    assert set(registry.select("all")) >= BUILT_IN
-    with pytest.raises(ConfigError, match=r"'half' of .* is broken"):
-        registry.get("half")
+    assert found.reason.startswith(reason)
+    assert found.reason.endswith(f"({file}:2)")
+    assert registry.notes == [f"{file} cannot be imported: {found.reason}"]
+    assert registry.select("random,majority") == ["random", "majority"]
+    for asked in ("all", "half-done", "random,half-done", "a-name-that-it-may-have"):
+        with pytest.raises(ConfigError) as told:
+            registry.select(asked)
+        assert found.reason in told.value.problem
+        assert f"`bench show half-done --plugin {file}`" in (told.value.fix or "")
+    with pytest.raises(ConfigError, match="did you mean 'linear-probe'"):
+        registry.get("linear-prob")
+
+
+def test_a_broken_file_does_not_leave_its_name_to_a_built_in_method(tmp_path: Path) -> None:
+    file = tmp_path / "linear_probe.py"
+    file.write_text("import no_such_library\n")
+    with pytest.raises(ConfigError, match="no_such_library"):
+        Registry([file]).select("linear-probe")
 
 
 def test_a_plugin_file_without_methods(tmp_path: Path) -> None:
@@ -149,9 +195,86 @@ def test_a_plugin_file_without_methods(tmp_path: Path) -> None:
 def test_a_method_without_predict_is_broken(tmp_path: Path) -> None:
     file = tmp_path / "half.py"
     file.write_text(METHOD.format(name="abstract").replace("def predict", "def predcit"))
-    found = Registry([file]).look("abstract")
+    registry = Registry([file])
+    found = registry.look("abstract")
     assert isinstance(found, Broken)
-    assert "does not implement predict" in found.reason
+    assert found.reason == "TypeError: Mine does not implement predict"
+    assert registry.notes == [f"method 'abstract' of {file} is broken: {found.reason}"]
+    with pytest.raises(ConfigError, match="does not implement predict"):
+        registry.select("all")
+
+
+# ---------------------------------------------------------------------------------------------------- its source
+
+
+def test_the_source_of_a_file_is_its_bytes_and_runs_as_it_is(tmp_path: Path) -> None:
+    """Two texts of one length within one second: Python's cache of compiled code would take one for the other."""
+    file = tmp_path / "mine.py"
+    for title in ("One", "Two", "One"):
+        text = METHOD.format(name="mine").replace('"Mine"', f'"{title}"')
+        file.write_text(text)
+        os.utime(file, (1e9, 1e9))
+        registry = Registry([file])
+        assert registry.get("mine").info.title == title
+        assert registry.source("mine") == hashlib.sha256(text.encode()).hexdigest()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.py"]  # nothing compiled is left beside it
+
+
+def test_what_comes_with_ial_bench_has_no_source_but_a_version() -> None:
+    registry = Registry()
+    assert {registry.source(name) for name in BUILT_IN} == {None}
+    with pytest.raises(UnknownNameError):
+        registry.source("no-such-method")
+
+
+def source_of(*folders: Path, name: str = "third-party") -> str:
+    """An installed method's source as a fresh process knows it, which is to import nothing of the plugin."""
+    script = (
+        "import sys\nfrom ial_bench.registry import Registry\nregistry = Registry()\n"
+        f"print(registry.source({name!r}), any(m.startswith('ial_bench_test') for m in sys.modules))"
+    )
+    env = {**os.environ, "PYTHONPATH": before(*folders)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
+    source, imported = done.stdout.split()
+    assert imported == "False"
+    return source
+
+
+def test_the_source_of_a_distribution_is_all_its_files(site: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(site, tmp_path / "site"))
+    package = copy / "ial_bench_test_plugin"
+    first = source_of(copy)
+    assert len(first) == 64
+    assert source_of(copy, name="broken-on-import") == first  # a broken one has a source too
+    (package / "__pycache__").mkdir(exist_ok=True)
+    (package / "__pycache__" / "x.pyc").write_bytes(b"compiled")
+    metadata = next(copy.glob("*.dist-info")) / "METADATA"
+    metadata.write_text(metadata.read_text() + "\nwords\n")
+    assert source_of(copy) == first
+    changed = package / "broken.py"  # not the module of the method, but it may be imported by it
+    text = changed.read_text()
+    changed.write_text(text + "\n")
+    assert source_of(copy) != first
+    changed.write_text(text)
+    assert source_of(copy) == first
+    changed.unlink()
+    assert source_of(copy) != first
+
+
+def test_an_editable_install_has_the_source_of_its_package(site: Path, tmp_path: Path) -> None:
+    """As pip leaves it: the distribution lists a file that leads to the source, and none of the source."""
+    sources = Path(shutil.copytree(PACKAGE / "src", tmp_path / "src"))
+    copy = Path(shutil.copytree(site, tmp_path / "site"))
+    shutil.rmtree(copy / "ial_bench_test_plugin")
+    about = next(copy.glob("*.dist-info"))
+    (about / "direct_url.json").write_text(json.dumps({"url": f"file://{sources}", "dir_info": {"editable": True}}))
+    (about / "RECORD").write_text(f"_ial_bench_test_plugin.pth,,\n{about.name}/METADATA,,\n")
+    assert source_of(copy, sources) == source_of(site)
+    (about / "direct_url.json").unlink()  # nothing but the list tells
+    assert source_of(copy, sources) == source_of(site)
+    (sources / "ial_bench_test_plugin" / "more.py").write_text("x = 1\n")
+    assert source_of(copy, sources) != source_of(site)
+    assert source_of(copy) == "None"  # the source is not to be found
 
 
 def test_unknown_names_say_what_was_meant() -> None:

@@ -5,17 +5,17 @@ Nothing is imported until it is asked for. A plugin that fails to import stays l
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
-from ial_bench.errors import BenchError, ConfigError, UnknownNameError, unknown_name
+from ial_bench.errors import ConfigError, UnknownNameError, unknown_name
+from ial_bench.plugin_source import distribution_digest, file_digest, import_file
 
 if TYPE_CHECKING:
     from ial_bench.datasets.known import DatasetCard
@@ -33,16 +33,20 @@ class Entry:
         name: the name to run it by.
         origin: the distribution or file it comes from.
         load: imports it.
+        source: digest of its source, None of what comes with ial-bench.
+        file: the plugin file that it comes from, None of an installed one.
     """
 
     name: str
     origin: str
     load: Callable[[], Any]
+    source: Callable[[], str | None]
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A method that cannot be imported: the reason in a line, and the whole traceback."""
+    """A method that cannot be imported: the reason and its place in a line, and the whole traceback."""
 
     name: str
     origin: str
@@ -53,28 +57,53 @@ class Broken:
 class Registry:
     """The methods that can be run.
 
-    Built-in names win over a plugin's; of two plugins with one name, the first installed wins. Both are told
-    in `notes`.
+    A file given on the command line goes before all that is installed. Among installed ones built-in names win over a
+    plugin's, and of two plugins with one name the first installed; so does the first of two files. `notes` tells who
+    gave way to whom, and what cannot be imported.
 
     Args:
         plugins: Python files given on the command line.
+
+    Raises:
+        ConfigError: a file is not there, or defines no method.
     """
 
     def __init__(self, plugins: Iterable[Path] = ()) -> None:
         self.notes: list[str] = []
         self._entries: dict[str, Entry] = {}
         self._loaded: dict[str, type[Method] | Broken] = {}
-        found = [(p.dist.name if p.dist else "?", p) for p in entry_points(group=METHODS)]
-        for origin, point in sorted(found, key=lambda f: f[0] != _OWN):
-            self._add(Entry(point.name, origin, point.load))
+        self._sources: dict[str, str | None] = {}
+        self._unread: list[Broken] = []
         for file in plugins:
             for entry in _file_entries(file):
                 self._add(entry)
+        found = [(p.dist.name if p.dist else "?", p) for p in entry_points(group=METHODS)]
+        for origin, point in sorted(found, key=lambda f: f[0] != _OWN):
+            source = _no_source if origin == _OWN else partial(distribution_digest, point)
+            self._add(Entry(point.name, origin, point.load, source))
 
     def _add(self, entry: Entry) -> None:
         earlier = self._entries.setdefault(entry.name, entry)
-        if earlier is not entry:
-            self.notes.append(f"method {entry.name!r} of {entry.origin} is hidden by the one of {earlier.origin}")
+        if earlier is entry:
+            self._tell_if_broken(entry)
+        elif earlier.file is None or entry.file is not None:
+            self._note(f"method {entry.name!r} of {entry.origin} is hidden by the one of {earlier.origin}")
+        elif not isinstance(earlier.load, _Unread):
+            self._note(f"method {entry.name!r} of {earlier.origin} takes the place of the one of {entry.origin}")
+
+    def _tell_if_broken(self, entry: Entry) -> None:
+        """A file was given on purpose and is read already; of what is installed nothing is imported unasked."""
+        if entry.file is None or not isinstance(broken := self.look(entry.name), Broken):
+            return
+        if isinstance(entry.load, _Unread):
+            self._unread.append(broken)
+            self._note(f"{entry.origin} cannot be imported: {broken.reason}")
+        else:
+            self._note(f"method {entry.name!r} of {entry.origin} is broken: {broken.reason}")
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     @property
     def names(self) -> list[str]:
@@ -85,16 +114,27 @@ class Registry:
         """The distribution or file a method comes from."""
         return self._entries[name].origin
 
+    def source(self, name: str) -> str | None:
+        """Digest of a plugin's source as it is now, without importing it; None of what comes with ial-bench.
+
+        That has a version, which follows its code.
+
+        Raises:
+            UnknownNameError: nothing has that name.
+        """
+        if name not in self._sources:
+            self._sources[name] = self._entry(name).source()
+        return self._sources[name]
+
     def look(self, name: str) -> type[Method] | Broken:
         """The method's class, or why it cannot be had.
 
         Raises:
             UnknownNameError: nothing has that name.
+            ConfigError: nothing has, and a plugin file that may have it cannot be imported.
         """
-        if name not in self._entries:
-            raise unknown_name("method", name, self._entries, "`bench list methods` shows all")
         if name not in self._loaded:
-            self._loaded[name] = self._load(self._entries[name])
+            self._loaded[name] = self._load(self._entry(name))
         return self._loaded[name]
 
     def get(self, name: str) -> type[Method]:
@@ -106,28 +146,47 @@ class Registry:
         """
         found = self.look(name)
         if isinstance(found, Broken):
-            raise ConfigError(
-                f"method {name!r} of {found.origin} is broken: {found.reason}",
-                f"`bench show {name}` prints its traceback; mend or uninstall the plugin",
-            )
+            raise _broken(f"method {name!r} of {found.origin} is broken", found, self._entries[name])
         return found
 
     def select(self, text: str) -> list[str]:
-        """Names from ``a,b,c`` or ``all`` (all that are not broken).
+        """Names from ``a,b,c`` or ``all``: all that are not broken, the installed ones among which `notes` tells.
 
         Raises:
             UnknownNameError: nothing has one of the names.
+            ConfigError: one that is asked for is broken; by ``all``, those of files given on the command line are.
         """
         if text == "all":
-            return [n for n in self.names if not isinstance(self.look(n), Broken)]
+            return [n for n in self.names if not self._left_out(n)]
         names = list(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
         if not names:
             raise UnknownNameError("no method named", "give --methods NAME,NAME or --methods all")
         for name in names:
-            self.look(name)
+            self.get(name)
         return names
 
-    def _load(self, entry: Entry) -> type[Method] | Broken:
+    def _left_out(self, name: str) -> bool:
+        found, entry = self.look(name), self._entries[name]
+        if not isinstance(found, Broken):
+            return False
+        if entry.file is not None:
+            raise _broken(f"method {name!r} of {found.origin} is broken", found, entry)
+        self._note(f"method {name!r} of {found.origin} is broken and left out: {found.reason}")
+        return True
+
+    def _entry(self, name: str) -> Entry:
+        if name in self._entries:
+            return self._entries[name]
+        known = [n for n, e in self._entries.items() if not isinstance(e.load, _Unread)]
+        error = unknown_name("method", name, known, "`bench list methods` shows all")
+        if not self._unread:
+            raise error
+        broken = self._unread[0]
+        problem = f"{error.problem}; {broken.origin}, whose methods are not known, cannot be imported"
+        raise _broken(problem, broken, self._entries[broken.name])
+
+    @staticmethod
+    def _load(entry: Entry) -> type[Method] | Broken:
         from ial_bench.method import Method
         from ial_bench.settings import check_presets
 
@@ -142,8 +201,32 @@ class Registry:
                 raise TypeError(f"its info.name is {loaded.info.name!r}, its entry point {entry.name!r}")
             check_presets(loaded)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is listed as broken
-            return Broken(entry.name, entry.origin, f"{type(error).__name__}: {error}", traceback.format_exc())
+            return Broken(entry.name, entry.origin, _reason(error, entry.file), traceback.format_exc())
         return loaded
+
+
+def _broken(problem: str, found: Broken, entry: Entry) -> ConfigError:
+    mend = "mend or uninstall the plugin"
+    option = ""
+    if entry.file is not None:
+        mend, option = "mend the file", f" --plugin {entry.file}"
+    return ConfigError(f"{problem}: {found.reason}", f"`bench show {found.name}{option}` prints its traceback; {mend}")
+
+
+def _reason(error: Exception, file: Path | None) -> str:
+    """An error in a line, with FILE:LINE: the last place in a plugin's file, of an installed one where it was raised.
+
+    An error that is found here, of a class that is no method say, has no place.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    told = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f for f in frames if file is not None and f.filename == str(file)]
+    places = places or [f for f in frames if not f.filename.startswith("<frozen")]
+    if not places or Path(places[-1].filename).is_relative_to(Path(__file__).parent):
+        return told
+    return f"{told} ({places[-1].filename}:{places[-1].lineno})"
 
 
 def _file_entries(file: Path) -> list[Entry]:
@@ -153,15 +236,11 @@ def _file_entries(file: Path) -> list[Entry]:
     if not file.is_file():
         raise ConfigError(f"no such plugin file: {file}", "`bench new-method NAME` writes one")
     module_name = f"_ial_bench_plugin_{file.stem}"
+    source = partial(file_digest, file)
     try:
-        spec = importlib.util.spec_from_file_location(module_name, file)
-        if spec is None or spec.loader is None:
-            raise BenchError(f"{file} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        spec.loader.exec_module(module)
+        module = import_file(file, module_name)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is listed as broken
-        return [Entry(file.stem, str(file), _raiser(error))]
+        return [Entry(file.stem.replace("_", "-"), str(file), _Unread(error), source, file)]
     classes = [
         value
         for value in vars(module).values()
@@ -171,14 +250,22 @@ def _file_entries(file: Path) -> list[Entry]:
     ]  # fmt: skip
     if not classes:
         raise ConfigError(f"{file} defines no method", "a method is a subclass of ial_bench.Method with an `info`")
-    return [Entry(c.info.name, str(file), lambda c=c: c) for c in classes]  # type: ignore[misc]
+    return [Entry(c.info.name, str(file), lambda c=c: c, source, file) for c in classes]  # type: ignore[misc]
 
 
-def _raiser(error: Exception) -> Callable[[], Any]:
-    def load() -> Any:
-        raise error
+@dataclass(frozen=True)
+class _Unread:
+    """Loads a method of a file that cannot be imported: raises its error again."""
 
-    return load
+    error: Exception
+
+    def __call__(self) -> Any:
+        """Raise it."""
+        raise self.error
+
+
+def _no_source() -> None:
+    """A method that comes with ial-bench has a version in place of a digest."""
 
 
 def dataset_cards() -> dict[str, DatasetCard]:

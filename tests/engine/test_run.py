@@ -145,11 +145,14 @@ SPEC = RunSpec("m", "1", {"a": 1}, "w", "d", "c", None, 0, 10)
         {"dtype": "float16"},
         {"splits": ("train",)},
         {"protocol_version": 2},
+        {"streets_digest": "s"},
+        {"source_digest": "s"},
     ],
 )
 def test_whatever_can_change_a_result_changes_its_identity(change: dict[str, Any]) -> None:
     assert replace(SPEC, **change).run_id != SPEC.run_id
     assert replace(SPEC).run_id == SPEC.run_id
+    assert SPEC.run_id == "9f632155abcc45a8"  # what is not there leaves identities as they are
 
 
 def test_batch_size_and_workers_do_not_change_the_identity(tiny_city: Dataset, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import write_predictions
 from ial_bench.engine.record import PredictionsRecord, RunRecord, records
+from ial_bench.registry import Registry
 from ial_bench.report.layout import Layout
+from ial_bench.report.stale import Code
 from ial_bench.report.table import build_table, lay_out
 from ial_bench.topk import TopK
 from made_records import make_record, run_baselines
@@ -102,6 +104,25 @@ def test_nothing_is_marked_or_said_of_a_single_row_or_unasked(
     assert tied(found, None) == (set(), [])
     unmarked = lay_out(found, [DATASET], Layout(separable=False), results=tmp_path)
     assert not any("separable" in n for n in unmarked.notes)
+
+
+def test_a_stale_row_is_neither_the_best_nor_compared_with_it(
+    tiny_city: Dataset, tmp_path: Path, right: dict[str, np.ndarray]
+) -> None:
+    file = tmp_path / "idea.py"
+    file.write_text(
+        "from ial_bench import Method, MethodInfo\n\n\nclass Idea(Method):\n"
+        "    info = MethodInfo(name='best', title='Best', family='mine')\n    predict = None\n"
+    )
+    found = [answered(tmp_path, name, right[name]) for name in ("best", "near", "far")]
+    write_truth(tiny_city, tmp_path, found[0])
+    assert tied(found, tmp_path)[0] == {"near"}
+    plugin = found[0].method.model_copy(update={"origin": file.name, "source_digest": "a" * 64})
+    found[0] = found[0].model_copy(update={"method": plugin})
+    table = build_table(found, DATASET, ["SSA-1"], results=tmp_path, code=Code(Registry([file])))
+    assert [(r.title, r.kind) for r in table.rows][-1] == ("best (stale)", "stale")
+    assert not any(c.tied for r in table.rows for c in r.cells.values())
+    assert any(n.startswith("all other rows are separable from the best") for n in table.notes)
 
 
 def test_what_is_missing_is_said_with_its_mend(tiny_city: Dataset, tmp_path: Path) -> None:

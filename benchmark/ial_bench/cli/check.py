@@ -24,11 +24,10 @@ def check(
     """
     from ial_bench.cli.choices import Wanted, choose
     from ial_bench.cli.console import print_rows
-    from ial_bench.registry import Registry
     from ial_bench.testing import CHECK_BACKBONE, run_checks
 
     wanted = Wanted(name, preset or (), backbone=backbone, settings=settings or ())
-    (choice,) = choose(Registry(plugin or ()), wanted, CHECK_BACKBONE)
+    (choice,) = choose(options.registry(plugin), wanted, CHECK_BACKBONE)
     outcomes = run_checks(choice.method, choice.config)
     print_rows(["check", "outcome"], [[o.name, "ok" if o.problem is None else o.problem] for o in outcomes])
     if failed := sum(o.problem is not None for o in outcomes):

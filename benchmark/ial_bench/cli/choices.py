@@ -81,7 +81,7 @@ def choose(
         for config in configs:
             if (spec := getattr(config, BACKBONE, None)) is not None:
                 EncoderSpec.parse(str(spec))
-        choices += [Choice(cls, config, registry.origin(name)) for config in configs]
+        choices += [Choice(cls, config, registry.origin(name), registry.source(name)) for config in configs]
     return choices
 
 

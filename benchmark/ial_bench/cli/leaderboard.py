@@ -11,6 +11,10 @@ import typer
 from ial_bench.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ial_bench.engine.record import RunRecord
+    from ial_bench.registry import Registry
     from ial_bench.report.layout import Layout
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -67,18 +71,21 @@ def leaderboard(
         Path | None, typer.Option(help="Make the tables in this file anew; fail where they differ from it.")
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="With --check: write what differs.")] = False,
+    plugin: options.Plugins = None,
     results: options.Results = None,
 ) -> None:
     """Print the leaderboard.
 
     From stored records: accuracies with intervals, what is not separable from the best, latency, storage, parameters.
     Rows of one method are told apart by the settings that differ: --methods addressclip alone is its ablation table.
+    Rows of a plugin, installed or given with --plugin, whose code has changed since are called stale and not ranked.
 
     Example: bench leaderboard --dataset sf-ial-large --format latex --out table.tex
     """
     from ial_bench.cli.tables import check_file, show_tables
     from ial_bench.errors import ConfigError
     from ial_bench.homes import results_home
+    from ial_bench.report.stale import Code
 
     asked = Asked(
         dataset, fmt, methods, metrics, columns, sort, layout, published, limit, side_by_side, settings_as_columns,
@@ -87,7 +94,8 @@ def leaderboard(
     home = results_home(results)
     if update and check is None:
         raise ConfigError("--update goes with --check FILE", "bench leaderboard --check FILE --update")
-    whole = show_tables(home, asked, out, bib) if check is None else check_file(home, asked, check, update)
+    code = Code(options.registry(plugin))
+    whole = show_tables(home, asked, out, bib, code) if check is None else check_file(home, asked, check, update, code)
     if not whole:
         raise typer.Exit(1)
 
@@ -211,11 +219,27 @@ def _listed(option: str, text: str | None) -> list[str] | None:
     return names
 
 
-def print_leaderboard(home: Path, dataset: str, limit: int | None = None) -> None:
-    """Print one dataset's leaderboard, if any of its records can be read."""
+def print_leaderboard(
+    home: Path, dataset: str, limit: int | None, registry: Registry, skipped: Iterable[RunRecord] = ()
+) -> None:
+    """Print one dataset's leaderboard, if any of its records can be read.
+
+    Args:
+        home: folder of results.
+        dataset: name.
+        limit: show runs limited to so many photos a split.
+        registry: whose methods' code is known.
+        skipped: runs to tell of below the table, whether or not their methods have rows.
+    """
+    from dataclasses import replace
+
     from ial_bench.cli.tables import print_tables, tables_of
     from ial_bench.report.layout import Layout
+    from ial_bench.report.notes import skips
+    from ial_bench.report.stale import Code
 
     layout = Layout(datasets=(dataset,), limit=limit)
-    tables, _ = tables_of(home, layout)
+    tables, _ = tables_of(home, layout, Code(registry))
+    told = skips(skipped)
+    tables = [replace(t, notes=(*t.notes, *(n for n in told if n not in t.notes))) for t in tables]
     print_tables(tables, layout, None)

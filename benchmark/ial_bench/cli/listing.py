@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from ial_bench.cli import options
@@ -39,8 +41,7 @@ def methods(plugin: options.Plugins = None, as_json: options.AsJson = False) -> 
             ["method", "family", "what it does", "from"],
             [[str(v) for v in list(r.values())[:4]] for r in rows],
         )
-    for note in registry.notes:
-        typer.echo(f"note: {note}", err=True)
+    options.tell_notes(registry)
 
 
 @app.command("datasets")
@@ -81,22 +82,31 @@ def datasets(data_home: options.DataHome = None, as_json: options.AsJson = False
 
 
 @app.command("runs")
-def runs(results: options.Results = None, as_json: options.AsJson = False) -> None:
+def runs(plugin: options.Plugins = None, results: options.Results = None, as_json: options.AsJson = False) -> None:
     """List all stored runs.
+
+    The column code tells of runs by earlier code of a plugin: superseded, where a later run differs by the code alone;
+    stale, where the plugin is installed or given with --plugin and has other code now.
 
     Example: bench list runs
     """
     from ial_bench.cli.console import print_json, print_rows
-    from ial_bench.engine.record import records
+    from ial_bench.engine.record import RunRecord, records
     from ial_bench.errors import DataError
     from ial_bench.homes import results_home
+    from ial_bench.report.stale import Code, standings
 
-    rows, broken = [], 0
+    found: list[tuple[Path, RunRecord]] = []
+    broken = 0
     for path, record in records(results_home(results)):
         if isinstance(record, DataError):
             typer.echo(f"not read: {record}", err=True)
             broken += 1
-            continue
+        else:
+            found.append((path, record))
+    told = standings([record for _, record in found], Code(options.registry(plugin)))
+    rows = []
+    for (path, record), standing in zip(found, told, strict=True):
         ssa1 = record.metrics.accuracy.get("SSA-1") if record.metrics else None
         rows.append(
             {
@@ -105,6 +115,7 @@ def runs(results: options.Results = None, as_json: options.AsJson = False) -> No
                 "seed": record.seed,
                 "status": record.status,
                 "SSA-1": None if ssa1 is None else ssa1.value,
+                "code": standing,
                 "run_id": record.run_id,
                 "path": str(path),
             }
@@ -113,9 +124,9 @@ def runs(results: options.Results = None, as_json: options.AsJson = False) -> No
         print_json(rows)
     else:
         print_rows(
-            ["dataset", "method", "seed", "status", "SSA-1", "run"],
+            ["dataset", "method", "seed", "status", "SSA-1", "code", "run"],
             [
-                ["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in list(r.values())[:6]]
+                ["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in list(r.values())[:7]]
                 for r in rows
             ],
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ial_bench.registry import Registry
 
 Results = Annotated[
     Path | None,
@@ -35,3 +39,19 @@ NameKey = Annotated[str, typer.Option(help="Property or tag with a street's name
 StreetsCrs = Annotated[
     str | None, typer.Option(help="Reference system of GeoJSON lines, such as EPSG:26910. [default: degrees]")
 ]
+
+
+def registry(plugins: Sequence[Path] | None) -> Registry:
+    """The methods there are, with those of plugin files; where some are given, what is to be said goes to stderr."""
+    from ial_bench.registry import Registry
+
+    found = Registry(plugins or ())
+    if plugins:
+        tell_notes(found)
+    return found
+
+
+def tell_notes(found: Registry) -> None:
+    """Say who gave way to whom among methods of one name, and what is left out."""
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)

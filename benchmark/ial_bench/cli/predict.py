@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +13,10 @@ from ial_bench.cli import options
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
-    from ial_bench.encoders.base import Precision
+    from ial_bench.encoders.base import EncoderCard
     from ial_bench.engine.answer import PhotoAnswer
     from ial_bench.engine.record import RunRecord
-    from ial_bench.method import Method
+    from ial_bench.method import Method, Reporter, RunContext
 
 
 def predict(
@@ -50,16 +50,13 @@ def predict(
     from ial_bench.datasets.locate import open_dataset
     from ial_bench.engine import models
     from ial_bench.engine.answer import answer, config_of, fitted, fitting
-    from ial_bench.engine.devices import resolve_device
-    from ial_bench.engine.features import FeatureStore
     from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.homes import cache_home, results_home
-    from ial_bench.method import RunContext, config_from_text
-    from ial_bench.registry import Registry
+    from ial_bench.method import config_from_text
     from ial_bench.settings import BACKBONE
 
     report = ConsoleReporter()
-    registry = Registry(plugin or ())
+    registry = options.registry(plugin)
     cls = registry.get(method)
     if cls.info.oracle:
         raise ConfigError(
@@ -73,7 +70,7 @@ def predict(
     common = ["--methods", method, "--dataset", dataset]
     places = [("--plugin", plugin), ("--results", [results]), ("--cache", [cache]), ("--data-home", [data_home])]
     elsewhere = _repeated(*places)
-    chosen = fitting(made, cls, data, seed, {key: asked[key] for key in texts})
+    chosen = fitting(made, cls, data, seed, {key: asked[key] for key in texts}, _own_encoder(texts, cache, report))
     if run is not None:
         if run not in {r.run_id for r in made}:
             raise unknown_name(f"run of {method} on {data.name}", run, [r.run_id for r in made], "`bench list runs`")
@@ -81,7 +78,10 @@ def predict(
     if not chosen:
         words = _repeated(("--seeds", [seed]), ("--preset", preset), ("--backbone", [backbone]), ("--set", settings))
         raise DataError(_nothing(method, data, made, run), f"`{_command([*common, *words, *elsewhere])}` makes one")
-    record = chosen[0]
+    record = next((r for r in chosen if r.method.source_digest == registry.source(method)), None)
+    if record is None:
+        again = [*common, *_words(cls, config_of(cls, chosen[0]), chosen[0]), *elsewhere]
+        raise DataError(_other_code(method, data, run), f"`{_command(again)}` makes it anew")
     config = config_of(cls, record)
     folder = models.kept(cache_home(cache), record.run_id)
     if folder is None:
@@ -90,10 +90,7 @@ def predict(
             f"the fitted {method} of run {record.run_id} is not in the cache", f"`{_command(again)}` makes it anew"
         )
     report.log(_about(record, data))
-    where = resolve_device(device)
-    store = FeatureStore(cache_home(cache), where, 32, 0, report, precision=_precision(record))
-    context = RunContext(record.seed, where, store, report, cache=store.cache)
-    ready = fitted(cls, record, folder, context, texts.get(BACKBONE))
+    ready = fitted(cls, record, folder, _context(record, device, cache_home(cache), report), texts.get(BACKBONE))
     answered = answer(ready, photos, data, top)
     _show(answered, record, as_json)
     for one in answered:
@@ -103,11 +100,29 @@ def predict(
         raise typer.Exit(1)
 
 
-def _precision(record: RunRecord) -> Precision:
-    """The arithmetic that the run's photos were encoded with."""
-    from ial_bench.encoders.base import FLOAT32
+def _own_encoder(texts: Mapping[str, str], cache: Path | None, report: Reporter) -> EncoderCard | None:
+    """The encoder asked for, where it is one of the user's files, which runs do not know by its name."""
+    from ial_bench.encoders.spec import EncoderSpec
+    from ial_bench.engine.features import FeatureStore
+    from ial_bench.homes import cache_home
+    from ial_bench.settings import BACKBONE
 
-    return FLOAT32 if record.method.encoder is None else record.method.encoder.precision
+    if BACKBONE not in texts or EncoderSpec.parse(texts[BACKBONE]).published:
+        return None
+    return FeatureStore(cache_home(cache), "cpu", 32, 0, report).card(texts[BACKBONE])
+
+
+def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> RunContext:
+    """What the method of a run is given to answer: encoders in the run's own precision."""
+    from ial_bench.encoders.base import FLOAT32
+    from ial_bench.engine.devices import resolve_device
+    from ial_bench.engine.features import FeatureStore
+    from ial_bench.method import RunContext
+
+    where, encoder = resolve_device(device), record.method.encoder
+    precision = FLOAT32 if encoder is None else encoder.precision
+    store = FeatureStore(cache, where, 32, 0, report, precision=precision)
+    return RunContext(record.seed, where, store, report, cache=cache)
 
 
 def _records(home: Path, dataset: str, method: str) -> list[RunRecord]:
@@ -133,6 +148,13 @@ def _nothing(method: str, data: Dataset, made: list[RunRecord], run: str | None)
     if all(r.dataset.candidate_digest != data.candidates.digest for r in done):
         return f"there is no {which}: it was made when the dataset had other addresses"
     return f"there is no {which} with this seed, these settings and this version of the method"
+
+
+def _other_code(method: str, data: Dataset, run: str | None) -> str:
+    """Why none of the runs that fit can answer."""
+    if run is not None:
+        return f"run {run} was made by other code than {method} has now"
+    return f"no finished run of {method} on {data.name} was made by the code that {method} has now"
 
 
 def _about(record: RunRecord, data: Dataset) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_DATASET = "synth-city"
 """What is run where no dataset is named: a city that is drawn on the spot."""
+_SKIPPED = 3
+"""Exit code of --strict."""
 _WHAT_IT_WAS = (
     f"{DEFAULT_DATASET} is a drawn city, a control whose truth is known; it says nothing about real ones. For those: "
     "`bench show sf-ial-large` tells where to get photos, `bench data import released` takes them in, "
@@ -69,6 +71,9 @@ def run(
     checkpoint_steps: Annotated[
         int, typer.Option(min=1, help="Training steps between checkpoints: what a kill can cost.")
     ] = 200,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 where a method asked for by its name was skipped.")
+    ] = False,
     plugin: options.Plugins = None,
     results: options.Results = None,
     cache: options.Cache = None,
@@ -77,7 +82,9 @@ def run(
 ) -> None:
     """Run methods on datasets and print the leaderboards.
 
-    What is done already is not run again; what was interrupted resumes. Without --dataset, on a drawn city.
+    What is done already is not run again; what was interrupted resumes. Without --dataset, on a drawn city. A method
+    that cannot run here is skipped, and the reason stands below the table. Exit codes: 0 done, 1 a run failed, 2 usage,
+    3 with --strict: none failed, but a method asked for by its name was skipped.
 
     Example: bench run --methods all --dataset sf-ial-large --seeds 0 1 2
     """
@@ -100,8 +107,8 @@ def run(
     wanted_seeds = _seeds(seeds)
     wanted = Wanted(methods, preset or (), config, backbone, settings or (), grid or ())
     choose(registry, wanted, log=report.log)  # wrong names are told before any work is done
-    for note in registry.notes:
-        report.log(f"note: {note}")
+    if team.main:
+        options.tell_notes(registry)
     engine_options = EngineOptions(
         results_home(results), cache_home(cache), device, batch_size,
         default_workers() if workers is None else workers,
@@ -128,18 +135,22 @@ def run(
     engines = [(Engine(data, engine_options, store, report, team), todo) for data, todo in plans]
     outcomes = [r for engine, todo in engines for r in _execute(engine, todo, left)]
     team.dismiss()
+    skipped = [] if methods == "all" else [r for r in outcomes if r.status == "skipped"]
     if as_json:
         print_json([r.model_dump(mode="json") for r in outcomes])
     else:
         from ial_bench.cli.leaderboard import print_leaderboard
 
         for data in datasets:
-            print_leaderboard(engine_options.results, data.name, limit=limit)
+            own = [r for r in skipped if r.dataset.name == data.name]
+            print_leaderboard(engine_options.results, data.name, limit, registry, own)
     if dataset == DEFAULT_DATASET:
         sys.stdout.flush()  # the table stands first, also where both go to one file
         report.log(_WHAT_IT_WAS)
     if any(r.status == "failed" for r in outcomes):
         raise typer.Exit(1)
+    if strict and skipped:
+        raise typer.Exit(_SKIPPED)
 
 
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:

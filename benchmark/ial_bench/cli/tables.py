@@ -20,10 +20,11 @@ from ial_bench.report.model import Table
 from ial_bench.report.published import bibliography, published_rows
 from ial_bench.report.quantities import check_words
 from ial_bench.report.rows import possible
+from ial_bench.report.stale import NO_CODE, Code
 from ial_bench.report.table import lay_out
 
 
-def show_tables(home: Path, asked: Asked, out: Path | None, bib: Path | None) -> bool:
+def show_tables(home: Path, asked: Asked, out: Path | None, bib: Path | None, code: Code = NO_CODE) -> bool:
     """Print the tables, or write them; whether all records could be read.
 
     Args:
@@ -31,10 +32,11 @@ def show_tables(home: Path, asked: Asked, out: Path | None, bib: Path | None) ->
         asked: what to show.
         out: file to write to; None: print.
         bib: file for the cited papers; None: beside a LaTeX table with citations.
+        code: that of methods as it is here.
     """
     _check_format(asked.fmt)
     layout = asked.as_layout()
-    tables, whole = tables_of(home, layout)
+    tables, whole = tables_of(home, layout, code)
     if not tables:
         return whole
     cited = bibliography({row.cite for table in tables for row in table.rows if row.cite})
@@ -50,7 +52,7 @@ def show_tables(home: Path, asked: Asked, out: Path | None, bib: Path | None) ->
     return whole
 
 
-def tables_of(home: Path, layout: Layout) -> tuple[list[Table], bool]:
+def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Table], bool]:
     """The tables of a layout, and whether all records could be read; what could not is told on stderr.
 
     Raises:
@@ -82,7 +84,7 @@ def tables_of(home: Path, layout: Layout) -> tuple[list[Table], bool]:
     for part in [shown] if layout.side_by_side and shown else [[name] for name in shown]:
         own = [r for r in good if r.dataset.name in part]
         cited = [p for p in published if p.dataset in part]
-        tables.append(lay_out(own, part, possible(layout, own, cited), cited, home))
+        tables.append(lay_out(own, part, possible(layout, own, cited), cited, home, code))
     return tables, whole
 
 
@@ -99,7 +101,7 @@ def print_tables(tables: Sequence[Table], layout: Layout, fmt: str | None) -> No
         print(_text(tables, layout, fmt or "md"), end="")
 
 
-def check_file(home: Path, asked: Asked, file: Path, update: bool) -> bool:
+def check_file(home: Path, asked: Asked, file: Path, update: bool, code: Code = NO_CODE) -> bool:
     """Make the tables in a file anew; whether all records could be read.
 
     Args:
@@ -107,6 +109,7 @@ def check_file(home: Path, asked: Asked, file: Path, update: bool) -> bool:
         asked: what a file without comments shows: CSV and JSON.
         file: to hold against the records.
         update: write what differs instead of failing.
+        code: that of methods as it is here.
 
     Raises:
         DataError: it differs, it cannot be read, or it does not say how it was made.
@@ -123,7 +126,7 @@ def check_file(home: Path, asked: Asked, file: Path, update: bool) -> bool:
         nonlocal all_read
         _check_format(one.fmt)
         layout = one.as_layout(file.parent)
-        tables, whole = tables_of(home, layout)
+        tables, whole = tables_of(home, layout, code)
         all_read &= whole
         return _text(tables, layout, one.fmt or format_for(file))
 

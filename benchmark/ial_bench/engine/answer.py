@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.base import remembered_spec
+from ial_bench.encoders.base import EncoderCard, remembered_spec
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.timing import inference_mode
@@ -60,7 +60,12 @@ def config_of(method: type[Method], record: RunRecord) -> MethodConfig | None:
 
 
 def fitting(
-    found: Sequence[RunRecord], method: type[Method], dataset: Dataset, seed: int | None, given: Mapping[str, Any]
+    found: Sequence[RunRecord],
+    method: type[Method],
+    dataset: Dataset,
+    seed: int | None,
+    given: Mapping[str, Any],
+    encoder: EncoderCard | None = None,
 ) -> list[RunRecord]:
     """The finished runs whose method can answer for `dataset`, the one to be taken first.
 
@@ -73,6 +78,7 @@ def fitting(
         dataset: whose candidates must be the runs'.
         seed: of the run; None: any.
         given: settings that the run must have, as in its record.
+        encoder: that the run must have, whatever either is called; None: the one of that name, where one is given.
     """
     fit = []
     for record in found:
@@ -83,7 +89,12 @@ def fitting(
         if (
             record.dataset.candidate_digest == dataset.candidates.digest
             and (seed is None or record.seed == seed or not record.method.stochastic)
-            and all(own.get(key) == _as_recorded(key, value) for key, value in given.items())
+            and all(own.get(key) == value for key, value in given.items() if key != BACKBONE)
+            and (
+                _same_encoder(record, encoder)
+                if encoder
+                else own.get(BACKBONE) == given.get(BACKBONE, own.get(BACKBONE))
+            )
         ):
             fit.append(record)
 
@@ -93,8 +104,12 @@ def fitting(
     return sorted(fit, key=rank, reverse=True)
 
 
-def _as_recorded(key: str, value: Any) -> Any:
-    return shown_spec(value) if key == BACKBONE and isinstance(value, str) else value
+def _same_encoder(record: RunRecord, card: EncoderCard) -> bool:
+    """Whether a run's encoder is this one, the releases of its libraries and its precision aside."""
+    known = record.method.encoder
+    return known is not None and all(
+        card.identity[part] == getattr(known, part) for part in ("weights", "structure", "preprocessing", "head")
+    )
 
 
 def fitted(

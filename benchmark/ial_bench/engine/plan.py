@@ -53,14 +53,16 @@ class RunSpec:
     protocol_version: int = PROTOCOL_VERSION
     streets_digest: str | None = None
     encoder_digest: str | None = None
+    source_digest: str | None = None
     known_as: str | None = None
 
     @property
     def run_id(self) -> str:
         """The first 16 digits of the SHA-256 of the canonical JSON of all of it.
 
-        Without the street network where the method does not read it, and with the encoder's digest in the place of its
-        name and weights: one encoder under two names or paths is one run.
+        Without the street network where the method does not read it, without the source of what comes with ial-bench,
+        and with the encoder's digest in the place of its name and weights: one encoder under two names or paths is one
+        run.
         """
         if self.known_as is not None:
             return self.known_as
@@ -77,8 +79,9 @@ class RunSpec:
 
 def _id_of(spec: RunSpec, without: set[str]) -> str:
     told = {key: value for key, value in asdict(spec).items() if key not in {"known_as", *without}}
-    if spec.streets_digest is None:
-        del told["streets_digest"]
+    for name in ("streets_digest", "source_digest"):
+        if told[name] is None:
+            del told[name]
     return digest(told)[:_ID_LENGTH]
 
 
@@ -171,11 +174,19 @@ class Selection:
 
 @dataclass(frozen=True)
 class Choice:
-    """A method as it was chosen on the command line."""
+    """A method as it was chosen on the command line.
+
+    Attributes:
+        method: the class.
+        config: its configuration.
+        origin: the distribution or file the class comes from.
+        source: digest of a plugin's source, None of what comes with ial-bench.
+    """
 
     method: type[Method]
     config: MethodConfig
     origin: str
+    source: str | None = None
 
 
 def make_context(
@@ -219,7 +230,7 @@ def _plan_one(
         info.name, info.version, recorded_config(choice.config), None if card is None else card.first_digest,
         dataset.digest, dataset.candidates.digest, options.limit, seed, options.k,
         dtype=options.precision if choice.method.uses_features else DTYPE,
-        streets_digest=streets, encoder_digest=None if card is None else card.digest,
+        streets_digest=streets, encoder_digest=None if card is None else card.digest, source_digest=choice.source,
     )  # fmt: skip
     if card is not None and _has_first_record(options.results, dataset.name, spec, card):
         spec = replace(spec, known_as=spec.first_id)

@@ -93,6 +93,7 @@ class MethodRecord(_Part):
     encoder: EncoderRecord | None = Field(
         None, description="what is known of the encoder; null in records of version 1"
     )
+    source_digest: str | None = Field(None, description="SHA-256 of a plugin's source; null: comes with ial-bench")
     scores: Scores | None = Field(
         None, description="what scores say: order, logits (of a softmax) or sigmoid; null in records of version 1"
     )

@@ -248,6 +248,7 @@ class Engine:
                 backbone=planned.backbone,
                 weights_digest=spec.weights_digest,
                 encoder=encoder_record(planned.encoder),
+                source_digest=spec.source_digest,
                 scores=outcome.scores,
                 facts=outcome.facts or {},
             ),
@@ -322,4 +323,4 @@ def _empty(folder: Path) -> None:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

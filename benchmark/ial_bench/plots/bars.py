@@ -14,6 +14,7 @@ from ial_bench.plots.scene import Scene, stored
 from ial_bench.plots.style import WIDTHS, figure, label, legend, log_axis, look
 from ial_bench.report.breakdown import TITLES, parts
 from ial_bench.report.groups import Group, groups_of, one_population
+from ial_bench.report.stale import installed_code
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ def coverage(scene: Scene) -> Figure:
     used = []
     for name in datasets_with_results(results):
         read = [r for _, r in records(results, name) if isinstance(r, RunRecord) and r.status == "done" and r.metrics]
-        done, _ = one_population(read, first.limit)
+        done, _ = one_population(read, first.limit, installed_code())
         about = done[0].dataset if done else None
         if about is None or (about.candidate_digest, about.n_queries) != (first.candidate_digest, first.n_queries):
             continue

@@ -11,12 +11,13 @@ from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
 from ial_bench.engine.record import EncoderRecord, MethodRecord, RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.files import digest
+from ial_bench.report.stale import NO_CODE, Code, about_superseded, by_latest_code
 from ial_bench.settings import BACKBONE, shown
 
-PRESET, VERSION, WEIGHTS = "preset", "version", "weights"
+PRESET, VERSION, WEIGHTS, ORIGIN, CODE = "preset", "version", "weights", "origin", "code"
 PRECISION, LIBRARIES, NETWORK = "precision", "libraries", "network"
 """What tells rows of one method apart and is no setting."""
-_FACTS = (PRESET, VERSION, WEIGHTS, PRECISION, LIBRARIES, NETWORK)
+FACTS = (PRESET, VERSION, WEIGHTS, ORIGIN, CODE, PRECISION, LIBRARIES, NETWORK)
 _ABSENT = object()
 _SHOWN_DIGITS = 8  # of a digest
 
@@ -29,7 +30,7 @@ class Group:
         runs: at least one.
         backbone: its encoder, in short; untrained weights are said so.
         differences: what tells it from the method's other groups: settings and their values as texts, with
-            ``preset``, ``version`` and ``weights`` where these differ.
+            ``preset``, ``version``, ``weights``, ``origin`` and ``code`` where these differ.
     """
 
     runs: tuple[RunRecord, ...]
@@ -39,14 +40,14 @@ class Group:
     @property
     def title(self) -> str:
         """The method's title, with what tells it from its other groups."""
-        told = ", ".join(f"{k} {v}" if k in _FACTS else f"{k}={v}" for k, v in self.differences.items())
+        told = ", ".join(f"{k} {v}" if k in FACTS else f"{k}={v}" for k, v in self.differences.items())
         return self.runs[0].method.title + (f" ({told})" if told else "")
 
     def setting(self, key: str) -> str:
         """A setting, or what else may differ, as text; empty where the method has none."""
         method = self.runs[0].method
         if key in self.differences or key not in method.config:
-            facts = {PRESET: method.preset or "", VERSION: method.version}
+            facts = {PRESET: method.preset or "", VERSION: method.version, ORIGIN: method.origin}
             return self.differences.get(key, facts.get(key, ""))
         return shown(method.config[key])
 
@@ -65,7 +66,9 @@ def groups_of(records: Sequence[RunRecord]) -> list[Group]:
     """The groups among finished runs of one population, seeds in order."""
     runs: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for r in records:
-        runs[r.method.name, r.method.version, digest(_settings(r.method)), encoder_key(r.method)].append(r)
+        m = r.method
+        code = m.source_digest or m.origin
+        runs[m.name, m.version, digest(settings_of(m)), encoder_key(m), code].append(r)
     by_method: dict[str, list[list[RunRecord]]] = defaultdict(list)
     for group in runs.values():
         by_method[group[0].method.name].append(sorted(group, key=lambda r: r.seed))
@@ -83,19 +86,23 @@ def encoder_key(method: MethodRecord) -> str:
     return "" if method.weights_digest is None else f"{method.backbone} {method.weights_digest}"
 
 
-def _settings(method: MethodRecord) -> dict[str, Any]:
+def settings_of(method: MethodRecord) -> dict[str, Any]:
+    """A configuration without the encoder's name, which stands for `encoder_key`."""
     return {key: value for key, value in method.config.items() if key != BACKBONE}
 
 
-def one_population(records: Sequence[RunRecord], limit: int | None) -> tuple[list[RunRecord], list[str]]:
+def one_population(
+    records: Sequence[RunRecord], limit: int | None, code: Code = NO_CODE
+) -> tuple[list[RunRecord], list[str]]:
     """Of finished runs those on the same photos, and what to say of the others.
 
     The same dataset digest, candidates, protocol, k and limit: of several such groups the latest, whole runs before
-    limited ones.
+    limited ones. Of runs that differ by the method's code alone, those of the latest.
 
     Args:
         records: finished runs on one dataset.
         limit: those limited to so many photos a split; None: any.
+        code: that of methods as it is here.
     """
     groups: dict[tuple[Any, ...], list[RunRecord]] = defaultdict(list)
     for r in records:
@@ -112,14 +119,16 @@ def one_population(records: Sequence[RunRecord], limit: int | None) -> tuple[lis
         runs = "run is" if others == 1 else "runs are"
         why = "another version of the dataset, another limit, k or protocol"
         notes.append(f"{others:,} other {runs} left out: {why}")
-    return groups[chosen], notes
+    current, superseded = by_latest_code(groups[chosen], code)
+    return current, [*notes, *about_superseded(superseded)]
 
 
 def _differences(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> dict[str, str]:
-    """What tells a row's configuration from the method's other rows."""
+    """What tells a row's configuration from the method's other rows: of a namesake from elsewhere, where it is from."""
     if len(siblings) == 1:
         return {}
-    mine, others = runs[0].method, [s[0].method for s in siblings]
+    mine, every = runs[0].method, [s[0].method for s in siblings]
+    others = [m for m in every if m.origin == mine.origin]
     found = {PRESET: mine.preset} if mine.preset and any(m.preset != mine.preset for m in others) else {}
     found |= {
         key: shown(value)
@@ -128,6 +137,10 @@ def _differences(runs: list[RunRecord], siblings: list[list[RunRecord]]) -> dict
     }
     if any(m.version != mine.version for m in others):
         found[VERSION] = mine.version
+    if len(others) < len(every):
+        found[ORIGIN] = mine.origin
+    if any(m.source_digest != mine.source_digest for m in others):
+        found[CODE] = (mine.source_digest or "unknown")[:_SHOWN_DIGITS]
     # The backbone has a column of its own, which names a checkpoint by its file name alone.
     look_alikes = [m for m in others if backbone_text(m.backbone) == backbone_text(mine.backbone)]
     if mine.backbone and any(m.backbone != mine.backbone for m in look_alikes):

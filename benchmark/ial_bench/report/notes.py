@@ -79,10 +79,17 @@ def not_shown(population: Population) -> list[str]:
             earlier = latest.get(r.method.name)
             if earlier is None or r.provenance.finished >= earlier.provenance.finished:
                 latest[r.method.name] = r
-    return [
-        f"{name} was {r.status}: {r.reason}" if r.status == "skipped" else f"{name} failed: {r.reason}"
-        for name, r in sorted(latest.items())
-    ]
+    return [_ended(latest[name]) for name in sorted(latest)]
+
+
+def skips(runs: Iterable[RunRecord]) -> list[str]:
+    """A line for each way in which methods were skipped, in the words of `not_shown`."""
+    return list(dict.fromkeys(_ended(r) for r in runs))
+
+
+def _ended(run: RunRecord) -> str:
+    name = run.method.name
+    return f"{name} was skipped: {run.reason}" if run.status == "skipped" else f"{name} failed: {run.reason}"
 
 
 def joined(notes: Sequence[Sequence[str]], datasets: Sequence[str]) -> list[str]:

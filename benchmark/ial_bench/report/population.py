@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ial_bench.engine.record import RunRecord
 from ial_bench.report.groups import Group, groups_of, one_population
+from ial_bench.report.stale import NO_CODE, Code
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,17 @@ class Population:
     hardware: str | None
 
     @classmethod
-    def among(cls, records: Sequence[RunRecord], dataset: str, limit: int | None) -> Population:
+    def among(cls, records: Sequence[RunRecord], dataset: str, limit: int | None, code: Code = NO_CODE) -> Population:
         """The one of `dataset` that is shown.
 
         Args:
             records: any.
             dataset: name.
             limit: photos a split; None: any.
+            code: that of methods as it is here.
         """
         own = [r for r in records if r.dataset.name == dataset]
-        done, notes = one_population([r for r in own if r.status == "done" and r.metrics], limit)
+        done, notes = one_population([r for r in own if r.status == "done" and r.metrics], limit, code)
         others = tuple(r for r in own if r.status != "done")
         timed = Counter(m for g in groups_of(done) for m in sorted({m for m in map(timed_on, g.runs) if m}))
         return cls(dataset, tuple(done), others, tuple(notes), max(timed, key=lambda m: timed[m]) if timed else None)

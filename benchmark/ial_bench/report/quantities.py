@@ -15,7 +15,7 @@ from typing import Literal
 
 from ial_bench.engine.record import Interval, RunRecord
 from ial_bench.errors import unknown_name
-from ial_bench.report.groups import PRESET, VERSION, WEIGHTS, Group
+from ial_bench.report.groups import FACTS, Group
 from ial_bench.report.model import Cell, Column
 from ial_bench.report.published import PublishedRow
 
@@ -179,7 +179,7 @@ def check_words(words: Sequence[str], records: Sequence[RunRecord]) -> None:
         UnknownNameError: one is neither a word nor in any record.
     """
     metrics = metrics_of(records)
-    settings = sorted({key for r in records for key in r.method.config} | {PRESET, VERSION, WEIGHTS})
+    settings = sorted({key for r in records for key in r.method.config} | {*FACTS})
     for word in words:
         metric = spread_metric(word, None) or (word if is_metric(word) else None)
         if metric is not None and metrics and metric not in metrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError
@@ -11,8 +11,9 @@ from ial_bench.report.groups import Group
 from ial_bench.report.layout import AS_GIVEN, Layout, RowChoice
 from ial_bench.report.model import Column, Row, RowKind
 from ial_bench.report.published import PublishedRow
+from ial_bench.report.stale import STALE, Code
 
-_KINDS: tuple[RowKind, ...] = ("measured", "oracle", "published")
+_KINDS: tuple[RowKind, ...] = ("measured", "stale", "oracle", "published")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Entry:
         place: of what it was asked for by.
         group: of a measured row or an oracle.
         published: a paper's results of one method, one a dataset, of a published row.
+        stale: whether the method's code is known to be another now.
     """
 
     title: str
@@ -32,13 +34,14 @@ class Entry:
     place: int
     group: Group | None = None
     published: tuple[PublishedRow, ...] = ()
+    stale: bool = False
 
     @property
     def kind(self) -> RowKind:
         """The kind of the row."""
         if self.group is None:
             return "published"
-        return "oracle" if self.group.oracle else "measured"
+        return "oracle" if self.group.oracle else "stale" if self.stale else "measured"
 
 
 def chosen(
@@ -83,6 +86,14 @@ def chosen(
     if not any(choice.published for choice in layout.rows):
         entries += [Entry(p[0].method, "", len(layout.rows), None, p) for p in papers]
     return entries
+
+
+def told_stale(entries: Sequence[Entry], code: Code) -> list[Entry]:
+    """The same, those called stale whose method has other code now."""
+    return [
+        replace(e, title=f"{e.title} ({STALE})", stale=True) if e.group and any(map(code.changed, e.group.runs)) else e
+        for e in entries
+    ]
 
 
 def possible(layout: Layout, records: Sequence[RunRecord], published: Sequence[PublishedRow]) -> Layout:

@@ -11,6 +11,7 @@ from ial_bench.engine.record import RunRecord, datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.report.answers import Answers, select_group
 from ial_bench.report.groups import Group, groups_of, one_population
+from ial_bench.report.stale import installed_code
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Selected:
         read = [record for _, record in records(results, name)]
         notes = [f"not read: {r}" for r in read if isinstance(r, DataError)]
         done = [r for r in read if not isinstance(r, DataError) and r.status == "done" and r.metrics]
-        population, others = one_population(done, limit)
+        population, others = one_population(done, limit, installed_code())
         if not population:
             raise DataError("; ".join([f"no finished runs on {name!r}", *notes, *others]), "`bench run` makes some")
         every = groups_of(population)

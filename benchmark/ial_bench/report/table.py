@@ -15,8 +15,9 @@ from ial_bench.report.model import EMPTY, Cell, Column, Mark, Row, Table
 from ial_bench.report.notes import about_seeds, joined, not_cited, not_shown, notes_of
 from ial_bench.report.population import Population
 from ial_bench.report.published import PublishedRow, why_not_beside
-from ial_bench.report.rows import Entry, chosen, ordered
+from ial_bench.report.rows import Entry, chosen, ordered, told_stale
 from ial_bench.report.separable import not_told_apart
+from ial_bench.report.stale import NO_CODE, Code, about_stale
 
 __all__ = ["DEFAULT_METRICS", "Table", "build_table", "lay_out"]
 
@@ -30,6 +31,7 @@ def build_table(
     published: Iterable[PublishedRow] = (),
     limit: int | None = None,
     results: Path | None = None,
+    code: Code = NO_CODE,
 ) -> Table:
     """The leaderboard of the records on `dataset`, with the usual columns.
 
@@ -40,8 +42,9 @@ def build_table(
         published: rows to append.
         limit: show runs limited to so many photos a split.
         results: as of `lay_out`.
+        code: likewise.
     """
-    return lay_out(records, [dataset], Layout(metrics=tuple(metrics), limit=limit), published, results)
+    return lay_out(records, [dataset], Layout(metrics=tuple(metrics), limit=limit), published, results, code)
 
 
 def lay_out(
@@ -50,12 +53,14 @@ def lay_out(
     layout: Layout,
     published: Iterable[PublishedRow] = (),
     results: Path | None = None,
+    code: Code = NO_CODE,
 ) -> Table:
     """A table of the records on `datasets`, side by side where they are several.
 
     Rows compare only what was measured on the same photos: the same dataset digest, candidates, protocol, k and
     limit. Of several such populations the latest is shown, whole runs before limited ones, and the notes count the
     rest. Published rows stand beside whole runs on the dataset as it is published, else the notes say why not.
+    rest. Runs that later code of their method has superseded are left out and counted too.
 
     Args:
         records: any records; those of other datasets are ignored.
@@ -63,15 +68,17 @@ def lay_out(
         layout: what to show.
         published: rows to choose from.
         results: folder of results, whose answers tell which rows are separable; None: not looked at.
+        code: that of methods as it is here; rows of other code are called stale, and not ranked.
 
     Raises:
         ConfigError: a column to sort by that is not shown, or a row that is asked for and not there or left out.
     """
     published = list(published)
     own = [r for r in records if r.dataset.name in datasets]
-    populations = [Population.among(own, name, layout.limit) for name in datasets]
+    populations = [Population.among(own, name, layout.limit, code) for name in datasets]
     left_out = {p.dataset: why for p in populations if (why := why_not_beside(p.dataset, p.done, layout.limit))}
     entries = chosen(groups_of([r for p in populations for r in p.done]), published, layout, left_out)
+    entries = told_stale(entries, code)
     groups = [e.group for e in entries if e.group is not None]
     places = _places(own, groups, populations, layout)
     found = [(entry, _row(entry, places)) for entry in entries]
@@ -87,6 +94,7 @@ def lay_out(
         *joined([notes_of(p, groups, words, layout.intervals) for p in populations], names),
         *joined(mixed, names),
         *joined(told, names),
+        *about_stale(e.group.method for e in entries if e.group is not None and e.stale),
         *about_seeds(rows, columns),
         *joined([not_cited(name, left_out, filter(layout.cites, published)) for name in datasets], names),
         *joined([not_shown(p) for p in populations], names),

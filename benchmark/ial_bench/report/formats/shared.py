@@ -10,7 +10,10 @@ from ial_bench.report.model import Cell, Column, Row, Table
 
 METHOD = "method"
 DAGGER = "†"
-_KINDS = {"measured": "", "oracle": "oracles (not ranked)", "published": "published (not ranked)"}
+_KINDS = {
+    "measured": "", "stale": "by earlier code (not ranked)", "oracle": "oracles (not ranked)",
+    "published": "published (not ranked)",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ial_bench.report.layout import Layout
 from ial_bench.report.model import Column, Row, Table
 from ial_bench.report.published import published_rows
 from ial_bench.report.quantities import BACKBONE, METRICS, QUANTITIES, SEEDS, SPREAD, metrics_of
+from ial_bench.report.stale import NO_CODE, Code
 from ial_bench.report.table import DEFAULT_METRICS, build_table, lay_out
 
 
@@ -29,7 +30,9 @@ class Board:
     shown: frozenset[str]
 
     @classmethod
-    def of(cls, records: Sequence[RunRecord], dataset: str, limit: int | None, results: Path | None) -> Board:
+    def of(
+        cls, records: Sequence[RunRecord], dataset: str, limit: int | None, results: Path | None, code: Code = NO_CODE
+    ) -> Board:
         """That of the records on one dataset.
 
         Args:
@@ -37,6 +40,7 @@ class Board:
             dataset: its name.
             limit: show runs limited to so many photos a split.
             results: the folder of results, whose answers tell which rows are separable; None: not looked at.
+            code: that of methods as it is here.
         """
         known = metrics_of(records)
         usual = [m for m in DEFAULT_METRICS if m in known or not known]
@@ -46,7 +50,7 @@ class Board:
         varied = (SPREAD,) if any(c.spread_of for c in usual_table.columns) else ()
         columns = (BACKBONE, *metrics[: len(usual)], *varied, *QUANTITIES, SEEDS, METRICS)
         layout = Layout(columns=columns, metrics=metrics, limit=limit)
-        return cls(lay_out(records, [dataset], layout, published_rows(dataset), results), shown)
+        return cls(lay_out(records, [dataset], layout, published_rows(dataset), results, code), shown)
 
     def columns(self) -> list[dict[str, Any]]:
         """What the page needs of each column."""

@@ -18,6 +18,7 @@ from ial_bench.report.groups import Group, groups_of, one_population
 from ial_bench.report.model import Table
 from ial_bench.report.site.board import Board
 from ial_bench.report.site.texts import file_name, short
+from ial_bench.report.stale import installed_code
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,9 @@ def gather(results: Path, name: str, home: Path | None = None, limit: int | None
         limit: show runs limited to so many photos a split.
     """
     good, problems = _records(results, name)
-    board = Board.of(good, name, limit, results)
-    population, _ = one_population([r for r in good if r.status == "done" and r.metrics], limit)
+    code = installed_code()
+    board = Board.of(good, name, limit, results, code)
+    population, _ = one_population([r for r in good if r.status == "done" and r.metrics], limit, code)
     groups = _in_order(groups_of(population), board.table)
     runs = _runs(groups)
     notes: list[str] = []
