@@ -85,6 +85,17 @@ class FeatureStore:
         self._encoders: dict[str, Encoder] = {}
         self._cards: dict[str, EncoderCard] = {}
         self._ready: dict[tuple[str, str], FloatRows] = {}
+        self._full: FeatureStore | None = None
+
+    def in_float32(self) -> FeatureStore:
+        """The same in full precision; itself where it is."""
+        if self.precision == FLOAT32:
+            return self
+        if self._full is None:
+            self._full = FeatureStore(
+                self.cache, self.device, self.batch_size, self.workers, self.report, self.chunk_rows
+            )
+        return self._full
 
     def encoder(self, spec: str) -> Encoder:
         """The encoder, loaded once.

@@ -190,11 +190,20 @@ class Choice:
 
 
 def make_context(
-    options: EngineOptions, store: FeatureStore, report: Reporter, seed: int, work: Path | None = None
+    method: type[Method],
+    options: EngineOptions,
+    store: FeatureStore,
+    report: Reporter,
+    seed: int,
+    work: Path | None = None,
 ) -> RunContext:
-    """What a method of this run is given; `work` is the run's own folder."""
+    """What `method` is given in this run; `work` is the run's own folder.
+
+    A lower precision of encoding is for methods on cached features; others train and answer with towers of their own.
+    """
+    source = store if method.uses_features else store.in_float32()
     return RunContext(
-        seed, options.device, store, report, options.batch_size, options.workers, work, options.checkpoint_steps,
+        seed, options.device, source, report, options.batch_size, options.workers, work, options.checkpoint_steps,
         options.cache,
     )  # fmt: skip
 
@@ -218,10 +227,10 @@ def _plan_one(
     reason: str | None = None
     card: EncoderCard | None = None
     streets: str | None = None
-    method = choice.method(choice.config, make_context(options, store, report, seed))
+    method = choice.method(choice.config, make_context(choice.method, options, store, report, seed))
     try:
         if method.backbone is not None:
-            card = store.card(method.backbone)
+            card = method.context.features.card(method.backbone)
         if method.reads_streets:
             streets = needed(dataset.streets).digest
     except SkipMethod as skip:

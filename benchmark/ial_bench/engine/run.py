@@ -131,7 +131,9 @@ class Engine:
         spec, chosen = planned.spec, self.selection
         if self.options.rerun:
             _empty(work)
-        method = planned.method(planned.config, make_context(self.options, self.store, self.report, spec.seed, work))
+        method = planned.method(
+            planned.config, make_context(planned.method, self.options, self.store, self.report, spec.seed, work)
+        )
         method.prepare()
         features = self._features(method)
         fit, index = self._fit(method, planned, work)

@@ -102,7 +102,7 @@ class Team:
         while (told := self._ranks.tell(None)) is not None:
             chosen = Selection.of(Dataset(told.folder), told.limit)
             cls = registry.get(told.method)
-            context = make_context(options, store, NoReport(), told.seed, told.work)
+            context = make_context(cls, options, store, NoReport(), told.seed, told.work)
             method = cls(cls.Config.model_validate(told.config), context)
             try:
                 method.prepare()

@@ -91,6 +91,13 @@ def settings_of(method: MethodRecord) -> dict[str, Any]:
     return {key: value for key, value in method.config.items() if key != BACKBONE}
 
 
+def but_for_precision(group: Group) -> tuple[str, ...]:
+    """What a row has in common with the same run in another precision of encoding."""
+    m = group.runs[0].method
+    facts = {} if m.encoder is None else m.encoder.model_dump(exclude={"digest", "precision", "notes"})
+    return m.name, m.version, digest(settings_of(m)), digest(facts), m.source_digest or m.origin
+
+
 def one_population(
     records: Sequence[RunRecord], limit: int | None, code: Code = NO_CODE
 ) -> tuple[list[RunRecord], list[str]]:

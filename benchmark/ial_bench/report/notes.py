@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ial_bench.encoders.base import FLOAT32
 from ial_bench.encoders.spec import RANDOM_INIT
 from ial_bench.engine.record import RunRecord
-from ial_bench.report.groups import Group, encoder_of
+from ial_bench.report.groups import Group, but_for_precision, encoder_of
 from ial_bench.report.model import Column, Row
 from ial_bench.report.population import Population
 from ial_bench.report.published import PublishedRow
@@ -45,7 +46,35 @@ def notes_of(population: Population, groups: Sequence[Group], words: Sequence[st
         notes.append(
             f"{RANDOM_INIT}: the encoder's weights are untrained; accuracies say nothing about the trained model"
         )
-    return [*notes, *population.notes]
+    return [*notes, *about_precision(groups), *about_encoders(runs), *population.notes]
+
+
+def about_precision(groups: Sequence[Group]) -> list[str]:
+    """What a lower precision of encoding has changed in SSA-1, where the same was run in float32 too."""
+    notes = []
+    for group in groups:
+        dtype = group.runs[0].dtype
+        if dtype == FLOAT32:
+            continue
+        same = (g for g in groups if g.runs[0].dtype == FLOAT32 and but_for_precision(g) == but_for_precision(group))
+        twin = next(same, None)
+        told = f"{group.runs[0].method.title}: photos encoded in {dtype}"
+        if twin is None:
+            notes.append(f"{told}; what that changes is not known, for there is no run in {FLOAT32}")
+        else:
+            change = 100 * (_mean_ssa1(group) - _mean_ssa1(twin))
+            notes.append(f"{told}; SSA-1 {change:+.1f} points against {FLOAT32}")
+    return notes
+
+
+def about_encoders(runs: Sequence[RunRecord]) -> list[str]:
+    """What had to be assumed of encoders."""
+    return list(dict.fromkeys(note for r in runs if r.method.encoder for note in r.method.encoder.notes))
+
+
+def _mean_ssa1(group: Group) -> float:
+    values = [r.metrics.accuracy["SSA-1"].value for r in group.runs if r.metrics]
+    return sum(values) / len(values)
 
 
 def about_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
