@@ -48,7 +48,7 @@ class Options:
 
 
 def build(out: Path, datasets: Sequence[str], options: Options, report: Reporter) -> tuple[list[Source], list[str]]:
-    """Write the report. The same records and photos give the same files, byte for byte.
+    """Write the report. The same records, photos and installed plugins give the same files, byte for byte.
 
     Args:
         out: folder to write, new or of an earlier report.
