@@ -177,3 +177,13 @@ def test_what_was_assumed_stands_below_the_table(bench: Bench, homes: Path, tiny
     assert f"note: {told}" in said.err
     assert told in said.out
     assert told in records(homes)[0]["method"]["encoder"]["notes"][0]
+
+
+def test_a_failure_names_files_without_their_folders(bench: Bench, homes: Path, tiny_city: Dataset) -> None:
+    backbone = own_model(homes)
+    (homes / "w.safetensors").write_bytes(b"no weights")
+    said = bench("run", "-d", tiny_city.folder, "-m", "retrieval", "--backbone", backbone, "--no-timing")
+    assert said.code != 0
+    assert str(homes / "w.safetensors") in said.err  # the user is told which
+    for record in records(homes):
+        assert str(homes) not in (record["reason"] or "")

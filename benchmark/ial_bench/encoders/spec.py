@@ -191,6 +191,17 @@ def require_text_tower(text: str) -> None:
     require_tokenizer(text)
 
 
+def without_folders(message: str, text: str | None) -> str:
+    """A message with the files of the spec `text` by their base names."""
+    if text is None:
+        return message
+    spec = EncoderSpec.parse(text)
+    files = [*spec.weights_files, *([] if spec.model_file is None else [spec.model_file])]
+    for file in sorted({str(f) for f in files} | {str(f.resolve()) for f in files}, key=len, reverse=True):
+        message = message.replace(file, Path(file).name)
+    return message.replace(text, spec.shown)
+
+
 def shown_spec(text: str) -> str:
     """`EncoderSpec.shown` of a spec; what is none, as it is."""
     try:

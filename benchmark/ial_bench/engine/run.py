@@ -18,6 +18,7 @@ import numpy as np
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.base import EncoderCard
+from ial_bench.encoders.spec import without_folders
 from ial_bench.engine import models, predictions, provenance
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
@@ -46,7 +47,7 @@ from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, SkipMethod, StorageError
 from ial_bench.files import check_writable, make_folder, read_json, storage_errors, write_json
 from ial_bench.method import Method, Reporter, Scores, chunks
-from ial_bench.settings import nearest_preset
+from ial_bench.settings import BACKBONE, nearest_preset
 from ial_bench.topk import TopK
 
 
@@ -230,10 +231,11 @@ class Engine:
         spec, info = planned.spec, planned.method.info
         preset, changed = nearest_preset(planned.method, planned.config)
         hardware = provenance.hardware(self.options.device)
+        backbone = planned.config.model_dump().get(BACKBONE)
         record = RunRecord(
             run_id=spec.run_id,
             status=outcome.status,
-            reason=outcome.reason,
+            reason=None if outcome.reason is None else without_folders(outcome.reason, backbone),
             traceback=outcome.traceback,
             method=MethodRecord(
                 name=info.name,
