@@ -138,6 +138,35 @@ def test_padding_is_part_of_it(tmp_path: Path) -> None:
     assert torch.nn.functional.cosine_similarity(one, other, dim=0) < 0.999
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("mobilenetv3_small_100", "tf_mobilenetv3_small_100", False),  # padding
+        ("resnet18", "resnetblur18", False),  # anti-aliasing
+        ("nest_tiny", "nest_tiny_jx", False),  # padding of a pooling
+        ("swinv2_tiny_window8_256", "swinv2_tiny_window16_256", False),  # windows
+        ("test_efficientnet_gn", "test_efficientnet_ln", False),  # norms
+        ("efficientnet_es", "efficientnet_es_pruned", True),  # weights alone
+    ],
+)
+def test_pairs_of_timm_that_take_each_others_checkpoints(one: str, other: str, equal: bool) -> None:
+    models = [timm.create_model(name, num_classes=0) for name in (one, other)]
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in models]
+    assert shapes[0] == shapes[1]
+    assert (structure.structure_of(models[0]) == structure.structure_of(models[1])) == equal
+
+
+def test_tables_that_no_checkpoint_holds_are_part_of_it() -> None:
+    """Two of timm's Swin networks differ in nothing but these."""
+    first, second = (
+        timm.create_model("swinv2_base_window16_256", num_classes=0, pretrained_window_sizes=sizes)
+        for sizes in ((0, 0, 0, 0), (12, 12, 12, 6))
+    )
+    named = [{n for n, _ in m.named_modules()} for m in (first, second)]
+    assert named[0] == named[1]
+    assert structure.structure_of(first) != structure.structure_of(second)
+
+
 def test_features_of_both_stand_side_by_side(tiny_city: Dataset, tmp_path: Path) -> None:
     """The second of two networks with one checkpoint is never given the features of the first."""
     photos = tiny_city.split("val")

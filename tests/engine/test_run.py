@@ -145,6 +145,7 @@ SPEC = RunSpec("m", "1", {"a": 1}, "w", "d", "c", None, 0, 10)
         {"dtype": "float16"},
         {"splits": ("train",)},
         {"protocol_version": 2},
+        {"encoder_digest": "x"},
         {"streets_digest": "s"},
         {"source_digest": "s"},
     ],
@@ -153,6 +154,30 @@ def test_whatever_can_change_a_result_changes_its_identity(change: dict[str, Any
     assert replace(SPEC, **change).run_id != SPEC.run_id
     assert replace(SPEC).run_id == SPEC.run_id
     assert SPEC.run_id == "9f632155abcc45a8"  # what is not there leaves identities as they are
+
+
+def test_an_encoder_is_part_of_it_by_its_digest_alone() -> None:
+    encoded = replace(SPEC, encoder_digest="e", config={"a": 1, "backbone": "openclip:M/w.pt"})
+    renamed = replace(encoded, weights_digest="v", config={"a": 1, "backbone": "openclip:N/v.pt"})
+    assert renamed.run_id == encoded.run_id
+    assert replace(encoded, encoder_digest="f").run_id != encoded.run_id
+    assert replace(encoded, config={"a": 2, "backbone": "openclip:M/w.pt"}).run_id != encoded.run_id
+    assert replace(encoded, known_as="an earlier id").run_id == "an earlier id"
+
+
+def test_ids_of_schema_version_1_stay() -> None:
+    """That of a committed record, computed anew from what the record tells."""
+    from ial_bench.engine.record import read_record
+
+    root = Path(__file__).resolve().parents[2] / "results" / "committed"
+    for method in ("retrieval", "fusion", "gps-oracle"):
+        record = read_record(min((root / "synth-city" / method).glob("*.json")))
+        m, d = record.method, record.dataset
+        spec = RunSpec(
+            m.name, m.version, m.config, m.weights_digest, d.digest, d.candidate_digest, None, record.seed, record.k,
+            streets_digest=d.streets_digest, encoder_digest=None if m.encoder is None else m.encoder.digest,
+        )  # fmt: skip
+        assert spec.first_id == record.run_id
 
 
 def test_batch_size_and_workers_do_not_change_the_identity(tiny_city: Dataset, tmp_path: Path) -> None:
