@@ -70,9 +70,8 @@ def test_engine_against_a_bare_loop(backbone: str, benchmark: Any, tmp_path: Pat
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     ratios = [e / b for e, b in zip(rates["engine"], rates["bare"], strict=True)]
     benchmark.extra_info |= {"images": len(photos), "ratio": float(np.median(ratios)), "images_per_second": rates}
-    print(
-        f"\n{backbone}: {len(photos)} photos: engine / bare loop = {np.median(ratios):.3f} (each round: {np.round(ratios, 3)})"
-    )
+    each = np.round(ratios, 3)
+    print(f"\n{backbone}, {len(photos)} photos: engine / bare loop = {np.median(ratios):.3f} ({each})")
     store = FeatureStore(tmp_path / "cache0", "cpu", BATCH, 0, NoReport())
     store._cards[spec] = encoder.card
     benchmark(store.photos, spec, photos)  # features that are there already
