@@ -47,3 +47,23 @@ def made(config: dict[str, Any]) -> Any:
     given = {key: value for key, value in config.items() if key != "custom_text"}
     kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
     return kind(**given).eval()
+
+
+HUB: dict[str, Any] = {**SIGMOID, "text_cfg": {
+    **SMALL["text_cfg"], "vocab_size": 40, "hf_tokenizer_name": "made/words", "pool_type": "last",
+    "no_causal_mask": True, "tokenizer_kwargs": {"clean": "canonicalize"},
+}}  # fmt: skip
+PAD, UNKNOWN, END = "[PAD]", "[UNK]", "</s>"
+WORDS = ["[PAD]", "[UNK]", "</s>", "oak", "elm", "street", "old", "town", "ash", "lane", "a", "view", "of"]
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A small tokenizer in the form of the hub's, with SigLIP's conventions: padded to the right, an end token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    made_one = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token=UNKNOWN))
+    made_one.pre_tokenizer = pre_tokenizers.Whitespace()
+    made_one.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
+    backend: Any = PreTrainedTokenizerFast
+    backend(tokenizer_object=made_one, pad_token=PAD, unk_token=UNKNOWN, eos_token=END).save_pretrained(folder)

@@ -187,3 +187,15 @@ def test_a_failure_names_files_without_their_folders(bench: Bench, homes: Path, 
     assert str(homes / "w.safetensors") in said.err  # the user is told which
     for record in records(homes):
         assert str(homes) not in (record["reason"] or "")
+
+
+def test_an_encoder_is_shown(bench: Bench, homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = bench("show", own_model(homes), "--json")
+    assert said.code == 0, said.err
+    told = json.loads(said.out)
+    assert (told["dimension"], told["sigmoid scores"], told["precision"]) == (16, False, "float32")
+    assert told["texts"] == {"tokenizer": "clip", "context_length": 16}
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    missing = bench("show", "openclip:ViT-B-16/openai")
+    assert missing.code == 1
+    assert "write openclip:ViT-B-16/FILE@openai" in missing.err

@@ -19,7 +19,7 @@ from ial_bench.encoders.openclip_source import Network, network_of
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.encoders.structure import libraries_of
 from ial_bench.errors import SkipMethod
-from published_models import SIGMOID, SMALL, made, publish, weights_of
+from published_models import HUB, SMALL, WORDS, made, publish, weights_of, write_tokenizer
 
 MODELS = open_clip.list_models()
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
@@ -110,25 +110,6 @@ def test_a_family_in_full_gives_the_features_of_open_clip(name: str) -> None:
 
 
 # --- tokenizers that are not CLIP's -------------------------------------------------------------------------------
-
-HUB = {**SIGMOID, "text_cfg": {
-    **SMALL["text_cfg"], "vocab_size": 40, "hf_tokenizer_name": "made/words", "pool_type": "last",
-    "no_causal_mask": True, "tokenizer_kwargs": {"clean": "canonicalize"},
-}}  # fmt: skip
-PAD, UNKNOWN, END = "[PAD]", "[UNK]", "</s>"
-WORDS = ["[PAD]", "[UNK]", "</s>", "oak", "elm", "street", "old", "town", "ash", "lane", "a", "view", "of"]
-
-
-def write_tokenizer(folder: Path) -> None:
-    """A small tokenizer in the form of the hub's, with SigLIP's conventions: padded to the right, an end token."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    made_one = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token=UNKNOWN))
-    made_one.pre_tokenizer = pre_tokenizers.Whitespace()
-    made_one.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
-    backend: Any = PreTrainedTokenizerFast
-    backend(tokenizer_object=made_one, pad_token=PAD, unk_token=UNKNOWN, eos_token=END).save_pretrained(folder)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from ial_bench.report.calibration import confidence
 from ial_bench.topk import TopK, sigmoid
 from ial_bench.training.objective import match_loss
 from ial_methods.addressclip.losses import info_nce, sigmoid_loss
-from published_models import SIGMOID, made, weights_of
+from published_models import HUB, SIGMOID, made, weights_of, write_tokenizer
 
 QUICK = {"epochs": "1", "batch_size": "16"}
 
@@ -120,6 +120,23 @@ def test_methods_run_and_answer_alike_when_taken_up_again(
     if kind == "sigmoid":
         given = np.array([a.probability for a in again.answers], dtype=np.float64)
         np.testing.assert_allclose(given, sigmoid(np.array([a.score for a in again.answers], np.float32)))
+
+
+@pytest.mark.parametrize("name", ["clip-zero-shot", "addressclip", "tip-adapter-f", "coop"])
+def test_with_a_tokenizer_of_the_hub(name: str, tiny_city: Dataset, tmp_path: Path) -> None:
+    """As SigLIP has one: it lies beside the checkpoint. Prompts alone need CLIP's."""
+    config = tmp_path / "hub.json"
+    config.write_text(json.dumps(HUB))
+    weights = weights_of(HUB, tmp_path / "w.safetensors")
+    write_tokenizer(tmp_path)
+    settings = {} if name == "clip-zero-shot" else QUICK
+    record = Bench(tiny_city, tmp_path).run(name, backbone=f"openclip:{config}/{weights}", **settings)
+    if name == "coop":
+        assert record.status == "skipped"
+        assert "prompts need CLIP's tokenizer; this model has a HFTokenizer" in str(record.reason)
+    else:
+        assert record.status == "done", record.reason
+        assert record.method.scores == "sigmoid"
 
 
 def test_the_bias_is_trained_with_the_towers(backbone: str, tiny_city: Dataset, tmp_path: Path) -> None:

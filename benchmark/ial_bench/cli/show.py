@@ -11,19 +11,22 @@ from ial_bench.cli import options
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A method, a dataset, or the id of a run.")],
+    name: Annotated[str, typer.Argument(help="A method, a dataset, the id of a run, or an encoder's spec.")],
     plugin: options.Plugins = None,
     results: options.Results = None,
+    cache: options.Cache = None,
     data_home: options.DataHome = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a method, a dataset or a run.
+    """Show a method, a dataset, a run or an encoder.
 
-    A method with its settings and presets (and the traceback of a broken one), a dataset, or the record of a run.
+    A method with its settings and presets (and the traceback of a broken one), a dataset, the record of a run, or what
+    an encoder is known by: dimension, preprocessing, digest.
 
     Example: bench show linear-probe
     """
     from ial_bench.cli.console import print_json
+    from ial_bench.encoders.spec import ENCODER_FORMS
     from ial_bench.errors import unknown_name
     from ial_bench.homes import results_home
     from ial_bench.registry import Registry, dataset_cards
@@ -34,6 +37,8 @@ def show(
     facts: dict[str, Any]
     if name in registry.names:
         facts = _method(registry, name)
+    elif name.startswith(ENCODER_FORMS):
+        facts = _encoder(name, cache)
     elif (found := _dataset(name, data_home)) is not None:
         facts = found | (cards[name].facts() if name in cards else {})
     elif name in cards:
@@ -49,7 +54,7 @@ def show(
         as_json = True
     else:
         raise unknown_name(
-            "method, dataset or run",
+            "method, dataset, run or encoder",
             name,
             [*registry.names, *cards, *runs],
             "`bench list methods|datasets|runs` shows all",
@@ -91,6 +96,28 @@ def _method(registry: Any, name: str) -> dict[str, Any]:
     for preset, settings in found.presets.items():
         facts[f"preset {name}={preset}"] = ", ".join(f"{key}={shown(value)}" for key, value in settings.items())
     return facts
+
+
+def _encoder(spec: str, cache: Path | None) -> dict[str, Any]:
+    """What is known of an encoder.
+
+    Raises:
+        BenchError: its weights cannot be had here.
+    """
+    from ial_bench.cli.console import ConsoleReporter
+    from ial_bench.engine.features import FeatureStore
+    from ial_bench.errors import BenchError, SkipMethod
+    from ial_bench.homes import cache_home
+
+    try:
+        card = FeatureStore(cache_home(cache), "cpu", 1, 0, ConsoleReporter()).card(spec)
+    except SkipMethod as skip:
+        raise BenchError(skip.reason) from skip
+    return {
+        "encoder": spec, "dimension": card.dim, "parameters": card.image_parameters + card.text_parameters,
+        "image parameters": card.image_parameters, "sigmoid scores": card.logit_bias is not None, "digest": card.digest,
+        **card.identity,
+    }  # fmt: skip
 
 
 def _dataset(name: str, data_home: Path | None) -> dict[str, Any] | None:

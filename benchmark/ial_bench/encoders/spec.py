@@ -12,6 +12,8 @@ from ial_bench.errors import ConfigError, SkipMethod, unknown_name
 
 RANDOM_INIT = "random-init"
 LIBRARIES = ("openclip", "timm", "vpr")
+ENCODER_FORMS = tuple(f"{library}:" for library in LIBRARIES)
+"""How the name of an encoder begins."""
 POOLINGS = ("avg", "cls", "gem", "max")
 OWN_POOLING = "encoder"
 POOLING_FORMS = "encoder (its own), avg, gem or netvlad:CLUSTERS"
