@@ -23,7 +23,7 @@ from ial_bench.testing import make_tiny_city
 FAMILIES = [
     "openclip:ViT-S-32-alt", "openclip:RN50", "openclip:coca_ViT-B-32", "openclip:convnext_base_w",
     "openclip:EVA02-B-16", "openclip:MobileCLIP2-S0", "openclip:PE-Core-B-16", "openclip:ViTamin-S",
-    "openclip:ViT-B-16-SigLIP", "openclip:ViT-L-16-CLIPA", "openclip:vit_relpos_medium_patch16_cls_224",
+    "openclip:ViT-B-16-SigLIP", "openclip:ViT-L-14-CLIPA", "openclip:vit_relpos_medium_patch16_cls_224",
     "timm:resnet18", "timm:tf_efficientnet_lite0", "timm:vit_small_patch16_224", "timm:vit_small_patch16_224+gem",
     "timm:swin_tiny_patch4_window7_224", "vpr:cosplace-resnet18-512",
 ]  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.training.config import ViewConfig
 from ial_bench.training.pixels import View
+from published_models import SMALL
 
 TIMM = "timm:test_vit/random-init"
 CNN = "timm:test_resnet/random-init"
@@ -108,3 +112,16 @@ def test_refusals(spec: str, pooling: str, error: type[Exception], match: str) -
 def test_unknown_poolings(text: str) -> None:
     with pytest.raises(ValueError, match="is none of"):
         PoolingSpec.parse(text)
+
+
+def test_coca_is_pooled_before_its_last_norm(tmp_path: Path) -> None:
+    """Its norm stands behind the attention that pools, at another width than the patches have."""
+    config = {
+        **SMALL, "custom_text": True,
+        "vision_cfg": {**SMALL["vision_cfg"], "attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True},
+        "text_cfg": {**SMALL["text_cfg"], "embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }  # fmt: skip
+    (tmp_path / "coca.json").write_text(json.dumps(config))
+    tower = load_image_tower(f"openclip:{tmp_path}/coca.json/random-init", "gem", "cpu")
+    assert tower(pixels(32)).shape == (2, 32)

@@ -87,7 +87,7 @@ SMALL_ONES = ["ViT-S-32-alt", "RN50", "MobileCLIP2-S0"]
 LARGE_ONES = [
     "coca_ViT-B-32", "convnext_base_w", "convnext_large_d", "EVA02-B-16", "MobileCLIP-S1", "MobileCLIP-B",
     "PE-Core-B-16", "swin_base_patch4_window7_224", "vit_relpos_medium_patch16_cls_224", "ViT-B-16-quickgelu",
-    "ViT-B-16-SigLIP", "ViT-B-32-SigLIP2-256", "ViT-L-16-CLIPA", "ViTamin-S",
+    "ViT-B-16-SigLIP", "ViT-B-32-SigLIP2-256", "ViT-L-14-CLIPA", "ViTamin-S",
 ]  # fmt: skip
 
 

@@ -120,7 +120,9 @@ def _of_openclip(text: str, pooling: PoolingSpec) -> ImageTower:
             f"the image tower of {text}, a {type(visual).__name__}, gives no local features to pool",
             f"set pooling to {OWN_POOLING}",
         )
-    norm = {} if type(visual).__name__ == "ModifiedResNet" else {"normalize_intermediates": True}
+    # A ResNet has no last norm, and CoCa's stands behind its pooling.
+    bare = type(visual).__name__ == "ModifiedResNet" or getattr(visual, "attn_pool", None) is not None
+    norm = {} if bare else {"normalize_intermediates": True}
 
     def local(pixels: torch.Tensor) -> torch.Tensor:
         given = visual.forward_intermediates(pixels, indices=1, intermediates_only=True, output_fmt="NCHW", **norm)
