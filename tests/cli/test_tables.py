@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench_command import Bench
-from ial_bench.engine.record import record_path, write_record
+from ial_bench.engine.record import RECORD_VERSION, record_path, write_record
 from made_records import PAPER_COUNTS, make_record
 
 
@@ -203,11 +203,11 @@ def test_what_cannot_be_checked_is_said(
 
 def test_a_newer_record_is_refused_by_name_and_the_rest_is_shown(bench: Bench, results: Path) -> None:
     path = record_path(results, "pitts-ial", "a", "a0.5")
-    newer = {**json.loads(path.read_text(encoding="utf-8")), "schema_version": 2}
+    newer = {**json.loads(path.read_text(encoding="utf-8")), "schema_version": RECORD_VERSION + 1}
     path.write_text(json.dumps(newer), encoding="utf-8")
     said = bench("leaderboard", "--results", results, "-d", "pitts-ial", "-f", "html")
     assert said.code == 1
-    assert f"not read: {path} has schema_version 2" in said.err
+    assert f"not read: {path} has schema_version {RECORD_VERSION + 1}" in said.err
     assert "b &amp; co" in said.out
     assert "a &amp; co" not in said.out
 

@@ -104,7 +104,9 @@ def network_of(spec: EncoderSpec) -> Network:
         config, preprocessing = _read_config(spec.model_file)
         return Network(spec.model_file.stem, config, preprocessing, files=(spec.model_file,))
     if spec.model not in open_clip.list_models():
-        error = unknown_name("open_clip model", spec.model, open_clip.list_models(), "see open_clip.list_models()")
+        ours = sorted(path.stem for path in OWN_MODELS.glob("*.json") if "." not in path.stem)
+        known = [*ours, *open_clip.list_models()]
+        error = unknown_name("open_clip model", spec.model, known, "see open_clip.list_models()")
         raise ConfigError(error.problem, error.fix)
     found: dict[str, Any] = open_clip.get_model_config(spec.model)
     return Network(spec.model, found, {})

@@ -160,7 +160,8 @@ def _of_encoder(mine: MethodRecord, others: Sequence[MethodRecord]) -> dict[str,
     """What tells an encoder from others of its name."""
     own = mine.encoder
     if own is None:
-        return {WEIGHTS: (mine.weights_digest or "")[:_SHOWN_DIGITS]}
+        differ = any(m.weights_digest != mine.weights_digest for m in others)
+        return {WEIGHTS: (mine.weights_digest or "")[:_SHOWN_DIGITS]} if differ else {}
     known = [m.encoder for m in others if m.encoder is not None]
     found = {}
     if len(known) < len(others) or any(e.weights != own.weights for e in known):

@@ -83,7 +83,10 @@ def standings(runs: Sequence[RunRecord], code: Code) -> list[Standing | None]:
 def about_superseded(runs: Iterable[RunRecord]) -> list[str]:
     """What a reader is told of superseded runs."""
     counted = Counter(
-        r.method.name if r.method.source_digest else f"the libraries of {r.method.name}'s encoder" for r in runs
+        f"the libraries of {r.method.name}'s encoder"
+        if r.method.encoder and not r.method.source_digest
+        else r.method.name
+        for r in runs
     )
     return [
         f"{n:,} {'run' if n == 1 else 'runs'} by earlier code of {name} {'is' if n == 1 else 'are'} left out"
