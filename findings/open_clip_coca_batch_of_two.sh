@@ -6,6 +6,11 @@
 #   that come with open_clip set it.
 # Expected: features [n, d], or a refusal when the model is built.
 # Seen:
+#   output_tokens is set in the text_cfg of all 4 CoCas of open_clip
+#   output_tokens=True, 3 texts: [3, 32]
+#   default, 2 texts: [32] the first one's: True
+#   default, 1 texts: ValueError: not enough values to unpack (expected 2, got 1)
+#   default, 3 texts: ValueError: too many values to unpack (expected 2)
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -5,6 +5,9 @@
 #   while its list of published tags stays.
 # Expected: an error, or a warning that a name is taken.
 # Seen:
+#   before: quick_gelu False, 12 layers
+#   after: quick_gelu True, 11 layers
+#   models listed 144 -> 144, lines logged 0
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -5,6 +5,12 @@
 # Expected: what all tags of a model agree on is used for a file too, or a warning like that for QuickGELU.
 # Here: random weights; the cosine is that of one noise photo's features, in the tag's and in the file's way.
 # Seen:
+#   58 of 196 tags, of 54 models, have others than CLIP's
+#     mean: file (0.48145466, 0.4578275, 0.40821073), tag (0.5, 0.5, 0.5)
+#     std: file (0.26862954, 0.26130258, 0.27577711), tag (0.5, 0.5, 0.5)
+#     interpolation: file bicubic, tag bilinear
+#     resize_mode: file shortest, tag squash
+#     cosine of the features 0.004
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

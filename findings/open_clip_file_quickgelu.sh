@@ -7,6 +7,10 @@
 # Here: random weights of RN50-quickgelu loaded as RN50, whose text tower alone has the activation; the download of
 #   the tag is replaced by that file.
 # Seen:
+#   27 tags of QuickGELU under 13 names that have GELU; nothing but such under ['RN101', 'RN50', 'RN50x16', 'RN50x4',
+#     'RN50x64', 'ViT-H-14-378', 'ViT-H-14-worldwide', 'ViT-L-14-336']
+#   RN50, openai: 1 warnings, distance of a text's feature from the right one 1.4e-02
+#   RN50, weights.pt: 0 warnings, distance of a text's feature from the right one 1.4e-02
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -5,6 +5,8 @@
 #   and the log says that the model is initialized partially, the very words of a load that worked.
 # Expected: the image tower's part is taken, or an error that no key fits.
 # Seen:
+#   tower.pt: as in the file True, as without a file False, told ['Model RN50 initialized partially.']
+#   whole.pt: as in the file False, as without a file True, told ['Model RN50 initialized partially.']
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -5,6 +5,10 @@
 #   take the words out and keep the padding.
 # Expected: the largest value of the words' features, as mean_pooler gives their mean.
 # Seen:
+#   mean_pooler: [2, 8]
+#   cls_pooler: [2, 8]
+#   max_pooler: RuntimeError: masked_fill_ only supports boolean masks, but got mask with dtype long int
+#   with booleans: words 3 and 5, padding 9, pooled to 9
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

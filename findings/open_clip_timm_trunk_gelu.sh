@@ -4,6 +4,8 @@
 #   text tower to QuickGELU and leaves the image tower with GELU, without a word: half of the model.
 # Expected: both towers, or a refusal.
 # Seen:
+#   ViT-S-32-alt: force_quick_gelu changes image features: True, text features: True; warnings 0
+#   vit_relpos_medium_patch16_cls_224: force_quick_gelu changes image features: False, text features: True; warnings 0
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
 # Versions: timm 1.0.31, torch 2.14.1, torchvision 0.29.1.
 # Behaviour: 7 models with num_classes=0 do not return one feature a photo, [n, d], but a sequence of tokens or a map.
-#   num_features and head_hidden_size are there as in all others, and agree with one axis of it, so that a check of the
-#   last axis, or of axis 1, passes.
+#   head_hidden_size is there as in other models and equals the last axis of it (axis 1 of the map), so that a check of
+#   that size alone passes.
 # Expected: [n, head_hidden_size], as of the other models with num_classes=0.
 # Here: all on the meta device, 2 photos.
 # Seen:
+#   resnet18: model(x) [2, 512], num_features 512, head_hidden_size 512
+#   deepseek_vit_412m_enc: model(x) [2, 169, 5120], num_features 1024, head_hidden_size 5120
+#   gemma4_vit_167m_enc: model(x) [2, 256, 768], num_features 768, head_hidden_size 768
+#   gemma4_vit_570m_enc: model(x) [2, 256, 1152], num_features 1152, head_hidden_size 1152
+#   mobilenetv5_300m_enc: model(x) [2, 2048, 16, 16], num_features 2048, head_hidden_size 2048
+#   qwen3_vit_88m_enc: model(x) [2, 576, 1024], num_features 768, head_hidden_size 1024
+#   qwen3_vit_306m_enc: model(x) [2, 576, 2048], num_features 1024, head_hidden_size 2048
+#   qwen3_vit_416m_enc: model(x) [2, 576, 5120], num_features 1152, head_hidden_size 5120
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -6,6 +6,14 @@
 # Expected: what pretrained_cfg calls the classifier is what num_classes=0 takes away, as in resnet18.
 # Here: all on the meta device, one or two names of each family.
 # Seen:
+#   resnet18: classifier fc, left over []
+#   levit_128s: classifier ('head.linear', 'head_dist.linear'), left over ['head.bn', 'head_dist.bn']
+#   efficientvit_m0: classifier head.linear, left over ['head.bn']
+#   repvit_m1: classifier ('head.head.l', 'head.head_dist.l'), left over ['head.head.bn', 'head.head_dist.bn']
+#   caformer_s18: classifier head.fc.fc2, left over ['head.fc.fc1', 'head.fc.norm']
+#   convformer_s18: classifier head.fc.fc2, left over ['head.fc.fc1', 'head.fc.norm']
+#   iformer_t: classifier head.head.l, left over ['head.head.bn']
+#   shvit_s1: classifier head.l, left over ['head.bn']
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
