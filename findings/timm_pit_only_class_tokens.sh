@@ -5,6 +5,15 @@
 #   and has nothing local in it: on the undistilled models it gives the class token, whatever the pooling.
 # Expected: features of the positions, as in every other transformer of the library, or a declared prefix.
 # Seen:
+#   pit_b_224: forward_features [3, 1, 1024], num_prefix_tokens None
+#   pit_b_distilled_224: forward_features [3, 2, 1024], num_prefix_tokens None
+#   pit_s_224: forward_features [3, 1, 576], num_prefix_tokens None
+#   pit_s_distilled_224: forward_features [3, 2, 576], num_prefix_tokens None
+#   pit_ti_224: forward_features [3, 1, 256], num_prefix_tokens None
+#   pit_ti_distilled_224: forward_features [3, 2, 256], num_prefix_tokens None
+#   pit_xs_224: forward_features [3, 1, 384], num_prefix_tokens None
+#   pit_xs_distilled_224: forward_features [3, 2, 384], num_prefix_tokens None
+#   pit_ti_224: mean and maximum over the tokens both equal the class token: True
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

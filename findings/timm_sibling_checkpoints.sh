@@ -2,11 +2,15 @@
 # Versions: timm 1.0.31, torch 2.14.1, torchvision 0.29.1.
 # Behaviour: several timm names share every key and shape of their weights but not what they compute: another
 #   padding or epsilon, blurred instead of strided steps, another number of heads. A checkpoint of the one loads
-#   strictly, without a word, into the other, whose features then have little to do with the right ones.
+#   strictly, without a word, into the other, which gives other features.
 # Expected: an error or a warning, or something in the checkpoint that tells the two apart.
 # Here: random weights, BN statistics measured on the inputs; "right" is the cosine of the features of one input in
 #   the two models, "others" the mean cosine of two different inputs in the first model.
 # Seen:
+#   efficientnet_b0 -> tf_efficientnet_b0: loads strictly; right 0.8399, others 0.7385
+#   mobilenetv4_conv_medium -> mobilenetv4_conv_aa_medium: loads strictly; right 0.5944, others 0.3899
+#   resnet34d -> resnetaa34d: loads strictly; right 0.6783, others 0.9402
+#   vit_base_patch16_gap_224 -> vit_base_patch16_siglip_gap_224: loads strictly; right 0.9975, others 0.9350
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -5,6 +5,10 @@
 #   the prefix", with 0 for the missing attribute, silently counts the class token as a position.
 # Expected: num_prefix_tokens == 1.
 # Seen:
+#   vit_tiny_patch16_224: 197 tokens, 196 positions, num_prefix_tokens 1
+#   volo_d1_224: 197 tokens, 196 positions, num_prefix_tokens None
+#   coat_lite_tiny: 50 tokens, 49 positions, num_prefix_tokens None
+#   16 of the 16 models volo_* and coat_lite_* lack the attribute
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -5,6 +5,11 @@
 #   quarter of the input.
 # Expected: the photo fills the input. Where a percentage above 100 means a frame, nothing says so.
 # Seen:
+#   crop_pct above 1: ['volo_d4_448', 'volo_d5_448', 'volo_d5_512']
+#   volo_d3_448: crop_pct 1.0, (3, 448, 448), 0.0% of a white photo is black
+#   volo_d4_448: crop_pct 1.15, (3, 448, 448), 24.6% of a white photo is black
+#   volo_d5_448: crop_pct 1.15, (3, 448, 448), 24.6% of a white photo is black
+#   volo_d5_512: crop_pct 1.15, (3, 512, 512), 24.5% of a white photo is black
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
