@@ -58,7 +58,7 @@ def test_engine_against_a_bare_loop(backbone: str, benchmark: Any, tmp_path: Pat
         pytest.skip("large; for `--benchmark-enable`")
     spec = f"{backbone}/random-init"
     encoder = load_encoder(spec, "cpu")
-    city = make_tiny_city(tmp_path / "city", n_addresses=4, train_places=17 if full else 3, size=320 if full else 64)
+    city = make_tiny_city(tmp_path / "city", n_addresses=4, train_places=8 if full else 3, size=320 if full else 64)
     photos = city.split("train", "val")
     rounds = 5 if full else 1
     rates = {"bare": [], "engine": []}  # type: dict[str, list[float]]

@@ -67,15 +67,17 @@ def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:
 def require_texts(network: Network) -> None:
     """Refuse the networks whose texts open_clip cannot encode.
 
-    CoCa takes a feature and tokens from its text tower; one of transformers gives it the feature alone, unless it is
-    configured otherwise (seen in open_clip 3.3: rows of the batch are then taken for the two).
+    CoCa takes a feature and tokens from its text tower, which gives it the feature alone where it is not configured
+    otherwise (seen in open_clip 3.3: the rows of a batch of two are then taken for the two).
 
     Raises:
         SkipMethod: it is such a one.
     """
     texts = network.config["text_cfg"]
-    if "multimodal_cfg" in network.config and texts.get("hf_model_name") and not texts.get("output_tokens"):
-        raise SkipMethod(f"open_clip cannot encode texts with {network.name}: its CoCa needs tokens of the text tower")
+    if "multimodal_cfg" in network.config and not texts.get("output_tokens"):
+        raise SkipMethod(
+            f"open_clip cannot encode texts with {network.name}: a CoCa needs output_tokens in its text_cfg"
+        )
 
 
 def tokens_told(network: Network, file: Path | None) -> dict[str, Any]:
