@@ -133,6 +133,19 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         load_encoder(f"openclip:tiny-check/{tmp_path}/w.pt", "cpu")
 
 
+def test_what_does_not_fit_is_named(model: Any, tmp_path: Path) -> None:
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    torch.save({f"_orig_mod.{k}": v for k, v in state.items()}, tmp_path / "compiled.pt")
+    with pytest.raises(DataError) as caught:
+        load_encoder(f"openclip:tiny-check/{tmp_path}/compiled.pt", "cpu")
+    assert "Missing key(s)" in caught.value.problem
+    assert 'Unexpected key(s) in state_dict: "_orig_mod.' in caught.value.problem
+    assert len(caught.value.problem) < 700 + 2 * len(str(tmp_path))
+    torch.save({**state, "logit_bias": torch.tensor(-10.0)}, tmp_path / "sigmoid.pt")
+    with pytest.raises(DataError, match=r"does not hold weights of .*: it has a logit_bias"):
+        load_encoder(f"openclip:tiny-check/{tmp_path}/sigmoid.pt", "cpu")
+
+
 def test_timm_with_a_classifier_in_its_checkpoint(tmp_path: Path) -> None:
     torch.manual_seed(3)
     whole = timm.create_model("test_vit", num_classes=10).eval()

@@ -91,7 +91,6 @@ def build_openclip(text: str) -> OpenClip:
         ConfigError: no such model or pretrained tag, or one that the installed libraries cannot build.
         DataError: a checkpoint that is damaged, unsafe or for another model.
     """
-    import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     source = source_of(text)
@@ -99,11 +98,25 @@ def build_openclip(text: str) -> OpenClip:
         model = new_model(source.network, source.preprocessing)
         if source.file is not None:
             with opening(source.file, text):
-                open_clip.load_checkpoint(model, str(source.file), weights_only=True)
+                _load(model, source.file)
     settings = dict(model.visual.preprocess_cfg)
     transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
     model.eval().requires_grad_(requires_grad=False)
     return OpenClip(model, OnArrays(transform), plain(settings), source)
+
+
+def _load(model: Any, file: Path) -> None:
+    import open_clip
+
+    try:
+        open_clip.load_checkpoint(model, str(file), weights_only=True)
+    except AttributeError as error:
+        if getattr(model, "logit_bias", None) is None and "ndim" in str(error):  # as open_clip stumbles over it
+            raise ValueError(
+                "it has a logit_bias, as models of the sigmoid loss have, and the model is configured without one "
+                "(init_logit_bias)"
+            ) from error
+        raise
 
 
 def new_model(network: Network, preprocessing: Mapping[str, Any], device: str = "cpu") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.errors import ConfigError, DataError, SkipMethod
 
 _CONNECT_SECONDS = 3.0
+_SHOWN = 200
+_UNEXPECTED = re.compile(r" (?=Unexpected key|size mismatch)")
 
 
 def parsed(text: str) -> EncoderSpec:
@@ -53,7 +56,7 @@ def opening(file: Path, text: str) -> Iterator[None]:
         if isinstance(error.__cause__, pickle.UnpicklingError):  # as timm wraps it
             raise _unsafe(file, first_line(error)) from error
         raise DataError(
-            f"{file} does not hold weights of {text!r}: {first_line(error)}",
+            f"{file} does not hold weights of {text!r}: {_shortened(error)}",
             "check that model and checkpoint belong together, and that the file is whole",
         ) from error
     except Exception as error:
@@ -67,6 +70,13 @@ def _unsafe(file: Path, why: str) -> DataError:
         f"{file} cannot be loaded safely: {why}",
         "weights must be tensors alone: convert the file to safetensors from a source you trust",
     )
+
+
+def _shortened(error: Exception) -> str:
+    """An error's text on one line; of torch's long lists of tensors the first missing ones and the first too many."""
+    told = " ".join(str(error).split()) or type(error).__name__
+    parts = [part if len(part) <= _SHOWN else f"{part[:_SHOWN]} ..." for part in _UNEXPECTED.split(told)]
+    return " ".join(parts)
 
 
 def first_line(error: Exception) -> str:
