@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
 
 from ial_bench.encoders import openclip, openclip_tokens, weights
@@ -40,9 +42,24 @@ def shallow(given: Network) -> Network:
     return Network(given.name, config, given.preprocessing)
 
 
+@pytest.fixture
+def shallow_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """timm's networks with one block, or one a stage, where they can be asked for so few."""
+    create = timm.create_model
+
+    def created(name: str, **settings: Any) -> Any:
+        for few in ({"depth": 1}, {"depths": (1, 1, 1, 1)}):
+            with contextlib.suppress(TypeError):
+                return create(name, **settings, **few)
+        return create(name, **settings)
+
+    monkeypatch.setattr(timm, "create_model", created)
+
+
+@pytest.mark.usefixtures("shallow_trunks")
 @pytest.mark.parametrize("name", [n for n in MODELS if "hf_model_name" not in network(n).config["text_cfg"]])
 def test_every_model_is_built_and_encodes(name: str) -> None:
-    """On torch's meta device: shapes without numbers. Towers of open_clip's own have one block."""
+    """At reduced depth, on torch's meta device: shapes without numbers."""
     given = shallow(network(name))
     with quiet_build(), torch.device("meta"), torch.inference_mode():
         model = new_model(given, {}, "meta").eval()
