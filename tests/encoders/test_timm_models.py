@@ -78,10 +78,13 @@ def test_pooling_is_refused_where_there_is_nothing_local() -> None:
         load_encoder("timm:crossvit_tiny_240+gem/random-init", "cpu")
 
 
-def test_a_backbone_without_one_feature_names_the_mend() -> None:
+def test_a_backbone_without_one_feature_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as timm's qwen3_vit_88m_enc, whose 100 million parameters a small network without a pooling stands for."""
+    created = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: created(*a, **k, global_pool=""))
     with pytest.raises(ConfigError) as caught:
-        load_encoder("timm:qwen3_vit_88m_enc/random-init", "cpu")
-    assert "gives a tensor [1, 576, 1024] for a photo, not one feature" in caught.value.problem
+        load_encoder("timm:test_vit/random-init", "cpu")
+    assert "timm:test_vit gives a tensor [1, 101, 64] for a photo, not one feature" in caught.value.problem
     assert "timm:MODEL+avg" in str(caught.value.fix)
 
 
