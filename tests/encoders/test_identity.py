@@ -316,6 +316,8 @@ def test_timm_s_configuration_beside_a_checkpoint(tmp_path: Path) -> None:
         ("openclip:small/{file}@opnai", "did you mean 'openai'"),
         ("openclip:{folder}/absent.json/{file}", "no such model configuration"),
         ("openclip:small/{folder}/absent.pt@openai", "no such weights file"),
+        ("openclip:small/openai@openai", "'openai' is no file"),
+        ("openclip:small/random-init@openai", "'random-init' is no file"),
     ],
 )
 def test_what_is_not_there(text: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

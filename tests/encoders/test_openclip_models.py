@@ -19,7 +19,7 @@ from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.openclip import new_model, require_tokenizer
 from ial_bench.encoders.openclip_source import Network, network_of
 from ial_bench.encoders.spec import EncoderSpec
-from ial_bench.encoders.structure import libraries_of
+from ial_bench.encoders.structure import libraries_of, structure_of
 from ial_bench.errors import SkipMethod
 from published_models import HUB, SMALL, WORDS, made, publish, weights_of, write_tokenizer
 
@@ -93,6 +93,12 @@ def test_every_text_tower_of_transformers(name: str, monkeypatch: pytest.MonkeyP
         assert images.shape == (2, given.config["embed_dim"])
         assert model.encode_text(torch.full((2, 12), 5)).shape == images.shape
     assert libraries_of(model).keys() == {"open_clip_torch", "transformers"}
+    moved = {m: m.name_or_path for m in model.modules() if hasattr(m, "name_or_path")}
+    before = structure_of(model)
+    for module in moved:
+        module.name_or_path = "elsewhere"
+    assert moved
+    assert structure_of(model) == before  # where its configuration lay is no part of it
 
 
 SMALL_ONES = ["ViT-S-32-alt", "RN50", "MobileCLIP2-S0"]

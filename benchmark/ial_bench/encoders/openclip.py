@@ -16,7 +16,7 @@ import torch
 from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, card_of, feature_dim, inference, plain, quiet_build
 from ial_bench.encoders.openclip_source import SIDECAR, Network, Source, network_of, source_of
-from ial_bench.encoders.openclip_tokens import EXTRA, Tokenizer, tokenizer_of, tokens_told
+from ial_bench.encoders.openclip_tokens import EXTRA, Tokenizer, require_texts, tokenizer_of, tokens_told
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.encoders.weights import first_line, hub_host, in_hub_cache, opening, unreachable
 from ial_bench.errors import ConfigError, SkipMethod
@@ -178,7 +178,9 @@ def require_tokenizer(text: str) -> None:
     """
     spec = EncoderSpec.parse(text)
     network = network_of(spec)
-    tokenizer_of(network, spec.weights_file)
+    require_texts(network)
+    if network.config["text_cfg"].get("hf_tokenizer_name"):  # CLIP's is always at hand
+        tokenizer_of(network, spec.weights_file)
 
 
 def own_model(name: str) -> tuple[Network, Tokenizer]:

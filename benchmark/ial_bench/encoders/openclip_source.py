@@ -122,10 +122,12 @@ def source_of(text: str) -> Source:
     """
     spec = parsed(text)
     network = network_of(spec)
-    if spec.random_init:
+    if spec.random_init and spec.tag is None:
         return Source(network, network.preprocessing, files=network.files)
     if spec.weights_file is not None:
         return _of_file(spec, network, spec.weights_file)
+    if spec.tag is not None:
+        raise ConfigError(f"{text!r}: {spec.weights!r} is no file", "write openclip:MODEL/FILE@TAG, or the tag alone")
     tag = str(spec.weights)
     if tag in network.shipped:
         return Source(network, {}, network.shipped[tag], (network.shipped[tag], *network.files))

@@ -19,8 +19,8 @@ _DISTRIBUTIONS = {
     "torchvision": "torchvision",
     "transformers": "transformers",
 }
-_NO_ARITHMETIC = {"training", "inplace", "fused_attn", "grad_checkpointing", "image_mean", "image_std"}
-"""Settings that change memory or speed alone, and open_clip's copies of the preprocessing, which is told apart."""
+_NO_ARITHMETIC = {"training", "inplace", "fused_attn", "grad_checkpointing", "image_mean", "image_std", "name_or_path"}
+"""What changes memory or speed alone, open_clip's copies of the preprocessing, and where transformers read from."""
 
 
 def structure_of(model: nn.Module) -> str:

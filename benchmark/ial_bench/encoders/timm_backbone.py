@@ -196,13 +196,15 @@ def _headless(model: nn.Module, spec: EncoderSpec) -> Callable[..., dict[str, to
     import timm
 
     own = set(model.state_dict())
-    with torch.device("meta"):
-        classifier = set(timm.create_model(spec.model, pretrained=False).state_dict()) - own
 
     def drop(state: dict[str, torch.Tensor], target: nn.Module) -> dict[str, torch.Tensor]:
         convert = getattr(sys.modules[type(target).__module__], "checkpoint_filter_fn", None)
         if convert is not None and not own <= state.keys():
             state = convert(state, target)
+        if state.keys() <= own:
+            return state
+        with torch.device("meta"):
+            classifier = set(timm.create_model(spec.model, pretrained=False).state_dict()) - own
         return {k: v for k, v in state.items() if k not in classifier}
 
     return drop

@@ -11,7 +11,7 @@ from ial_bench.report.groups import Group, but_for_precision, encoder_of
 from ial_bench.report.model import Column, Row
 from ial_bench.report.population import Population
 from ial_bench.report.published import PublishedRow
-from ial_bench.report.quantities import LATENCY
+from ial_bench.report.quantities import LATENCY, accuracy
 
 
 def notes_of(population: Population, groups: Sequence[Group], words: Sequence[str], intervals: bool) -> list[str]:
@@ -61,8 +61,8 @@ def about_precision(groups: Sequence[Group]) -> list[str]:
         told = f"{group.runs[0].method.title}: photos encoded in {dtype}"
         if twin is None:
             notes.append(f"{told}; what that changes is not known, for there is no run in {FLOAT32}")
-        else:
-            change = 100 * (_mean_ssa1(group) - _mean_ssa1(twin))
+        elif (own := _mean_ssa1(group)) is not None and (full := _mean_ssa1(twin)) is not None:
+            change = 100 * (own - full)
             notes.append(f"{told}; SSA-1 {change:+.1f} points against {FLOAT32}")
     return notes
 
@@ -72,9 +72,10 @@ def about_encoders(runs: Sequence[RunRecord]) -> list[str]:
     return list(dict.fromkeys(note for r in runs if r.method.encoder for note in r.method.encoder.notes))
 
 
-def _mean_ssa1(group: Group) -> float:
-    values = [r.metrics.accuracy["SSA-1"].value for r in group.runs if r.metrics]
-    return sum(values) / len(values)
+def _mean_ssa1(group: Group) -> float | None:
+    """None where other k were asked for."""
+    values = [measured.value for r in group.runs if (measured := accuracy(r, "SSA-1")) is not None]
+    return sum(values) / len(values) if values else None
 
 
 def about_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
