@@ -77,7 +77,9 @@ def test_predict_finds_the_encoder_again(bench: Bench, homes: Path, tiny_city: D
     assert first.code == 0, first.err
     moved = (homes / "w.safetensors").rename(homes / "moved.safetensors")
     lost = bench(*common)
-    assert lost.code != 0
+    assert lost.code == 1
+    assert "the files of openclip:mine.json/w.safetensors" in lost.err
+    assert "--backbone, with their paths" in lost.err
     found = bench(*common, "--backbone", f"openclip:{homes}/mine.json/{moved}")
     assert found.code == 0, found.err
     assert found.out == first.out

@@ -260,6 +260,15 @@ def test_the_settings_that_lie_beside_a_checkpoint_are_taken(monkeypatch: pytest
     )
 
 
+def test_a_configuration_beside_that_tells_the_network_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    publish(monkeypatch, "small", SMALL, {"openai": OPENAI, "squashed": SQUASHED})
+    file = weights_of(SMALL, tmp_path / "w.safetensors")
+    written({"model_cfg": {**SMALL, "quick_gelu": True}}, tmp_path / "open_clip_config.json")
+    told = card(f"openclip:small/{file}")
+    assert "differs in quick_gelu" in told.notes[0]
+    assert "preprocessing CLIP's is assumed, and QuickGELU" in told.notes[1]
+
+
 def test_a_configuration_that_appears_beside_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     publish(monkeypatch, "small", SMALL, {})
     text = f"openclip:small/{weights_of(SMALL, tmp_path / 'w.safetensors')}"

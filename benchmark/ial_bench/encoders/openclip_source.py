@@ -7,7 +7,7 @@ published checksums, and last assumed and said so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,10 @@ def _of_file(spec: EncoderSpec, network: Network, file: Path) -> Source:
         config, preprocessing = _read_config(beside)
         told = Network(network.name, config, preprocessing)
         notes = _differences(network, told, beside)
-        return Source(told, preprocessing, file, files, notes, given=True)
+        source = (
+            Source(told, preprocessing, file, files, given=True) if preprocessing else _assumed(spec, told, file, files)
+        )
+        return replace(source, notes=(*notes, *source.notes))
     if (tag := _tag_by_digest(network, file)) is not None:
         config = network.tags[tag]
         return Source(_activated(network, config), _preprocessing(config), file, files, given=True)

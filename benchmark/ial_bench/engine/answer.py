@@ -16,7 +16,7 @@ from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.base import EncoderCard, remembered_spec
-from ial_bench.encoders.spec import shown_spec
+from ial_bench.encoders.spec import EncoderSpec, shown_spec
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.timing import inference_mode
 from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod
@@ -80,6 +80,7 @@ def fitting(
         given: settings that the run must have, as in its record.
         encoder: that the run must have, whatever either is called; None: the one of that name, where one is given.
     """
+    named = {key: value for key, value in given.items() if encoder is None or key != BACKBONE}
     fit = []
     for record in found:
         config = config_of(method, record) if record.status == "done" else None
@@ -89,12 +90,8 @@ def fitting(
         if (
             record.dataset.candidate_digest == dataset.candidates.digest
             and (seed is None or record.seed == seed or not record.method.stochastic)
-            and all(own.get(key) == value for key, value in given.items() if key != BACKBONE)
-            and (
-                _same_encoder(record, encoder)
-                if encoder
-                else own.get(BACKBONE) == given.get(BACKBONE, own.get(BACKBONE))
-            )
+            and all(own.get(key) == value for key, value in named.items())
+            and (encoder is None or _same_encoder(record, encoder))
         ):
             fit.append(record)
 
@@ -163,6 +160,11 @@ def _with_encoder(
     found = backbone
     if found is None and known is not None and context.cache is not None:
         found = remembered_spec(known.digest, context.cache)  # a record has no paths of its machine
+    if found is None and not EncoderSpec.parse(recorded).published:
+        raise DataError(
+            f"the files of {recorded}, the encoder of run {record.run_id}, are not where they were, or have changed",
+            "say where they are: --backbone, with their paths",
+        )
     card = context.features.card(found or recorded)
     same = card.first_digest == record.method.weights_digest if known is None else card.digest == known.digest
     if not same:
