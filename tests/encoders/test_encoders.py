@@ -194,7 +194,7 @@ def test_a_download_that_fails_is_a_skip(monkeypatch: pytest.MonkeyPatch) -> Non
         ("openclip:ViT-B-61/openai", "did you mean 'ViT-B-16'"),
         ("openclip:ViT-B-16/openia", "did you mean 'openai'"),
         ("timm:resnet81/random-init", "unknown timm model"),
-        ("timm:resnet18/imagenet", "neither a file nor random-init"),
+        ("timm:resnet18/imagenet", "neither a file nor package nor random-init"),
         ("openclip:ViT-B-16/no/such/file.pt", "no such weights file: no/such/file.pt"),
     ],
 )

@@ -98,7 +98,7 @@ def test_the_model_has_a_row_for_each_token(tokenizer: Any) -> None:
     lines = gzip.decompress((FILES / "tiny-street.merges.txt.gz").read_bytes()).decode().split("\n")[1:]
     assert [" ".join(pair) for pair in tokenizer.bpe_ranks] == lines
     assert len(set(lines)) == len(lines) == pretrain.N_MERGES
-    config = read_json(FILES / "tiny-street.json")["text_cfg"]
+    config = read_json(FILES / "tiny-street.json")["model_cfg"]["text_cfg"]
     assert config["vocab_size"] == tokenizer.vocab_size == bpe.BASE_SYMBOLS + len(lines) + bpe.SPECIAL_TOKENS
     assert config["context_length"] == tokenizer.context_length
     assert tokenizer.eot_token_id == tokenizer.vocab_size - 1  # the tower looks for the largest

@@ -87,11 +87,12 @@ def choose(
 
 def settings_of(registry: Registry, wanted: Wanted, log: Callable[[str], None] | None = None) -> dict[str, Texts]:
     """What each chosen method is given: its preset, then the file, then --backbone, then --set. Grids are apart."""
-    from ial_bench.encoders.spec import EncoderSpec
+    from ial_bench.encoders.spec import EncoderSpec, long_name
     from ial_bench.settings import BACKBONE, preset_texts
 
-    if wanted.backbone is not None:
-        EncoderSpec.parse(wanted.backbone)
+    backbone = None if wanted.backbone is None else long_name(wanted.backbone)
+    if backbone is not None:
+        EncoderSpec.parse(backbone)
     names = registry.select(wanted.methods)
     file = _from_file(wanted.config) if wanted.config else {}
     single: dict[str, Texts] = {}
@@ -106,8 +107,8 @@ def settings_of(registry: Registry, wanted: Wanted, log: Callable[[str], None] |
         cls = registry.get(name)
         texts = preset_texts(cls, presets[name]) if name in presets else {}
         texts |= file.get(name, {})
-        if wanted.backbone is not None and BACKBONE in cls.Config.model_fields:
-            texts[BACKBONE] = wanted.backbone
+        if backbone is not None and BACKBONE in cls.Config.model_fields:
+            texts[BACKBONE] = backbone
         found[name] = texts | single.get(name, {})
     return found
 

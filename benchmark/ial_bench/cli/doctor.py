@@ -11,7 +11,7 @@ def doctor(
     results: options.Results = None, cache: options.Cache = None, data_home: options.DataHome = None,
     as_json: options.AsJson = False,
 ) -> None:  # fmt: skip
-    """Show versions, hardware, folders and broken plugins.
+    """Show versions, hardware, folders, the weights at hand and broken plugins.
 
     Example: bench doctor
     """
@@ -20,6 +20,7 @@ def doctor(
 
     from ial_bench.cli.console import print_json
     from ial_bench.datasets.locate import installed
+    from ial_bench.encoders.at_hand import weights_at_hand
     from ial_bench.engine import models, provenance
     from ial_bench.engine.devices import resolve_device
     from ial_bench.homes import cache_home, results_home
@@ -42,6 +43,7 @@ def doctor(
         free = shutil.disk_usage(there).free / 1e9
         writable = "writable" if os.access(there, os.W_OK) else "NOT WRITABLE"
         facts[label] = f"{folder} ({writable}, {free:,.1f} GB free)"
+    facts["weights"] = weights_at_hand()
     kept = models.sizes(cache_home(cache))
     facts["fitted methods"] = f"{len(kept):,} in the cache, {sum(kept.values()) / 1e6:,.1f} MB"
     facts["datasets"] = [f.name for f in installed(data_home)]

@@ -48,8 +48,8 @@ def run(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="Encoder of every method that uses one: openclip:MODEL/WEIGHTS, timm:MODEL[+POOLING][/FILE] "
-            "or vpr:NAME/FILE."
+            help="Encoder of every method that uses one: openclip:MODEL/WEIGHTS, timm:MODEL[+POOLING][/FILE], "
+            "vpr:NAME/FILE, or lite0, whose weights pip brings."
         ),
     ] = None,
     limit: Annotated[
@@ -144,9 +144,10 @@ def run(
         for data in datasets:
             own = [r for r in skipped if r.dataset.name == data.name]
             print_leaderboard(engine_options.results, data.name, limit, registry, own)
-    if dataset == DEFAULT_DATASET:
-        sys.stdout.flush()  # the table stands first, also where both go to one file
-        report.log(_WHAT_IT_WAS)
+    sys.stdout.flush()  # the table stands first, also where both go to one file
+    for told in (_WHAT_IT_WAS if dataset == DEFAULT_DATASET else "", _packaged_instead(plans)):
+        if told:
+            report.log(told)
     if any(r.status == "failed" for r in outcomes):
         raise typer.Exit(1)
     if strict and skipped:
@@ -214,6 +215,27 @@ def _execute(engine: Engine, todo: list[Planned], left: TimeLeft) -> list[RunRec
         outcomes.append(record)
     _summarise(report, data.name, todo, outcomes)
     return outcomes
+
+
+def _packaged_instead(plans: list[tuple[Dataset, list[Planned]]]) -> str:
+    """How to go on where published weights could not be had: the same command with those that pip brings."""
+    import shlex
+
+    from ial_bench.encoders.packages import EXTRA
+    from ial_bench.encoders.spec import SHORT, EncoderSpec
+
+    missing = dict.fromkeys(
+        p.backbone for _, todo in plans for p in todo
+        if p.state == "skip" and p.encoder is None and p.backbone and EncoderSpec.parse(p.backbone).from_hub
+    )  # fmt: skip
+    if not missing:
+        return ""
+    (short,) = SHORT
+    command = shlex.join(["bench", *sys.argv[1:], "--backbone", short])
+    return (
+        f"the weights of {', '.join(map(str, missing))} cannot be had here (the reasons stand above). Trained weights "
+        f"that come with pip, for photographs:\n  {EXTRA}\n  {command}"
+    )
 
 
 def _seeds(text: str) -> list[int]:

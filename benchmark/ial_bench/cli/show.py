@@ -26,7 +26,7 @@ def show(
     Example: bench show linear-probe
     """
     from ial_bench.cli.console import print_json
-    from ial_bench.encoders.spec import ENCODER_FORMS
+    from ial_bench.encoders.spec import ENCODER_FORMS, SHORT, long_name
     from ial_bench.errors import unknown_name
     from ial_bench.homes import results_home
     from ial_bench.registry import Registry, dataset_cards
@@ -37,8 +37,8 @@ def show(
     facts: dict[str, Any]
     if name in registry.names:
         facts = _method(registry, name)
-    elif name.startswith(ENCODER_FORMS):
-        facts = _encoder(name, cache)
+    elif long_name(name).startswith(ENCODER_FORMS):
+        facts = _encoder(long_name(name), cache)
     elif (found := _dataset(name, data_home)) is not None:
         facts = found | (cards[name].facts() if name in cards else {})
     elif name in cards:
@@ -56,7 +56,7 @@ def show(
         raise unknown_name(
             "method, dataset, run or encoder",
             name,
-            [*registry.names, *cards, *runs],
+            [*registry.names, *cards, *runs, *SHORT],
             "`bench list methods|datasets|runs` shows all",
         )
     if as_json:

@@ -1,8 +1,15 @@
-"""Photos as tensors in batches, read and decoded by worker processes."""
+"""Photos as tensors in batches, read and decoded ahead by workers.
+
+Beside a GPU workers are processes. On the CPU they are threads, which decode and resize without Python's lock, and
+share its cores and its memory with the model: of a process that trains and has forked, every page that it then writes
+to is first copied.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +19,8 @@ from ial_bench.images import RGB
 
 if TYPE_CHECKING:
     import torch
+
+_AHEAD = 2  # batches in the making while one is used
 
 
 def photo_tensors(
@@ -28,12 +37,15 @@ def photo_tensors(
         photos: where from.
         make: a decoded photo and its row to a tensor; of a class that reaches worker processes.
         batches: rows of each batch.
-        workers: processes; 0 does it in this one.
-        pin: whether the tensors are to lie in pinned memory.
+        workers: threads or processes; 0 does it between the batches.
+        pin: whether the tensors are to lie in pinned memory, for a GPU.
 
     Raises:
         ImageError: a photo cannot be decoded.
     """
+    if not pin:
+        yield from _by_threads(_Tensors(photos, make), batches, workers)
+        return
     from torch.utils.data import DataLoader
 
     items: Any = _Tensors(photos, make)  # any sequence will do
@@ -48,6 +60,31 @@ def photo_tensors(
         if isinstance(tensors, BenchError):
             raise tensors
         yield tensors
+
+
+def _by_threads(items: _Tensors, batches: Sequence[Sequence[int]], workers: int) -> Iterator[torch.Tensor]:
+    if workers == 0:
+        for batch in batches:
+            yield _whole([items[i] for i in batch])
+        return
+    pool = ThreadPoolExecutor(workers)
+    coming: deque[list[Future[torch.Tensor | BenchError]]] = deque()
+    try:
+        for batch in batches:
+            coming.append([pool.submit(items.__getitem__, i) for i in batch])
+            if len(coming) > _AHEAD:
+                yield _whole([photo.result() for photo in coming.popleft()])
+        while coming:
+            yield _whole([photo.result() for photo in coming.popleft()])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _whole(items: list[torch.Tensor | BenchError]) -> torch.Tensor:
+    stacked = _stack(items)
+    if isinstance(stacked, BenchError):
+        raise stacked
+    return stacked
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ def inference(
     return run
 
 
+def blank(preprocess: Callable[[RGB], torch.Tensor], device: str) -> torch.Tensor:
+    """float32 [1, 3, h, w]: a black photo, prepared."""
+    return preprocess(np.zeros((64, 64, 3), dtype=np.uint8))[None].to(device)
+
+
 def feature_dim(
     encode: Callable[[torch.Tensor], Any], preprocess: Callable[[RGB], torch.Tensor], name: str, device: str
 ) -> int:
@@ -62,9 +67,8 @@ def feature_dim(
     Raises:
         ConfigError: it gives no single feature a photo.
     """
-    blank = preprocess(np.zeros((64, 64, 3), dtype=np.uint8))[None].to(device)
     with torch.inference_mode():
-        given = encode(blank)
+        given = encode(blank(preprocess, device))
     if not isinstance(given, torch.Tensor) or given.ndim != 2:
         what = f"a tensor {list(given.shape)}" if isinstance(given, torch.Tensor) else f"a {type(given).__name__}"
         raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ial_bench.encoders.convolutions import quicken
 from ial_bench.encoders.netvlad import NetVLAD
 from ial_bench.encoders.openclip import build_openclip
 from ial_bench.encoders.pooling import Average, GeM, local_features
@@ -47,7 +48,7 @@ class ImageTower(nn.Module):
         self.preprocessing = preprocessing
         if pooling.kind == "netvlad":
             with torch.no_grad():
-                width = local(self._blank()).shape[1]
+                width = local(self.blank()).shape[1]
             self.head = NetVLAD(pooling.clusters, width)
         else:
             self.head = GeM() if pooling.kind == "gem" else Average() if pooling.kind == "avg" else None
@@ -68,7 +69,7 @@ class ImageTower(nn.Module):
     def dim(self) -> int:
         """Length of a feature."""
         with torch.no_grad():
-            return int(self(self._blank()).shape[1])
+            return int(self(self.blank()).shape[1])
 
     def unfreeze(self) -> None:
         """Ask for gradients of all parameters that the feature depends on.
@@ -78,7 +79,7 @@ class ImageTower(nn.Module):
         self.requires_grad_(requires_grad=True)
         own = list(self.parameters())
         with torch.enable_grad():
-            reached = torch.autograd.grad(self(self._blank()).sum(), own, allow_unused=True)
+            reached = torch.autograd.grad(self(self.blank()).sum(), own, allow_unused=True)
         for parameter, gradient in zip(own, reached, strict=True):
             parameter.requires_grad = gradient is not None
 
@@ -87,7 +88,8 @@ class ImageTower(nn.Module):
         trained = {n: p for n, p in self.named_parameters() if p.requires_grad}
         return {**trained, **dict(self.named_buffers())}
 
-    def _blank(self) -> torch.Tensor:
+    def blank(self) -> torch.Tensor:
+        """float32 [1, 3, h, w]: zeros of a photo's size."""
         size = self.preprocessing["size"]
         sides = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
         return torch.zeros(1, 3, *sides, device=self.device)
@@ -109,7 +111,9 @@ def load_image_tower(text: str, pooling: str, device: str) -> ImageTower:
     require_trainable_tower(text)
     spec, how = EncoderSpec.parse(text), PoolingSpec.parse(pooling)
     tower = _of_openclip(text, how) if spec.library == "openclip" else _of_timm(text, spec, how)
-    return tower.to(device)
+    tower.to(device)
+    quicken(tower, tower, tower.blank())
+    return tower
 
 
 def _of_openclip(text: str, pooling: PoolingSpec) -> ImageTower:

@@ -14,7 +14,9 @@ import numpy.typing as npt
 import torch
 
 from ial_bench.encoders.base import FLOAT32, Encoder, Precision
-from ial_bench.encoders.build import OnArrays, card_of, feature_dim, inference, plain, quiet_build
+from ial_bench.encoders.build import OnArrays, blank, card_of, feature_dim, inference, plain, quiet_build
+from ial_bench.encoders.convolutions import quicken
+from ial_bench.encoders.lite_clip import start_on
 from ial_bench.encoders.openclip_source import SIDECAR, Network, Source, network_of, source_of
 from ial_bench.encoders.openclip_tokens import EXTRA, Tokenizer, require_texts, tokenizer_of, tokens_told
 from ial_bench.encoders.spec import EncoderSpec
@@ -37,6 +39,7 @@ def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Enc
         texts=tokens_told(source.network, source.own_file), logit_bias=None if bias is None else float(bias),
         precision=precision, notes=source.notes,
     )  # fmt: skip
+    quicken(model.visual, model.encode_image, blank(built.preprocess, device))
 
     def encode_texts(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         blocks = []
@@ -96,7 +99,9 @@ def build_openclip(text: str) -> OpenClip:
     source = source_of(text)
     with quiet_build():
         model = new_model(source.network, source.preprocessing)
-        if source.file is not None:
+        if source.package is not None:
+            start_on(model, source.package)
+        elif source.file is not None:
             with opening(source.file, text):
                 _load(model, source.file)
     settings = dict(model.visual.preprocess_cfg)

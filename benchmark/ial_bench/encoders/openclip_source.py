@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
+from ial_bench.encoders.packages import PACKAGES, Package
+from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
 from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, parsed
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import read_json, sha256_file
@@ -36,6 +37,7 @@ class Network:
         config: open_clip's ``model_cfg``.
         preprocessing: what a configuration of one's own says of it, in open_clip's words; else empty.
         own: whether it is one of ours.
+        merges: of one of ours, the byte-pair merges that its texts are read with; None: CLIP's.
         files: the configuration, where it is a file of ours or of the user's.
     """
 
@@ -43,6 +45,7 @@ class Network:
     config: Mapping[str, Any]
     preprocessing: Mapping[str, Any]
     own: bool = False
+    merges: Path | None = None
     files: tuple[Path, ...] = ()
 
     @cached_property
@@ -61,6 +64,11 @@ class Network:
         found = sorted(OWN_MODELS.glob(f"{self.name}.*.safetensors")) if self.own else []
         return {path.name.split(".")[1]: path for path in found}
 
+    @property
+    def package(self) -> Package | None:
+        """The package with weights of the image tower, where one is known for a model of ours."""
+        return PACKAGES.get(self.config["vision_cfg"].get("timm_model_name", "")) if self.own else None
+
 
 @dataclass(frozen=True)
 class Source:
@@ -73,6 +81,7 @@ class Source:
         files: everything that was read or looked for beside it.
         notes: what had to be assumed.
         given: whether the checkpoint is the user's own file, beside which more may lie.
+        package: what the image tower's weights come from, instead of a checkpoint of the whole.
     """
 
     network: Network
@@ -81,6 +90,7 @@ class Source:
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     given: bool = False
+    package: Package | None = None
 
     @property
     def own_file(self) -> Path | None:
@@ -99,7 +109,11 @@ def network_of(spec: EncoderSpec) -> Network:
 
     own = OWN_MODELS / f"{spec.model}.json"
     if own.is_file():
-        return Network(spec.model, read_json(own), {}, own=True, files=(own,))
+        config, preprocessing = _read_config(own)
+        merges = OWN_MODELS / str(read_json(own).get("merges"))
+        return Network(
+            spec.model, config, preprocessing, own=True, merges=merges if merges.is_file() else None, files=(own,)
+        )
     if spec.model_file is not None:
         config, preprocessing = _read_config(spec.model_file)
         return Network(spec.model_file.stem, config, preprocessing, files=(spec.model_file,))
@@ -130,7 +144,16 @@ def source_of(text: str) -> Source:
         raise ConfigError(f"{text!r}: {spec.weights!r} is no file", "write openclip:MODEL/FILE@TAG, or the tag alone")
     tag = str(spec.weights)
     if tag in network.shipped:
-        return Source(network, {}, network.shipped[tag], (network.shipped[tag], *network.files))
+        file = network.shipped[tag]
+        return Source(network, network.preprocessing, file, (file, *network.files))
+    if spec.packaged and network.package is not None:
+        package = network.package
+        note = (
+            f"{network.name}: the image tower is {package.network} with the weights of {package.requirement}, trained "
+            "on ImageNet; texts mean nothing to it before training"
+        )
+        files = (package.path(), *network.files)
+        return Source(network, network.preprocessing, files=files, notes=(note,), package=package)
     config = _published(network, tag)
     file = _download(f"openclip:{spec.model}/{tag}", config)
     return Source(_activated(network, config), _preprocessing(config), file, (file,))
@@ -185,7 +208,7 @@ def _published(network: Network, tag: str) -> Mapping[str, Any]:
 
     found: dict[str, Any] = {} if network.files else open_clip.get_pretrained_cfg(network.name, tag)
     if not found:
-        known = [*network.shipped, *network.tags, RANDOM_INIT]
+        known = [*network.shipped, *([PACKAGE] if network.package else []), *network.tags, RANDOM_INIT]
         fix = f"one of {', '.join(known)}, or the path of a checkpoint"
         error = unknown_name(f"weights of {network.name}", tag, known, fix)
         raise ConfigError(error.problem, error.fix)

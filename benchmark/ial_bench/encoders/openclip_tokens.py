@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from ial_bench.encoders.openclip_source import OWN_MODELS, Network
+from ial_bench.encoders.openclip_source import Network
 from ial_bench.encoders.weights import first_line, hub_host, in_hub_cache, unreachable
-from ial_bench.errors import SkipMethod
+from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.files import sha256_file
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -35,6 +35,7 @@ def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:
 
     Raises:
         SkipMethod: it cannot be had here; with the command that gets it. Or open_clip cannot encode its texts.
+        ConfigError: it has more tokens than the text tower.
     """
     from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 
@@ -45,10 +46,18 @@ def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:
     settings = texts.get("tokenizer_kwargs") or {}
     name = texts.get("hf_tokenizer_name")
     if not name:
-        if (merges := _own_merges(network)) is not None:
-            settings = {**settings, "bpe_path": str(merges)}
-        found: Tokenizer = SimpleTokenizer(context_length=context, **settings)
-        return found
+        if network.merges is not None:
+            settings = {**settings, "bpe_path": str(network.merges)}
+        found = SimpleTokenizer(context_length=context, **settings)
+        if found.vocab_size > texts.get("vocab_size", found.vocab_size):
+            raise ConfigError(
+                f"the text tower of {network.name} has {texts['vocab_size']:,} tokens, its tokenizer "
+                f"{found.vocab_size:,}",
+                f"set vocab_size in its text_cfg to {found.vocab_size}, or name the tokenizer that it was trained with "
+                "(hf_tokenizer_name)",
+            )
+        made_here: Tokenizer = found
+        return made_here
     source = _source(network, name, file)
     try:
         made: Tokenizer = HFTokenizer(
@@ -86,16 +95,9 @@ def tokens_told(network: Network, file: Path | None) -> dict[str, Any]:
     told = {key: texts[key] for key in ("context_length", "tokenizer_kwargs", "tokenizer_mode") if texts.get(key)}
     name = texts.get("hf_tokenizer_name")
     if not name:
-        merges = _own_merges(network)
-        return {"tokenizer": "clip" if merges is None else sha256_file(merges), **told}
+        return {"tokenizer": "clip" if network.merges is None else sha256_file(network.merges), **told}
     beside = _beside(file)
     return {"tokenizer": name if beside is None else sha256_file(beside), **told}
-
-
-def _own_merges(network: Network) -> Path | None:
-    """A model of ours may have merges of its own beside its configuration; else it has CLIP's."""
-    merges = OWN_MODELS / f"{network.name}.merges.txt.gz"
-    return merges if network.own and merges.is_file() else None
 
 
 def _beside(file: Path | None) -> Path | None:

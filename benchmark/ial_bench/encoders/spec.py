@@ -11,6 +11,10 @@ from ial_bench.encoders.places.names import FILES_JOINED_BY, PUBLISHED
 from ial_bench.errors import ConfigError, SkipMethod, unknown_name
 
 RANDOM_INIT = "random-init"
+PACKAGE = "package"
+"""In place of the weights: those of an installed package."""
+SHORT = {"lite0": "openclip:lite0/package"}
+"""Encoders that have a name of one word."""
 LIBRARIES = ("openclip", "timm", "vpr")
 ENCODER_FORMS = tuple(f"{library}:" for library in LIBRARIES)
 """How the name of an encoder begins."""
@@ -19,7 +23,7 @@ OWN_POOLING = "encoder"
 POOLING_FORMS = "encoder (its own), avg, gem or netvlad:CLUSTERS"
 _FORMS = (
     "write openclip:MODEL/PRETRAINED_OR_FILE, openclip:MODEL/FILE@PRETRAINED, openclip:CONFIG.json/FILE, "
-    "timm:MODEL[+POOLING][/FILE] or vpr:NAME/FILE"
+    f"timm:MODEL[+POOLING][/FILE], vpr:NAME/FILE or {', '.join(SHORT)}"
 )
 _VPR_NAMES = (
     "write vpr:NAME/FILE, where NAME is cosplace-TRUNK-DIM or eigenplaces-TRUNK-DIM (such as cosplace-resnet50-512), "
@@ -36,8 +40,8 @@ class EncoderSpec:
     Attributes:
         library: ``openclip``, ``timm``, or ``vpr``, the published place-recognition encoders.
         model: the model's name in that library, or, for openclip, the path of a model's JSON configuration.
-        weights: a pretrained tag, the path of a checkpoint, ``random-init``, or None for timm's default weights; for
-            vpr one path, or several joined by ``::``.
+        weights: a pretrained tag, the path of a checkpoint, ``random-init``, ``package``, or None for timm's default
+            weights; for vpr one path, or several joined by ``::``.
         pooling: of a timm backbone, how its last feature map or tokens become one feature; None for the model's own.
         tag: of an openclip checkpoint, the pretrained tag whose preprocessing and activation it has, written
             ``FILE@TAG``.
@@ -58,8 +62,8 @@ class EncoderSpec:
         """
         library, colon, rest = text.partition(":")
         if not colon or library not in LIBRARIES:
-            near = difflib.get_close_matches(library, LIBRARIES, n=1) if colon else []
-            hint = f"; did you mean {near[0]}:{rest}?" if near else ""
+            near = difflib.get_close_matches(library, LIBRARIES if colon else tuple(SHORT), n=1)
+            hint = f"; did you mean {near[0]}{colon}{rest}?" if near else ""
             raise ConfigError(f"{text!r} does not name an encoder{hint}", _FORMS)
         if library == "openclip" and ".json/" in rest:
             model, _, weights = rest.partition(".json/")
@@ -93,11 +97,16 @@ class EncoderSpec:
         return self.weights == RANDOM_INIT
 
     @property
+    def packaged(self) -> bool:
+        """Whether the weights of an installed package are asked for."""
+        return self.weights == PACKAGE
+
+    @property
     def weights_files(self) -> tuple[Path, ...]:
         """The checkpoints, where the weights are given as paths."""
-        if self.weights is None or self.random_init:
+        if self.weights in {None, RANDOM_INIT, PACKAGE}:
             return ()
-        names = self.weights.split(FILES_JOINED_BY) if self.library == "vpr" else [self.weights]
+        names = str(self.weights).split(FILES_JOINED_BY) if self.library == "vpr" else [str(self.weights)]
         paths = [Path(name).expanduser() for name in names]
         known = all("/" in n or p.suffix in _SUFFIXES or p.is_file() for n, p in zip(names, paths, strict=True))
         return tuple(paths) if known else ()
@@ -116,6 +125,11 @@ class EncoderSpec:
     def published(self) -> bool:
         """Whether the name alone says which encoder it is: no file of the user's own."""
         return not (self.weights_files or self.model_file)
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether its weights come from a hub: published, neither of a package nor untrained."""
+        return self.published and not (self.packaged or self.random_init)
 
     @property
     def shown(self) -> str:
@@ -160,6 +174,11 @@ class PoolingSpec:
         if kind in {OWN_POOLING, "avg", "gem"} and not colon:
             return cls(kind)
         raise ValueError(f"pooling {text!r} is none of {POOLING_FORMS}")
+
+
+def long_name(text: str) -> str:
+    """The spec that a name of one word stands for; any other text as it is."""
+    return SHORT.get(text, text)
 
 
 def _unknown(kind: str, name: str, known: tuple[str, ...], fix: str) -> ConfigError:

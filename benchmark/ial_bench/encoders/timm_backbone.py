@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 
 from ial_bench.encoders.base import FLOAT32, Encoder, Precision
-from ial_bench.encoders.build import OnArrays, card_of, feature_dim, inference, plain, quiet_build
+from ial_bench.encoders.build import OnArrays, blank, card_of, feature_dim, inference, plain, quiet_build
+from ial_bench.encoders.convolutions import quicken
+from ial_bench.encoders.packages import Package, package_of
 from ial_bench.encoders.pooling import PooledBackbone, pooled
-from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
+from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
 from ial_bench.encoders.weights import fetched, first_line, hub_host, in_hub_cache, opening
 from ial_bench.errors import ConfigError, DataError, SkipMethod, unknown_name
 from ial_bench.files import read_json
@@ -58,6 +61,7 @@ def load_timm(text: str, spec: EncoderSpec, device: str, precision: Precision = 
         text, model, model, built.preprocessing, built.dim, built.files,
         head=None if head is None else head.head, precision=precision, notes=built.notes,
     )  # fmt: skip
+    quicken(model, encode, blank(built.preprocess, device))
     return Encoder(
         card=card,
         preprocess=built.preprocess,
@@ -83,13 +87,18 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
         error = unknown_name("timm model", spec.model, timm.list_models(), "see timm.list_models()")
         raise ConfigError(error.problem, error.fix)
     file = spec.weights_file
-    if spec.weights is not None and file is None and not spec.random_init:
+    package = package_of(spec.model) if spec.packaged else None
+    if spec.weights is not None and file is None and package is None and not spec.random_init:
+        near = difflib.get_close_matches(spec.weights, (PACKAGE, RANDOM_INIT), n=1)
+        hint = f"; did you mean timm:{spec.network}/{near[0]}?" if near else ""
         raise ConfigError(
-            f"{text!r}: {spec.weights!r} is neither a file nor {RANDOM_INIT}",
+            f"{text!r}: {spec.weights!r} is neither a file nor {PACKAGE} nor {RANDOM_INIT}{hint}",
             "pretrained weights of timm are part of the model's name: timm:MODEL.TAG",
         )
     files: tuple[Path, ...] = () if file is None else (file, file.parent / _SIDECAR)
     beside = None if file is None else _beside(file, spec)
+    if package is not None:
+        files, beside = (package.path(),), dict(package.preprocessing)
     with quiet_build():
         model = _new_model(spec, beside)
         # Before anything is downloaded: does it give one feature a photo?
@@ -98,7 +107,9 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
         settings = resolve_model_data_config(model)
         transform = OnArrays(create_transform(**settings, is_training=False))
         dim = feature_dim(model if head is None else head, transform, f"timm:{spec.network}", "cpu")
-        if file is None and not spec.random_init:
+        if package is not None:
+            model.load_state_dict(packaged_trunk(package, model))
+        elif file is None and not spec.random_init:
             file = _published_weights(text, spec, model)
             files = (file,)
         if file is not None:
@@ -185,6 +196,22 @@ def _published_weights(text: str, spec: EncoderSpec, model: Any) -> Path:
         fetch=lambda: hf_hub_download(hub, _HUB_NAMES[0]),
         instead=f"timm:{spec.network}/FILE",
     )
+
+
+def packaged_trunk(package: Package, model: nn.Module) -> dict[str, torch.Tensor]:
+    """A package's weights for its timm model without a classifier.
+
+    Raises:
+        SkipMethod: the package is not installed.
+        ConfigError: another version of it is.
+        DataError: its file is missing, cut or altered, or does not fit timm's model.
+    """
+    import timm
+
+    with torch.device("meta"):
+        whole = timm.create_model(package.network, pretrained=False)
+    state, own = package.state(whole, package.path()), model.state_dict()
+    return {name: tensor for name, tensor in state.items() if name in own}
 
 
 def _headless(model: nn.Module, spec: EncoderSpec) -> Callable[..., dict[str, torch.Tensor]]:

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ial_bench.encoders.build import blank
+from ial_bench.encoders.convolutions import quicken
 from ial_bench.encoders.openclip import build_openclip
 from ial_bench.encoders.spec import require_text_tower
 from ial_bench.errors import SkipMethod
@@ -385,4 +387,6 @@ def load_towers(text: str, device: str) -> ClipTowers:
     """
     require_text_tower(text)
     built = build_openclip(text)
-    return ClipTowers(built.model, built.tokenizer, built.preprocess, built.preprocessing).to(device)
+    towers = ClipTowers(built.model, built.tokenizer, built.preprocess, built.preprocessing).to(device)
+    quicken(towers.model.visual, towers.encode_pixels, blank(built.preprocess, device))
+    return towers

@@ -29,6 +29,7 @@ from ial_bench.encoders.base import FLOAT32, Encoder, EncoderCard, Precision, re
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
 from ial_bench.files import make_folder, storage_errors, write_json
+from ial_bench.memory import keep_freed_memory
 from ial_bench.method import Reporter, chunks
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class FeatureStore:
         self._cards: dict[str, EncoderCard] = {}
         self._ready: dict[tuple[str, str], FloatRows] = {}
         self._full: FeatureStore | None = None
+        if device == "cpu":
+            keep_freed_memory()
 
     def in_float32(self) -> FeatureStore:
         """The same in full precision; itself where it is."""

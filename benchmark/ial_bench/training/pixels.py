@@ -83,10 +83,23 @@ class View:
         box = self._box(image.width, image.height, rng)
         if box != (0.0, 0.0, self.size, self.size):  # a photo of the right size is taken as it is
             image = image.resize((self.size, self.size), self.resampling, box=box)
-        pixels = torch.from_numpy(np.asarray(image).astype(np.float32) / 255).permute(2, 0, 1)
+        seen = np.asarray(image)
+        values = self._values(seen, rng)
+        pixels = np.empty((3, *seen.shape[:2]), np.float32)
+        for channel, out in enumerate(pixels):
+            np.take(values[channel], seen[..., channel], out=out, mode="clip")  # without a copy for checks
+        return torch.from_numpy(pixels)
+
+    def _values(self, seen: RGB, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """float32 [3, 256]: what each value of a channel becomes, by light and normalisation."""
+        values = np.tile(np.arange(256, dtype=np.float32) / 255, (3, 1))
         if self.jitter:
-            pixels = self._lit(pixels, rng)
-        return (pixels - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)
+            gain = np.exp(self.jitter * (rng.normal(0, 1) + _TINT * rng.normal(0, 1, 3))).astype(np.float32)
+            contrast = np.float32(np.exp(self.jitter * rng.normal(0, 1)))
+            middle = np.float32(seen.mean() / 255)
+            values = np.clip((middle + (values - middle) * contrast) * gain[:, None], 0, 1)
+        mean, std = (np.array(v, np.float32)[:, None] for v in (self.mean, self.std))
+        return np.asarray((values - mean) / std, np.float32)
 
     def _box(self, width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
         """The part that is taken: all of it, or with `min_scale` below 1 a square of random side and place."""
@@ -98,13 +111,6 @@ class View:
         w, h = scale * frame[0], scale * frame[1]
         left, top = across * (width - w), down * (height - h)
         return left, top, left + w, top + h
-
-    def _lit(self, pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        gain = np.exp(self.jitter * (rng.normal(0, 1) + _TINT * rng.normal(0, 1, 3)))
-        contrast = float(np.exp(self.jitter * rng.normal(0, 1)))
-        middle = pixels.mean()
-        lit = (middle + (pixels - middle) * contrast) * torch.from_numpy(gain).float().view(3, 1, 1)
-        return lit.clamp(0, 1)
 
 
 @dataclass(frozen=True)
