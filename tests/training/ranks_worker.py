@@ -1,7 +1,7 @@
 """One of several processes of a training, for `test_ranks.py`: trains, and stores the weights it ended with.
 
 python ranks_worker.py CITY METHOD OUT: METHOD is addressclip, location,
-multi-similarity, cosface or features.
+multi-similarity, cosface, batch-norm or features.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from ial_methods.retrieval.tuned import RetrievalTuned
 from ial_methods.two_stage.location import TwoStageLocation
 
 COMMON = {"backbone": CHECK_BACKBONE, "epochs": 2, "batch_size": 12, "learning_rate": 0.003}
+
+BATCH_NORMS = "timm:test_efficientnet/random-init"
 
 
 class LinearHead(FeatureTrainingMethod):
@@ -58,6 +60,11 @@ def trained(city: Path, kind: str, cache: Path) -> tuple[dict[str, torch.Tensor]
         tuned = RetrievalTuned(RetrievalTuned.Config.model_validate(metric), context)
         tuned.fit(train, _few(val))
         return trained_tensors(tuned.tower), tuned.log.epochs
+    if kind == "batch-norm":
+        metric = {**COMMON, **plain, "loss": "multi-similarity", "backbone": BATCH_NORMS}
+        tuned = RetrievalTuned(RetrievalTuned.Config.model_validate(metric), context)
+        tuned.fit(train, _few(val))
+        return {n: t.detach().clone().contiguous() for n, t in tuned.tower.tensors().items()}, tuned.log.epochs
     if kind == "location":
         small = {"width": 16, "photo_width": 16, "dim": 8, "frequencies": 8, "extra_positions": 5}
         location = TwoStageLocation(TwoStageLocation.Config.model_validate({**COMMON, **plain, **small}), context)

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.encoders.image_tower import load_image_tower
 from ial_bench.training.ranks import Ranks
-from training.ranks_worker import trained
+from training.ranks_worker import BATCH_NORMS, trained
 
 
 def launch(*command: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +26,7 @@ def launch(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(launched, capture_output=True, text=True, timeout=240, env=env)
 
 
-@pytest.mark.parametrize("kind", ["addressclip", "location", "multi-similarity", "cosface", "features"])
+@pytest.mark.parametrize("kind", ["addressclip", "location", "multi-similarity", "cosface", "batch-norm", "features"])
 def test_two_processes_train_as_one(tiny_city: Dataset, tmp_path: Path, kind: str) -> None:
     worker = Path(__file__).with_name("ranks_worker.py")
     done = launch(str(worker), str(tiny_city.folder), kind, str(tmp_path))
@@ -43,6 +44,13 @@ def test_two_processes_train_as_one(tiny_city: Dataset, tmp_path: Path, kind: st
             torch.testing.assert_close(own[name], weight, rtol=1e-5, atol=1e-5, msg=name)
     for name in weights:
         assert torch.equal(found[0][name], found[1][name]), name
+    if kind == "batch-norm":  # the statistics are those that the tower came with, in every process
+        began = load_image_tower(BATCH_NORMS, "encoder", "cpu")
+        kept = {n: b for n, b in began.named_buffers() if "running" in n}
+        assert len(kept) == 26
+        assert all(torch.equal(weights[n], b) for n, b in kept.items())
+        moved = [n for n, p in began.named_parameters() if not torch.equal(weights[n], p)]
+        assert any("bn" in n for n in moved)
 
 
 def test_one_process_is_left_alone() -> None:

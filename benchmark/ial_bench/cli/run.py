@@ -65,7 +65,8 @@ def run(
     ] = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Photos to encode at once.")] = 32,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that decode photos. [default: half the cores]")
+        int | None,
+        typer.Option(min=0, help="Threads, beside a GPU processes, that decode photos. [default: half the cores]"),
     ] = None,
     chunk: Annotated[int, typer.Option(min=1, help="Photos per completion mark: what a kill can cost.")] = 1024,
     checkpoint_steps: Annotated[

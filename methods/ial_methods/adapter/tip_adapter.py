@@ -42,9 +42,10 @@ class CacheSettings(TemplateSettings):
         None, ge=1, description="train photos of an address that are cached, drawn at random; null: all"
     )
     alpha_grid: tuple[float, ...] = Field(
-        (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
+        (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9),
         min_length=1,
-        description="weights of the cache beside the texts to choose from; one value fixes it",
+        description="weights of the cache beside the texts to choose from; one value fixes it. Where cosines are all "
+        "alike, sharp votes are small, and count only with a large weight",
     )
     beta_grid: tuple[float, ...] = Field(
         (1.0, 2.0, 5.5, 10.0, 20.0, 50.0, 100.0, 200.0),
@@ -155,12 +156,12 @@ class TipAdapterF(FeatureTrainingMethod):
         """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
 
         train_alpha: float | None = Field(
-            None, ge=0, description="alpha while training; null: the best on val before it, together with beta"
+            3.0, ge=0, description="alpha while training; null: the best on val before it, together with beta"
         )
         train_beta: float | None = Field(
-            None, gt=0, description="beta while training; null: the best on val before it, together with alpha"
+            5.5, gt=0, description="beta while training; null: the best on val before it, together with alpha"
         )
-        epochs: int = Field(5, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
+        epochs: int = Field(20, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
         batch_size: int = Field(256, ge=1, description="photos of a step, over all processes")
 
     config: Config
