@@ -72,7 +72,7 @@ class AddressClip(ClipTrainingMethod):
         text_rate: float = Field(5.0, gt=0, description="factor on the learning rate of the text tower")
         batch_size: int = Field(32, ge=1, description="photos of a step, over all processes")
         epochs: int = Field(8, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
-        learning_rate: float = Field(4e-4, gt=0, description="the largest, of the image tower")
+        learning_rate: float = Field(3e-4, gt=0, description="the largest, of the image tower")
         weight_decay: float = Field(0.05, ge=0, description="of matrices")
         min_scale: float = Field(0.85, gt=0, le=1, description="side of the smallest cut, as a share")
         jitter: float = Field(0.1, ge=0, le=1, description="strength of brightness, contrast and tint changes")
