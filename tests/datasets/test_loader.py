@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.loader import photo_tensors
 from ial_bench.errors import ImageError
 from ial_bench.images import RGB
+from ial_bench.testing import make_tiny_city
 
 BATCHES = [[3, 1, 2], [0], [5, 5, 4, 7], [6, 2], [1, 0]]
 
@@ -36,8 +38,8 @@ def test_batches_come_in_order(tiny_city: Dataset, workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_photo_that_cannot_be_read_is_named(tiny_city: Dataset, workers: int) -> None:
-    photos = tiny_city.split("train")
+def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path, workers: int) -> None:
+    photos = make_tiny_city(tmp_path / "city").split("train")
     path = photos.path(4)
     path.write_bytes(path.read_bytes()[:-20])
     loaded = photo_tensors(photos, Marked(), BATCHES, workers)

@@ -71,7 +71,7 @@ class RetrievalTuned(Retrieval):
         margin: float = Field(0.35, ge=0, lt=2, description="of cosface, a cosine")
         scale: float = Field(30.0, gt=0, description="of cosface: factor on cosines")
         classifier_rate: float = Field(10.0, gt=0, description="factor on the learning rate of cosface's classes")
-        epochs: int = Field(4, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
+        epochs: int = Field(8, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
         batch_size: int = Field(64, ge=1, description="photos of a step, over all processes")
         learning_rate: float = Field(4e-4, gt=0, description="the largest, of the image tower")
         weight_decay: float = Field(0.05, ge=0, description="of matrices")
