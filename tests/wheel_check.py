@@ -14,6 +14,7 @@ NEEDED = (
     "ial_methods/py.typed",
     "ial_bench/engine/run-record.schema.json",
     "ial_bench/method_template.py.txt",
+    "ial_bench/encoders/openclip_models/lite0.json",
     "ial_bench/encoders/openclip_models/tiny-check.json",
     "ial_bench/encoders/openclip_models/tiny-street.json",
     "ial_bench/encoders/openclip_models/tiny-street.merges.txt.gz",
