@@ -46,7 +46,7 @@ def opening(file: Path, text: str) -> Iterator[None]:
         yield
     except (pickle.UnpicklingError, AttributeError, EOFError) as error:
         raise _unsafe(file, first_line(error)) from error
-    except (RuntimeError, KeyError, ValueError, OSError, TypeError) as error:
+    except (RuntimeError, LookupError, ValueError, OSError, TypeError) as error:
         if "TorchScript" in str(error):  # as OpenAI published CLIP; loading one runs the program in it
             raise DataError(
                 f"{file} cannot be loaded safely: it is a TorchScript archive, a program with its weights",
