@@ -7,6 +7,7 @@ machines and releases of torch begin with the same bytes.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,20 +22,19 @@ _KEPT = ("ln_1.", "ln_2.", "ln_final.", "logit_scale")
 """Norms and the scale of logits begin with constants."""
 
 
-def start_on(model: Any, package: Package) -> None:
+def start_on(model: Any, package: Package, file: Path) -> None:
     """Give an untrained CLIP the package's image tower, and first weights for the rest that depend on nothing else.
 
     Args:
         model: open_clip's CLIP on a timm trunk.
         package: with weights of that trunk.
+        file: the package's, as it is installed.
 
     Raises:
-        SkipMethod: the package is not installed.
-        ConfigError: another version of it is.
-        DataError: its file is missing, cut or altered.
+        DataError: the weights do not fit the trunk.
     """
     trunk = model.visual.trunk
-    trunk.load_state_dict(packaged_trunk(package, trunk))
+    trunk.load_state_dict(packaged_trunk(package, file, trunk))
     layers = len(model.transformer.resblocks)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

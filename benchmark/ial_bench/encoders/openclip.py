@@ -99,8 +99,8 @@ def build_openclip(text: str) -> OpenClip:
     source = source_of(text)
     with quiet_build():
         model = new_model(source.network, source.preprocessing)
-        if source.package is not None:
-            start_on(model, source.package)
+        if source.file is not None and source.package is not None:
+            start_on(model, source.package, source.file)
         elif source.file is not None:
             with opening(source.file, text):
                 _load(model, source.file)

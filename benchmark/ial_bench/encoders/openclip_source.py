@@ -81,7 +81,7 @@ class Source:
         files: everything that was read or looked for beside it.
         notes: what had to be assumed.
         given: whether the checkpoint is the user's own file, beside which more may lie.
-        package: what the image tower's weights come from, instead of a checkpoint of the whole.
+        package: whose `file` it is, with weights of the image tower alone.
     """
 
     network: Network
@@ -152,8 +152,8 @@ def source_of(text: str) -> Source:
             f"{network.name}: the image tower is {package.network} with the weights of {package.requirement}, trained "
             "on ImageNet; texts mean nothing to it before training"
         )
-        files = (package.path(), *network.files)
-        return Source(network, network.preprocessing, files=files, notes=(note,), package=package)
+        file = package.path()
+        return Source(network, network.preprocessing, file, (file, *network.files), (note,), package=package)
     config = _published(network, tag)
     file = _download(f"openclip:{spec.model}/{tag}", config)
     return Source(_activated(network, config), _preprocessing(config), file, (file,))

@@ -108,7 +108,7 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
         transform = OnArrays(create_transform(**settings, is_training=False))
         dim = feature_dim(model if head is None else head, transform, f"timm:{spec.network}", "cpu")
         if package is not None:
-            model.load_state_dict(packaged_trunk(package, model))
+            model.load_state_dict(packaged_trunk(package, files[0], model))
         elif file is None and not spec.random_init:
             file = _published_weights(text, spec, model)
             files = (file,)
@@ -198,19 +198,17 @@ def _published_weights(text: str, spec: EncoderSpec, model: Any) -> Path:
     )
 
 
-def packaged_trunk(package: Package, model: nn.Module) -> dict[str, torch.Tensor]:
-    """A package's weights for its timm model without a classifier.
+def packaged_trunk(package: Package, file: Path, model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights in a package's `file` for its timm model without a classifier.
 
     Raises:
-        SkipMethod: the package is not installed.
-        ConfigError: another version of it is.
-        DataError: its file is missing, cut or altered, or does not fit timm's model.
+        DataError: they do not fit timm's model.
     """
     import timm
 
     with torch.device("meta"):
         whole = timm.create_model(package.network, pretrained=False)
-    state, own = package.state(whole, package.path()), model.state_dict()
+    state, own = package.state(whole, file), model.state_dict()
     return {name: tensor for name, tensor in state.items() if name in own}
 
 

@@ -125,7 +125,8 @@ class ClipTrainingMethod(Method):
         rows = np.arange(len(photos))
         parts = list(chunks(len(rows), self.context.batch_size))
         view, batches = PlainView(self.towers.preprocess), [rows[p] for p in parts]
-        loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers)
+        pin = self.context.device.startswith("cuda")
+        loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin)
         for part, pixels in zip(parts, loaded, strict=True):
             yield part, self._features(pixels)
 

@@ -117,7 +117,9 @@ class RetrievalTuned(Retrieval):
 
         rows = np.arange(len(photos))
         view, batches = PlainView(self.tower.preprocess), [rows[p] for p in chunks(len(rows), self.context.batch_size)]
-        blocks = (self._encode(p) for p in pixel_batches(photos, view, batches, 0, 0, self.context.workers))
+        pin = self.context.device.startswith("cuda")
+        pixels = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin)
+        blocks = (self._encode(p) for p in pixels)
         if self.context.work is None or len(photos) == 0:
             return Features(np.concatenate([np.zeros((0, self._dim), np.float32), *blocks]), photos)
         return Features(self._on_disk(self.context.work, blocks, photos), photos)

@@ -161,7 +161,8 @@ class MetricTask:
         batches = np.array_split(rows, -(-n // context.batch_size))
         each = max(1, _MAX_LOCAL // n)
         local = []
-        pixels = pixel_batches(self._train, PlainView(tower.preprocess), batches, 0, 0, context.workers)
+        pin = context.device.startswith("cuda")
+        pixels = pixel_batches(self._train, PlainView(tower.preprocess), batches, 0, 0, context.workers, pin=pin)
         with torch.inference_mode():
             for part in pixels:
                 found = functional.normalize(tower.local(part.to(tower.device)).float(), dim=1).transpose(1, 2).cpu()
