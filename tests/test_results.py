@@ -16,7 +16,7 @@ from ial_bench.report.blocks import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "committed"
-RECORDS = sorted(RESULTS.glob("synth-city*/*/*.json"))
+RECORDS = sorted(RESULTS.glob("*/*/*.json"))
 
 
 def texts_in(value: Any) -> list[str]:
@@ -28,7 +28,7 @@ def texts_in(value: Any) -> list[str]:
 
 
 def test_there_are_three_cities() -> None:
-    assert len({path.parent.parent for path in RECORDS}) >= 3
+    assert len({path.parents[1] for path in RECORDS}) >= 3
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda p: "/".join(p.parts[-3:]))

@@ -43,12 +43,12 @@ class GroundTruth:
         paths: [n] below the images folder.
         places: int64 [n], a number per place.
         address_rows: int32 [n], index into `addresses`.
-        positions: float64 [n, 2], degrees.
+        positions: float64 [n, 2], degrees; NaN where results were passed on without them.
         headings: float32 [n], degrees clockwise from north, NaN where unknown.
         train_m: float64 [n], metres to the nearest train photo; infinite without one.
         addresses: all addresses of the dataset, sorted by canonical text.
         candidate_rows: int32 [c], the address of each candidate.
-        candidate_positions: float64 [c, 2], their centroids.
+        candidate_positions: float64 [c, 2], their centroids; NaN as `positions`.
         train_photos: int64 [c], train photos of each candidate.
     """
 
@@ -73,6 +73,11 @@ class GroundTruth:
         index = np.full(len(self.addresses), -1, dtype=np.int32)
         index[self.candidate_rows] = np.arange(len(self.candidate_rows))
         return index[self.address_rows]
+
+    @cached_property
+    def has_positions(self) -> bool:
+        """Whether distances can be told. Results that are passed on may leave positions out."""
+        return not len(self) or bool(np.isfinite(self.positions).any())
 
     @cached_property
     def candidates(self) -> list[Address]:

@@ -11,7 +11,7 @@ from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, write_record
-from ial_bench.engine.score import DEFAULT_KS, score
+from ial_bench.engine.score import DEFAULT_KS, PREDICTED_POSITION, score
 from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
 
@@ -51,6 +51,8 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
     truth = _truth_of(dataset, record.dataset.limit)
     if ids != truth.ids:
         raise DataError(f"{file} answers other queries than those of {dataset.name!r}", "run it again with --rerun")
+    if top.positions is None and record.metrics and record.metrics.distance_m.to == PREDICTED_POSITION:
+        raise DataError(f"{file} was passed on without the positions that it predicts", "run it again with --rerun")
     width = top.indices.shape[1]
     if ks is not None and max(ks) > width and width < len(dataset.candidates):
         raise DataError(

@@ -17,6 +17,9 @@ from ial_bench.topk import NO_ANSWER, TopK
 
 DEFAULT_KS = (1, 5, 10)
 RADII_M = (25, 50, 100, 200)
+PREDICTED_POSITION = "predicted position"
+CENTROID = "centroid of the predicted address"
+"""What distances are measured to."""
 
 
 def outcomes(
@@ -31,7 +34,8 @@ def outcomes(
 
     Returns:
         Names [m] (SSA-k, SA-k, street-SA-k, neighbourhood-k, MRR, within_R); values [n, m], 0 to 1; metres [n]
-        from the query to the predicted position, or to the predicted address's centroid.
+        from the query to the predicted position, or to the predicted address's centroid. Of a truth without
+        positions no within_R, and NaN for metres.
     """
     width, n_candidates = top.indices.shape[1], len(truth.candidate_rows)
     ks = [1, *sorted(k for k in {*ks} - {1} if k <= width or width == n_candidates)]
@@ -46,6 +50,8 @@ def outcomes(
         names += [f"{label}-{k}" for k in ks]
     columns.append(reciprocal_rank(rank)[:, None])
     names.append("MRR")
+    if not truth.has_positions:
+        return names, np.concatenate(columns, axis=1), np.full(len(truth), np.nan)
     where = truth.candidate_positions[top.indices[:, 0]] if top.positions is None else top.positions
     metres = haversine_m(where, truth.positions)
     if top.positions is None:
@@ -70,7 +76,7 @@ def score(top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS, replica
     named = dict(zip([*names, "macro-SSA-1"], map(_interval, estimates), strict=True))
     distance = DistanceMetrics(
         median=float(np.median(metres)),
-        to="predicted position" if top.positions is not None else "centroid of the predicted address",
+        to=CENTROID if top.positions is None else PREDICTED_POSITION,
         **{name: named.pop(name) for name in names if name.startswith("within_")},
     )
     return Metrics(accuracy=named, distance_m=distance)

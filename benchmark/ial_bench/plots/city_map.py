@@ -37,6 +37,10 @@ def city_map(scene: Scene) -> Figure:
     n = len(truth)
     if not n:
         raise DataError("there are no queries", "draw another dataset")
+    if not truth.has_positions:
+        dataset = scene.selected.dataset
+        problem = f"the results of {dataset!r} were passed on without positions"
+        raise DataError(problem, f"`bench score --dataset {dataset}` writes them, where the dataset is")
     if len(scene.groups) > 1:
         scene.notes.append(f"the map shows {name}; name another method to see it")
     if len(group.runs) > 1:

@@ -97,17 +97,30 @@ def gather(results: Path, name: str, home: Path | None = None, limit: int | None
         selection = None if dataset is None else Selection.of(dataset, about.limit)
         queries = None if selection is None else selection.queries
         try:
-            answers = Answers.of(results, runs[0].record) if about.n_queries else None
+            answers = _answers(results, runs[0].record, dataset, selection) if about.n_queries else None
         except DataError as error:
-            if dataset is None or selection is None:
-                problems.append(f"{name}: {error}")
-                notes.append("No answers are shown: the ground truth of the queries is not there.")
-            else:
-                answers = Answers(results / name, GroundTruth.of(dataset, selection))
+            problems.append(f"{name}: {error}")
+            notes.append("No answers are shown: the ground truth of the queries is not there.")
     return Source(
         name, file_name(name), tuple(good), board, tuple(groups), tuple(runs), answers, queries, dataset, tuple(notes),
         tuple(problems),
     )  # fmt: skip
+
+
+def _answers(results: Path, record: RunRecord, dataset: Dataset | None, selection: Selection | None) -> Answers:
+    """Those on a run's photos, with the truth as it is stored; where that is missing or incomplete, the dataset's.
+
+    Raises:
+        DataError: neither is there.
+    """
+    try:
+        stored = Answers.of(results, record)
+        if dataset is None or stored.truth.has_positions:
+            return stored
+    except DataError:
+        if dataset is None:
+            raise
+    return Answers(results / record.dataset.name, GroundTruth.of(dataset, selection or Selection.of(dataset, None)))
 
 
 def _records(results: Path, name: str) -> tuple[list[RunRecord], list[str]]:
