@@ -10,7 +10,7 @@ import numpy as np
 def derive_seed(*axes: str | int) -> int:
     """A 63-bit seed from `axes`, the same on every machine and in every process.
 
-    ``derive_seed("val", 0)`` and ``derive_seed("bootstrap", 0)`` are unrelated, though both use seed 0.
+    ``derive_seed("val", 0)`` and ``derive_seed("sign flips", 0)`` are unrelated, though both use seed 0.
     """
     text = "\x1f".join(f"{type(a).__name__}:{a}" for a in axes)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -121,7 +121,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def metrics(city: Dataset) -> Metrics:
-    return score(TOP, truth_of(city), ks=(1, 2, 3, 10), replicates=200)
+    return score(TOP, truth_of(city), ks=(1, 2, 3, 10))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_addresses_that_are_no_candidates_are_classes_of_their_own(tmp_path: Pat
         lon=[-80.0] * 6,
     )
     top = TopK.from_scores(np.tile(np.array([2.0, 1.0]), (4, 1)), 2)
-    found = score(top, truth_of(city), replicates=10)
+    found = score(top, truth_of(city))
     # Address 0 is right; 2 and 3, which no train photo has, are wrong: two classes, not one.
     assert found.accuracy["macro-SSA-1"].value == pytest.approx(1 / 3, abs=1e-12)
     assert found.accuracy["SSA-1"].value == pytest.approx(1 / 4, abs=1e-12)
@@ -186,25 +186,25 @@ def test_distance_is_to_the_predicted_position_where_there_is_one(city: Dataset)
     queries = city.split("query")
     away = np.array([0.0, 30.0, 30.0, 70.0, 170.0, 1000.0])
     predicted = queries.positions - np.stack([away / METRES_PER_DEGREE, np.zeros(6)], axis=1)
-    found = score(replace(TOP, positions=predicted), truth_of(city), replicates=10)
+    found = score(replace(TOP, positions=predicted), truth_of(city))
     assert found.distance_m.to == "predicted position"
     assert found.distance_m.median == pytest.approx(50.0, abs=1e-3)
     within_m = [getattr(found.distance_m, f"within_{m}").value for m in (25, 50, 100, 200)]
     assert within_m == pytest.approx([1 / 6, 3 / 6, 4 / 6, 5 / 6], abs=1e-12)
-    without = score(TOP, truth_of(city), replicates=10)
+    without = score(TOP, truth_of(city))
     assert found.accuracy == without.accuracy
 
 
 def test_a_k_that_the_lists_are_too_short_for_is_not_claimed(city: Dataset, metrics: Metrics) -> None:
     assert {n for n in metrics.accuracy if n.startswith("SSA")} == {"SSA-1", "SSA-2", "SSA-3"}
     whole = TopK.from_scores(np.zeros((6, 5)), 10)  # all five candidates: SSA-10 is known
-    found = score(whole, truth_of(city), ks=(10,), replicates=10)
+    found = score(whole, truth_of(city), ks=(10,))
     assert found.accuracy["SSA-10"].value == pytest.approx(5 / 6, abs=1e-12)
     assert found.accuracy["SA-10"].value == 1.0
 
 
 def test_ssa_1_and_its_macro_mean_are_there_whatever_is_asked_for(city: Dataset, metrics: Metrics) -> None:
-    found = score(TOP, truth_of(city), ks=(3, 2), replicates=200)
+    found = score(TOP, truth_of(city), ks=(3, 2))
     assert {"SSA-1", "SSA-2", "SSA-3", "macro-SSA-1"} <= set(found.accuracy)
     assert found.accuracy == metrics.accuracy
 
@@ -219,7 +219,7 @@ def test_each_interval_holds_its_value_and_is_no_point(metrics: Metrics) -> None
 
 def test_queries_of_a_single_place_have_no_interval(tmp_path: Path) -> None:
     city = make_city(tmp_path, ["p"] * 6)
-    found = score(TOP, truth_of(city), replicates=10)
+    found = score(TOP, truth_of(city))
     assert found.accuracy["SSA-1"].value == pytest.approx(1 / 6)
     assert {i.ci95 for i in found.accuracy.values()} == {None}
     assert found.distance_m.within_25.ci95 is None

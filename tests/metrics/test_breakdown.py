@@ -16,7 +16,7 @@ def test_against_a_plain_loop() -> None:
     places = rng.integers(40, size=n)
     part = rng.integers(4, size=n)
     part[part == 2] = 3  # no query at all
-    found = breakdown(values, places, Partition(("a", "b", "c", "d"), part), replicates=200)
+    found = breakdown(values, places, Partition(("a", "b", "c", "d"), part))
     assert [p.name for p in found] == ["a", "b", "d"]
     for one, number in zip(found, (0, 1, 3), strict=True):
         rows = [i for i in range(n) if part[i] == number]
@@ -24,7 +24,7 @@ def test_against_a_plain_loop() -> None:
         assert one.places == len({int(places[i]) for i in rows})
         for column in range(3):
             assert one.estimates[column].value == pytest.approx(sum(values[i, column] for i in rows) / len(rows))
-        alone = clustered_means(values[rows], places[rows], replicates=200)
+        alone = clustered_means(values[rows], places[rows])
         assert [e.ci95 for e in one.estimates] == [e.ci95 for e in alone]
 
 

@@ -1,16 +1,14 @@
-"""The cluster bootstrap: against closed forms, a plain twin, scipy, and the truth in simulations."""
+"""Intervals over places: against closed forms, plain twins, a public library, and the truth in simulations."""
 
 from __future__ import annotations
-
-import tracemalloc
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from ial_bench.metrics import intervals
-from ial_bench.metrics.intervals import LEVEL, Estimate, clustered_means, place_weights
+from ial_bench.metrics.intervals import Estimate, clustered_means, clustered_median, means
+from interval_worlds import UNEQUAL, Cell, chances, simulate
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,157 +28,166 @@ def interval_of(estimate: Estimate) -> tuple[float, float]:
 
 def test_point_estimates_are_plain_means() -> None:
     values, places, classes = some_city()
-    found = clustered_means(values, places, classes, class_columns=2, replicates=10)
+    found = clustered_means(values, places, classes, class_columns=2)
     macro = [np.mean([values[classes == c, column].mean() for c in set(classes.tolist())]) for column in (0, 1)]
     assert [e.value for e in found] == pytest.approx([*values.mean(axis=0), *macro], rel=1e-12)
 
 
-def percentile(values: list[float], q: float) -> float:
-    """Linear between order statistics."""
-    ordered, at = sorted(values), q * (len(values) - 1)
-    low = int(at)
-    high = min(low + 1, len(values) - 1)
-    return ordered[low] + (at - low) * (ordered[high] - ordered[low])
+def twin(values: list[float], places: list[int]) -> tuple[float, float]:
+    """The interval as its definition reads, one place after another."""
+    n, names = len(values), sorted(set(places))
+    of = {name: [v for v, p in zip(values, places, strict=True) if p == name] for name in names}
+    mean = sum(values) / n
+    variance = len(names) / (len(names) - 1) * sum((sum(v) - mean * len(v)) ** 2 for v in of.values()) / n**2
+    deff = variance / (mean * (1 - mean) / n)
+    as_one = sum(len(v) ** 2 for v in of.values()) / n
+    counts = [sum(v) for v in of.values()], [len(v) - sum(v) for v in of.values()]
+    events = [sum(count) ** 2 / sum(c * c for c in count) for count in counts]
+    belief = (3 / (3 + min(events))) ** 2
+    t = stats.t.ppf(0.975, len(names) - 1) / stats.norm.ppf(0.975)
+    effective = max(1.0, n / ((1 - belief) * deff + belief * as_one) / t**2)
+    right = mean * effective
+    low = stats.beta.ppf(0.025, right, effective - right + 1)
+    high = stats.beta.ppf(0.975, right + 1, effective - right)
+    return float(low), float(high)
 
 
-def test_intervals_are_those_of_a_plain_twin_on_the_same_draws() -> None:
-    values, places, classes = some_city(1)
-    names = sorted(set(places.tolist()))
-    replicates = 60
-    drawn = np.concatenate(list(place_weights(len(names), replicates, seed=5)))
-    assert drawn.shape == (replicates, len(names))
-    plain: list[list[float]] = [[], []]
-    macro: list[float] = []
-    for weights in drawn:
-        sample = [i for i, p in enumerate(places) for _ in range(int(weights[names.index(p)]))]
-        for column in (0, 1):
-            plain[column].append(sum(values[i, column] for i in sample) / len(sample))
-        by_class: dict[int, list[float]] = {}
-        for i in sample:
-            by_class.setdefault(int(classes[i]), []).append(values[i, 0])
-        macro.append(sum(sum(v) / len(v) for v in by_class.values()) / len(by_class))
-    found = clustered_means(values, places, classes, class_columns=1, replicates=replicates, seed=5)
-    tail = (1 - LEVEL) / 2
-    expected = [(percentile(means, tail), percentile(means, 1 - tail)) for means in (*plain, macro)]
-    assert [interval_of(e) for e in found] == [pytest.approx(e, rel=1e-12) for e in expected]
+@pytest.mark.parametrize("seed", range(5))
+def test_intervals_are_those_of_a_plain_twin(seed: int) -> None:
+    values, places, _ = some_city(seed)
+    found = clustered_means(values, places)
+    expected = [twin(column.tolist(), places.tolist()) for column in values.T]
+    assert [interval_of(e) for e in found] == [pytest.approx(e, rel=1e-9) for e in expected]
+
+
+@pytest.mark.parametrize("right", [150, 420])
+def test_single_photos_have_nearly_the_exact_interval_of_a_library(right: int) -> None:
+    n = 600
+    values = np.zeros((n, 1))
+    values[:right] = 1
+    low, high = interval_of(clustered_means(values, np.arange(n))[0])
+    exact = stats.binomtest(right, n).proportion_ci(method="exact")
+    # Photos that stand alone have no design effect, but the variance is one of n - 1 degrees of freedom.
+    assert (low, high) == pytest.approx((exact.low, exact.high), abs=2e-4)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_what_never_varies_has_an_interval_of_no_width(value: float) -> None:
-    _, places, classes = some_city()
-    found = clustered_means(np.full((len(places), 1), value), places, classes, class_columns=1, replicates=50)
-    assert found == [Estimate(value, (value, value))] * 2
-
-
-def test_one_query_a_place_is_the_ordinary_percentile_bootstrap() -> None:
-    rng = np.random.default_rng(2)
-    values = np.stack([rng.random(150) < 0.3, rng.gamma(2.0, size=150)], axis=1).astype(np.float64)
-    found = clustered_means(values, np.arange(150), replicates=10_000)
-    for column, estimate in enumerate(found):
-        other = stats.bootstrap(
-            (values[:, column],), np.mean, n_resamples=10_000, method="percentile", vectorized=True,
-            rng=np.random.default_rng(3),
-        )  # fmt: skip
-        # A 2.5 % quantile of 10,000 draws has a standard error of 0.027 standard deviations of what is drawn;
-        # the difference of two, 0.038. Five of those:
-        tolerance = float(0.19 * other.standard_error)
-        expected = (other.confidence_interval.low, other.confidence_interval.high)
-        assert interval_of(estimate) == pytest.approx(expected, abs=tolerance)
-
-
-def test_two_places_give_the_quantiles_of_a_known_distribution() -> None:
-    # Both drawn once: 1/2. One twice: 1/4 each. Hence 2.5 % and 97.5 % are the extremes themselves.
-    found = clustered_means(np.array([[0.0], [1.0], [1.0]]), np.array([1, 2, 2]), replicates=2000)
-    assert found == [Estimate(2 / 3, (0.0, 1.0))]
+@pytest.mark.parametrize("n_places", [2, 8, 300])
+def test_what_never_varies_has_the_interval_of_as_many_queries_as_places(value: float, n_places: int) -> None:
+    places = np.repeat(np.arange(n_places), 4)
+    plain, macro = clustered_means(np.full((len(places), 1), value), places, places % 2, class_columns=1)
+    t = stats.t.ppf(0.975, n_places - 1) / stats.norm.ppf(0.975)
+    reach = 0.025 ** (1 / max(1, n_places / t**2))  # the closed form of no mistake in so many
+    expected = (reach, 1.0) if value else (0.0, 1 - reach)
+    for found in (plain, macro):
+        assert found.value == value
+        assert found.ci95 == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_single_place_gives_no_interval() -> None:
     found = clustered_means(np.array([[0.0], [1.0]]), np.array([4, 4]), np.array([0, 1]), class_columns=1)
     assert found == [Estimate(0.5, None), Estimate(0.5, None)]
+    assert clustered_median(np.array([1.0, 3.0]), np.array([4, 4])) == Estimate(2.0, None)
 
 
 def test_no_queries_give_no_numbers() -> None:
     empty = np.zeros(0, dtype=np.int64)
-    found = clustered_means(np.zeros((0, 2)), empty, empty, class_columns=1)
-    assert len(found) == 3
+    found = [*clustered_means(np.zeros((0, 2)), empty, empty, class_columns=1), clustered_median(np.zeros(0), empty)]
+    assert len(found) == 4
     assert all(np.isnan(e.value) and e.ci95 is None for e in found)
-
-
-def test_the_seed_alone_decides() -> None:
-    values, places, classes = some_city()
-    once = clustered_means(values, places, classes, class_columns=1, replicates=100)
-    np.random.seed(99)  # noqa: NPY002 - the global generator, which must not matter
-    assert clustered_means(values, places, classes, class_columns=1, replicates=100) == once
-    other = clustered_means(values, places, classes, class_columns=1, replicates=100, seed=1)
-    assert [e.value for e in other] == [e.value for e in once]
-    assert [e.ci95 for e in other] != [e.ci95 for e in once]
 
 
 def test_the_order_of_the_queries_does_not_matter() -> None:
     values, places, classes = some_city()
     order = np.random.default_rng(4).permutation(len(places))
-    once = clustered_means(values, places, classes, class_columns=2, replicates=100)
-    again = clustered_means(values[order], places[order], classes[order], class_columns=2, replicates=100)
+    once = clustered_means(values, places, classes, class_columns=2)
+    again = clustered_means(values[order], places[order], classes[order], class_columns=2)
     for a, b in zip(once, again, strict=True):
         assert (a.value, *interval_of(a)) == pytest.approx((b.value, *interval_of(b)), rel=1e-12)
 
 
-def test_draws_are_those_of_whole_places_with_replacement() -> None:
-    drawn = np.concatenate(list(place_weights(20, 4000, seed=0)))
-    assert drawn.shape == (4000, 20)
-    assert (drawn.sum(axis=1) == 20).all()
-    # Each count is binomial (20, 1/20): mean 1, variance 0.95, covariance of two -1/20. Five standard errors.
-    assert drawn.mean(axis=0) == pytest.approx(np.ones(20), abs=5 * np.sqrt(0.95 / 4000))
-    covariance = np.cov(drawn.T)
-    assert np.diag(covariance) == pytest.approx(np.full(20, 0.95), abs=0.15)
-    assert covariance[~np.eye(20, dtype=bool)] == pytest.approx(np.full(380, -0.05), abs=0.08)
+def test_classes_of_one_size_and_one_place_each_are_the_plain_mean() -> None:
+    rng = np.random.default_rng(5)
+    places = np.repeat(np.arange(40), 3)
+    values = (rng.random((120, 1)) < 0.6).astype(np.float64)
+    plain, macro = clustered_means(values, places, places, class_columns=1)
+    assert macro.value == pytest.approx(plain.value, rel=1e-12)
+    # Each class lies as far from the mean as its place does; the factor P / (P - 1) is the plain mean's alone.
+    assert interval_of(macro) == pytest.approx(interval_of(plain), abs=2e-3)
 
 
-def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = list(place_weights(7, 101, seed=0))
-    assert len(whole) == 1
-    monkeypatch.setattr(intervals, "_BLOCK_CELLS", 50)
-    parts = list(place_weights(7, 101, seed=0))
-    assert {len(p) for p in parts} == {7, 101 % 7}
-    assert (np.concatenate(parts) == whole[0]).all()
-    assert {len(p) for p in place_weights(7, 101, seed=0, cells=1000)} == {1}
+HARD = (
+    Cell(8, 4, 0.95, 0.4), Cell(8, 24, 0.98, 0.8), Cell(8, UNEQUAL, 0.02, 0.4), Cell(8, 1, 0.5, 0.0),
+    Cell(15, 4, 0.95, 0.4), Cell(15, 24, 0.8, 0.8), Cell(30, UNEQUAL, 0.3, 0.4), Cell(77, UNEQUAL, 0.1, 0.8),
+    Cell(77, 24, 0.95, 0.4), Cell(300, 4, 0.95, 0.4), Cell(300, UNEQUAL, 0.98, 0.8), Cell(300, UNEQUAL, 0.02, 0.8),
+    Cell(1000, UNEQUAL, 0.98, 0.8), Cell(1000, 24, 0.02, 0.1),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize(("n_places", "n_classes"), [(12_000, 50), (4, 5_000)], ids=["many places", "many classes"])
-def test_memory_does_not_grow_with_the_replicates(n_places: int, n_classes: int) -> None:
-    n, replicates = 24_000, 6_000
-    rng = np.random.default_rng(0)
-    values, places = rng.random((n, 1)), np.arange(n) % n_places
-    classes = rng.integers(0, n_classes, n)
-    tracemalloc.start()
-    try:
-        clustered_means(values, places, classes, class_columns=1, replicates=replicates)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    at_once = replicates * max(n_places, n_classes) * 8
-    assert peak < 80e6 < at_once / 2
+@pytest.mark.parametrize("cell", HARD, ids=str)
+def test_intervals_cover_the_truth(cell: Cell) -> None:
+    """The worlds of the whole table that were hardest; `python tests/interval_worlds.py` goes through all of them."""
+    seen = simulate(cell, 2000)
+    # Three standard errors of a share of 2000 trials at 0.93: 0.017.
+    assert seen.coverage > 0.93 - 0.017
+    assert seen.narrowest > 0
+    if cell.places == 300 and cell.photos == 4:
+        assert seen.width < 1.15
 
 
-def test_clustered_intervals_cover_the_truth_and_naive_ones_do_not() -> None:
-    """Panoramas of 24 crops, intra-class correlation 0.3: what the protocol says of the two intervals.
-
-    A place's chance of success is beta (a, b) with mean 1/2; the correlation of two of its crops is
-    1 / (a + b + 1). A mean over crops has 1 + 23 * 0.3 = 7.9 times the variance that independent crops would
-    have, so that the naive interval reaches 1.96 / sqrt(7.9) = 0.70 standard errors: it covers 51.4 %.
-    """
-    n_places, crops, correlation, trials = 120, 24, 0.3, 800
+def test_ignoring_places_covers_the_truth_half_the_time() -> None:
+    """Panoramas of 24 crops, intra-class correlation 0.3: 1.96 / sqrt(1 + 23 * 0.3) = 0.70 standard errors, 51 %."""
+    cell, trials = Cell(120, 24, 0.5, 0.3), 1000
     rng = np.random.default_rng(6)
-    a = (1 / correlation - 1) / 2
-    places = np.repeat(np.arange(n_places), crops)
-    clustered = naive = 0
+    right = rng.random((24, 120, trials)) < chances(rng, cell, trials)
+    mean = right.mean(axis=(0, 1))
+    naive = np.abs(mean - 0.5) <= 1.96 * np.sqrt(mean * (1 - mean) / (24 * 120))
+    # Four standard errors of a share of 1000 trials at one half: 0.063.
+    assert naive.mean() == pytest.approx(2 * stats.norm.cdf(1.96 / np.sqrt(7.9)) - 1, abs=0.063)
+    assert simulate(cell, trials).coverage > 0.93
+
+
+@pytest.mark.parametrize(("classes", "a_class"), [(20, 4), (60, 2)])
+def test_macro_means_cover_the_mean_of_the_classes(classes: int, a_class: int) -> None:
+    rng = np.random.default_rng([8, classes])
+    chance_of_class = rng.beta(4, 1.5, classes)
+    places = np.repeat(np.arange(classes * a_class), 4)
+    cls = places // a_class
+    trials = 1000
+    total = 1 / 0.4 - 1
+    of_place = np.repeat(chance_of_class, a_class)[:, None]
+    chance = rng.beta(of_place * total, (1 - of_place) * total, size=(classes * a_class, trials))
+    values = (rng.random((len(places), trials)) < chance[places]).astype(np.float64)
+    found = means(values, places, cls)
+    truth = chance_of_class.mean()
+    covered = float(np.mean((found.low <= truth) & (truth <= found.high)))
+    assert covered > 0.93 - 0.02  # two and a half standard errors
+    assert covered < 0.99  # and not because it is wide
+
+
+@pytest.mark.parametrize(("n_places", "photos"), [(8, 4), (30, 24), (300, 4)])
+def test_the_median_is_covered(n_places: int, photos: int) -> None:
+    """Distances that are log-normal by place and by photo: the median is 1."""
+    rng = np.random.default_rng([9, n_places])
+    places = np.repeat(np.arange(n_places), photos)
+    trials, covered = 400, 0
     for _ in range(trials):
-        right = (rng.random((n_places, crops)) < rng.beta(a, a, size=(n_places, 1))).astype(np.float64)
-        mean = right.mean()
-        reach = 1.96 * np.sqrt(mean * (1 - mean) / right.size)
-        naive += bool(abs(mean - 0.5) <= reach)
-        low, high = interval_of(clustered_means(right.reshape(-1, 1), places, replicates=800)[0])
-        clustered += bool(low <= 0.5 <= high)
-    # Four standard errors of a share of 800 trials: 0.071 at one half, 0.034 at 0.94.
-    assert naive / trials == pytest.approx(2 * stats.norm.cdf(1.96 / np.sqrt(7.9)) - 1, abs=0.071)
-    assert clustered / trials == pytest.approx(0.94, abs=0.034)
+        metres = np.exp(rng.standard_normal(n_places)[places] + rng.standard_normal(len(places)))
+        found = clustered_median(metres, places)
+        low, high = interval_of(found)
+        assert low <= found.value <= high
+        covered += low <= 1 <= high
+    assert covered / trials > 0.93 - 0.035  # three standard errors
+
+
+def test_the_median_of_single_photos_is_that_of_the_sign_test() -> None:
+    values = np.random.default_rng(10).permutation(np.arange(1.0, 202.0))
+    found = clustered_median(values, np.arange(201))
+    assert found.value == 101
+    # The closed form: the order statistics at the quantiles of binomial (201, 1/2).
+    low, high = (float(stats.binom.ppf(q, 201, 0.5)) for q in (0.025, 0.975))
+    assert interval_of(found) == pytest.approx((low, high + 1), abs=2)
+
+
+def test_distances_that_are_all_alike_are_their_own_median() -> None:
+    assert clustered_median(np.full(40, 7.0), np.repeat(np.arange(10), 4)) == Estimate(7.0, (7.0, 7.0))

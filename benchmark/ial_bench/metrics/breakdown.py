@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.metrics.intervals import REPLICATES, Estimate, clustered_means
+from ial_bench.metrics.intervals import Estimate, clustered_means
 
 Ints = npt.NDArray[np.integer]
 
@@ -70,16 +70,13 @@ def by_sector(degrees: npt.NDArray[np.floating], unknown: str) -> Partition:
     return Partition((*SECTORS, unknown), np.where(known, sector, len(SECTORS)))
 
 
-def breakdown(
-    values: npt.NDArray[np.floating], places: Ints, partition: Partition, replicates: int = REPLICATES
-) -> list[PartScores]:
-    """Means of columns in each part that has queries, with intervals of a bootstrap over the part's places.
+def breakdown(values: npt.NDArray[np.floating], places: Ints, partition: Partition) -> list[PartScores]:
+    """Means of columns in each part that has queries, with intervals over the part's places.
 
     Args:
         values: [n, m], one row a query.
         places: [n].
         partition: of the same queries.
-        replicates: of the bootstrap.
     """
     order = np.argsort(partition.part, kind="stable")
     ends = np.searchsorted(partition.part[order], np.arange(len(partition.names) + 1))
@@ -87,6 +84,6 @@ def breakdown(
     for i, name in enumerate(partition.names):
         rows = order[ends[i] : ends[i + 1]]
         if len(rows):
-            estimates = clustered_means(values[rows], places[rows], replicates=replicates)
+            estimates = clustered_means(values[rows], places[rows])
             found.append(PartScores(name, len(rows), len(np.unique(places[rows])), tuple(estimates)))
     return found

@@ -1,23 +1,34 @@
-"""Intervals for queries that are not independent: the cluster bootstrap over places.
+"""Intervals for queries that are not independent: Clopper and Pearson's, with the effective number of queries.
 
-Photos of one place succeed or fail together. Whole places are drawn with replacement, so that the interval
-tells what another sample of *places* would have shown. With 24 photos a place and an intra-class correlation
-of 0.3, an interval that treats photos as independent covers the truth half the time it claims to.
+Photos of one place succeed or fail together, so that n queries of P places tell less than n queries would on their own.
+How much less is estimated from how places differ, and the exact binomial interval is taken of that many queries (Korn
+and Graubard, Survey Methodology 24, 1998):
+
+    deff = variance of the mean over places / variance that independent queries would have
+    n_eff = n / deff / (t_{P - 1} / z)^2
+
+Near 0 and 1, and with few places, that estimate is blind: eight places without a mistake have no variance at all, and
+one with two photos of 24 wrong tells little of what a bad place does. So it is drawn towards the effect of places whose
+photos are all right or all wrong together, by as much as few places have told of mistakes:
+
+    weight = (3 / (3 + e))^2,  e = (sum_i x_i)^2 / sum_i x_i^2,  x_i = wrong answers of place i, or right ones
+
+whichever e is smaller. A simulation in the tests holds the coverage at 93 % and more from 8 places on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.seeds import generator
-
-REPLICATES = 10_000
 LEVEL = 0.95
-_BLOCK_CELLS = 1 << 20  # counters drawn at once: they stay in the processor's cache
+_PRIOR_PLACES = 3.0
+"""Places with mistakes that count as much as the belief that photos of a place fail together: chosen by simulation."""
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -28,92 +39,183 @@ class Estimate:
     ci95: tuple[float, float] | None
 
 
-def place_weights(n_places: int, replicates: int, seed: int, cells: int = 0) -> Iterator[npt.NDArray[np.float64]]:
-    """Blocks [b, n_places]: how often each place was drawn, for `replicates` replicates in all.
+@dataclass(frozen=True)
+class Means:
+    """Means of columns over queries, and how far places lie from them.
 
-    Args:
-        n_places: to draw from, and to draw for each replicate.
-        replicates: rows of all blocks together.
-        seed: of the draws, which do not depend on the size of the blocks.
-        cells: numbers that the caller will hold a replicate, where they are more than places.
+    Attributes:
+        values: [m].
+        low: [m], lower ends of the intervals; NaN with fewer than two places.
+        high: [m], upper ends.
+        effective: [m], effective numbers of queries.
+        residuals: [P, m], what each place adds to its column's mean beyond its share; their squares sum to the
+            variance of the mean.
     """
-    rng = generator("bootstrap", seed)
-    block = max(1, _BLOCK_CELLS // max(n_places, cells, 1))
-    for start in range(0, replicates, block):
-        size = min(block, replicates - start)
-        drawn = rng.integers(n_places, size=(size, n_places), dtype=np.int32)
-        drawn += (np.arange(size, dtype=np.int32) * n_places)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * n_places).reshape(size, n_places).astype(np.float64)
+
+    values: Floats
+    low: Floats
+    high: Floats
+    effective: Floats
+    residuals: Floats
+
+    def estimates(self) -> list[Estimate]:
+        """One a column."""
+        return [
+            Estimate(float(v), None if np.isnan(a) else (float(a), float(b)))
+            for v, a, b in zip(self.values, self.low, self.high, strict=True)
+        ]
 
 
 def clustered_means(
-    values: npt.NDArray[np.floating],
-    places: npt.NDArray[np.integer],
-    classes: npt.NDArray[np.integer] | None = None,
-    class_columns: int = 0,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    values: npt.NDArray[np.floating], places: Ints, classes: Ints | None = None, class_columns: int = 0
 ) -> list[Estimate]:
-    """Means of columns, each with a percentile interval from a bootstrap over places.
+    """Means of columns, each with its interval over places.
 
     Args:
-        values: [n, m], one row a query.
+        values: [n, m], one row a query, 0 to 1.
         places: [n], any numbers; equal ones are one place.
         classes: [n], class of each query, for macro means.
         class_columns: the first so many columns are also averaged as macro means (the mean over classes of the
             class means); their estimates follow the m plain ones.
-        replicates: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
         m + class_columns estimates.
     """
-    n, m = values.shape
-    _, place = np.unique(places, return_inverse=True)
-    n_places = int(place.max()) + 1 if n else 0
-    points = list(values.mean(axis=0)) if n else [float("nan")] * m
-    # [P, m + 1]: sums and, last, counts. A replicate's mean is a ratio of two weighted sums over places.
-    sums = np.stack([np.bincount(place, column, minlength=n_places) for column in [*values.T, np.ones(n)]], axis=1)
-    macro = None
+    found = means(values, places).estimates()
     if classes is not None and class_columns:
-        if not n:
-            return [Estimate(float("nan"), None)] * (m + class_columns)
-        macro = _MacroMeans(values[:, :class_columns], place, classes, n_places)
-        points += list(macro.means(np.ones((1, n_places)))[0])
+        found += means(values[:, :class_columns], places, classes).estimates()
+    return found
+
+
+def means(values: npt.NDArray[np.floating], places: Ints, classes: Ints | None = None) -> Means:
+    """Means of columns, or means over classes of the class means, with what comparisons need of them.
+
+    Classes are fixed: another sample of places would have been drawn from the same ones. Each class varies as its
+    places do; one of a single place, as far as that lies from the mean of all classes.
+
+    Args:
+        values: [n, m], 0 to 1.
+        places: [n], any numbers; equal ones are one place.
+        classes: [n], any numbers; None: all queries count alike.
+    """
+    n, m = values.shape
+    if not n:
+        nothing = np.full(m, np.nan)
+        return Means(nothing, nothing, nothing, nothing, np.zeros((0, m)))
+    _, place = np.unique(places, return_inverse=True)
+    n_places = int(place.max()) + 1
+    weight = np.full(n, 1 / n) if classes is None else _class_weights(classes)
+    shares = _by_place(weight[None], place, n_places)[:, 0]
+    sums = _by_place(values.T * weight, place, n_places)
+    found = np.asarray(values.mean(axis=0) if classes is None else np.clip(sums.sum(axis=0), 0.0, 1.0))
     if n_places < 2:
-        return [Estimate(float(p), None) for p in points]
-    drawn = []
-    for weights in place_weights(n_places, replicates, seed, 0 if macro is None else macro.n_classes):
-        total = weights @ sums
-        plain = total[:, :m] / total[:, m:]
-        drawn.append(plain if macro is None else np.concatenate([plain, macro.means(weights)], axis=1))
+        unknown = np.full(m, np.nan)
+        return Means(found, unknown, unknown, unknown, np.zeros((n_places, m)))
+    if classes is None:
+        residuals = np.sqrt(n_places / (n_places - 1)) * (sums - shares[:, None] * found)
+    else:
+        residuals = _class_residuals(values, place, n_places, classes, weight, found)
+    effective = _effective_queries(found, residuals, sums, shares, float(weight @ weight))
+    return Means(found, *exact_limits(found, effective, n_places - 1), effective, residuals)
+
+
+def clustered_median(values: npt.NDArray[np.floating], places: Ints) -> Estimate:
+    """The median, with an interval between order statistics.
+
+    The ends are the values below which the ends of the interval of a share of one half lie (Woodruff, JASA 1952).
+
+    Args:
+        values: [n], any unit.
+        places: [n], any numbers; equal ones are one place.
+    """
+    if not len(values):
+        return Estimate(float("nan"), None)
+    median = float(np.median(values))
+    _, place = np.unique(places, return_inverse=True)
+    n, n_places = len(values), int(place.max()) + 1
+    if n_places < 2:
+        return Estimate(median, None)
+    # Half of the queries: those below the median, and of those that are equal to it the share that makes it half.
+    below, equal = values < median, values == median
+    part = (below + equal * ((n / 2 - below.sum()) / max(1, equal.sum())))[:, None]
+    shares = _by_place(np.full((1, n), 1 / n), place, n_places)[:, 0]
+    sums = _by_place(part.T / n, place, n_places)
+    half = np.array([0.5])
+    residuals = np.sqrt(n_places / (n_places - 1)) * (sums - shares[:, None] * half)
+    low, high = exact_limits(half, _effective_queries(half, residuals, sums, shares, 1 / n), n_places - 1)
+    ends = np.quantile(values, low[0], method="lower"), np.quantile(values, high[0], method="higher")
+    return Estimate(median, (float(ends[0]), float(ends[1])))
+
+
+def _by_place(columns: npt.NDArray[np.floating], place: Ints, n_places: int) -> Floats:
+    """[P, m]: sums of columns [m, n]."""
+    return np.stack([np.bincount(place, column, minlength=n_places) for column in columns], axis=1)
+
+
+def _class_weights(classes: Ints) -> Floats:
+    """[n]: of each query in a mean over classes."""
+    _, cls, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(counts) * counts[cls]))
+
+
+def _class_residuals(
+    values: npt.NDArray[np.floating], place: Ints, n_places: int, classes: Ints, weight: Floats, found: Floats
+) -> Floats:
+    """[P, m]: the residuals of means over classes."""
+    _, cls = np.unique(classes, return_inverse=True)
+    n_classes = int(cls.max()) + 1
+    _, first, cell = np.unique(place * n_classes + cls, return_index=True, return_inverse=True)
+    cell_place, cell_class = place[first], cls[first]
+    in_class = np.bincount(cell_class, minlength=n_classes)  # places of each class
+    widened = np.sqrt(in_class / np.maximum(in_class - 1, 1))[cell_class]
+    cell_weight = np.bincount(cell, weight)
+    class_weight = np.bincount(cell_class, cell_weight)
+    columns = []
+    for column, mean in zip(values.T, found, strict=True):
+        total = np.bincount(cell, column * weight)
+        centre = np.where(in_class > 1, np.bincount(cell_class, total) / class_weight, mean)[cell_class]
+        columns.append(np.bincount(cell_place, widened * (total - centre * cell_weight), minlength=n_places))
+    return np.stack(columns, axis=1)
+
+
+def _effective_queries(found: Floats, residuals: Floats, sums: Floats, shares: Floats, square: float) -> Floats:
+    """[m]: n over the design effect, which is drawn towards that of places that stand or fall as one.
+
+    Args:
+        found: [m], means.
+        residuals: [P, m].
+        sums: [P, m], what each place adds to the means.
+        shares: [P], weight of each place.
+        square: sum of the queries' squared weights.
+    """
+    independent = found * (1 - found) * square
+    seen = np.divide((residuals**2).sum(axis=0), independent, out=np.zeros_like(found), where=independent > 0)
+    as_one = float(shares @ shares) / square
+    events = np.minimum(_effective_number(sums), _effective_number(np.maximum(shares[:, None] - sums, 0.0)))
+    belief = (_PRIOR_PLACES / (_PRIOR_PLACES + events)) ** 2
+    return np.asarray(1 / square / ((1 - belief) * seen + belief * as_one))
+
+
+def _effective_number(x: Floats) -> Floats:
+    """[m]: how many places share the sum of each column [P, m], were their parts equal."""
+    squares = (x**2).sum(axis=0)
+    return np.asarray(np.divide(x.sum(axis=0) ** 2, squares, out=np.zeros(x.shape[1]), where=squares > 0))
+
+
+def exact_limits(found: Floats, effective: Floats, freedom: float) -> tuple[Floats, Floats]:
+    """Ends [m] of Clopper and Pearson's interval of so many queries, fewer by what a variance of few places is worth.
+
+    Args:
+        found: [m], means.
+        effective: [m], effective numbers of queries.
+        freedom: degrees of freedom of the variance behind them.
+    """
+    from scipy.special import betaincinv, ndtri, stdtrit
+
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail], axis=0)
-    return [Estimate(float(p), (float(a), float(b))) for p, a, b in zip(points, low, high, strict=True)]
-
-
-class _MacroMeans:
-    """Mean over classes of the class means, under place weights; classes that were not drawn do not count."""
-
-    def __init__(
-        self,
-        values: npt.NDArray[np.floating],
-        place: npt.NDArray[np.integer],
-        classes: npt.NDArray[np.integer],
-        n_places: int,
-    ) -> None:
-        from scipy.sparse import csr_array
-
-        _, cls = np.unique(classes, return_inverse=True)
-        self.n_classes = int(cls.max()) + 1
-        shape = (n_places, self.n_classes)
-        self._counts = csr_array((np.ones(len(cls)), (place, cls)), shape=shape)
-        self._sums = [csr_array((column.astype(np.float64), (place, cls)), shape=shape) for column in values.T]
-
-    def means(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """[r, c] for weights [r, n_places]."""
-        counts = weights @ self._counts
-        present = counts > 0
-        safe = np.where(present, counts, 1.0)
-        columns = [((weights @ s) / safe).sum(axis=1) / present.sum(axis=1) for s in self._sums]
-        return np.stack(columns, axis=1)
+    n = np.maximum(1.0, effective * (ndtri(tail) / stdtrit(freedom, tail)) ** 2)
+    right, wrong = found * n, (1 - found) * n
+    none = np.finfo(np.float64).tiny
+    low = np.where(right > 0, betaincinv(np.maximum(right, none), wrong + 1, tail), 0.0)
+    high = np.where(wrong > 0, betaincinv(right + 1, np.maximum(wrong, none), 1 - tail), 1.0)
+    return np.minimum(low, found), np.maximum(high, found)
