@@ -21,7 +21,6 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import Metrics
 from ial_bench.engine.score import score
-from ial_bench.metrics.intervals import REPLICATES
 from ial_bench.topk import TopK
 from made_city import truth_of, write_city
 
@@ -30,17 +29,16 @@ STORED = 10
 
 @dataclass(frozen=True)
 class CitySize:
-    """How much of everything, and how many replicates a score is to draw."""
+    """How much of everything."""
 
     train: int
     queries: int
     places: int
     addresses: int
-    replicates: int
 
 
-SMALL = CitySize(train=3_000, queries=2_000, places=100, addresses=90, replicates=200)
-LARGE = CitySize(train=1_960_000, queries=280_000, places=12_000, addresses=3_616, replicates=REPLICATES)
+SMALL = CitySize(train=3_000, queries=2_000, places=100, addresses=90)
+LARGE = CitySize(train=1_960_000, queries=280_000, places=12_000, addresses=3_616)
 
 
 def write_large_city(folder: Path, size: CitySize) -> None:
@@ -81,9 +79,9 @@ def made_answers(city: Dataset) -> tuple[TopK, np.ndarray]:
     return TopK(indices, np.broadcast_to(-np.arange(STORED, dtype=np.float32), indices.shape)), place
 
 
-def score_all(city: Dataset, top: TopK, replicates: int) -> Metrics:
+def score_all(city: Dataset, top: TopK) -> Metrics:
     """What the benchmark times."""
-    return score(top, truth_of(city), replicates=replicates)
+    return score(top, truth_of(city))
 
 
 def open_all(folder: Path) -> Dataset:
@@ -110,7 +108,7 @@ def _main(verb: str, folder: Path) -> None:
     if verb == "score":
         top, _ = made_answers(city)
         started = time.perf_counter()
-        score_all(city, top, REPLICATES)
+        score_all(city, top)
     print(f"{verb}: {time.perf_counter() - started:.2f} s")
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     print(1024 * int(status.partition("VmHWM:")[2].split()[0]))

@@ -50,7 +50,7 @@ def store_run(
     stored.parent.mkdir(parents=True, exist_ok=True)
     sha = write_predictions(stored, truth.ids, top)
     made = record.model_copy(
-        update={"dataset": about, "k": k, "metrics": score(top, truth, replicates=100),
+        update={"dataset": about, "k": k, "metrics": score(top, truth),
                 "predictions": PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1])}
     )  # fmt: skip
     write_record(path, made)

@@ -10,6 +10,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import Choice, EngineOptions, plan
 from ial_bench.engine.record import (
+    PROTOCOL_VERSION,
     DatasetRecord,
     DistanceMetrics,
     Interval,
@@ -101,7 +102,7 @@ def make_record(
         seed=seed,
         k=k,
         dtype="float32",
-        protocol_version=1,
+        protocol_version=PROTOCOL_VERSION,
         metrics=metrics,
         phases=Phases(fit=moment, index=moment, query=query) if status == "done" else None,
         size=Size(storage_bytes=storage_bytes, parameters=parameters, parameters_trained=0)

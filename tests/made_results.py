@@ -96,7 +96,7 @@ def write_results(
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.with_name(f"{run_id}.predictions.parquet")
         stored = PredictionsRecord(path=file.name, sha256=write_predictions(file, truth.ids, top), k=10)
-        metrics = score(top, truth, replicates=200)
+        metrics = score(top, truth)
         record = record.model_copy(update={"run_id": run_id, "predictions": stored, "metrics": metrics})
         truth.write(results / name, ground_truth_key(record.dataset))
         write_record(path, record)

@@ -17,7 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from ial_bench.errors import DataError, StorageError
 
@@ -130,13 +130,27 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing, not UTF-8, not JSON (cut off, say) or has a key twice.
     """
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=_unique)
+        return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def parse_json(data: bytes, name: str, *, strict: bool = False) -> Any:
+    """The JSON value in `data`, which errors call `name`; if `strict`, NaN and infinity are refused: they are not JSON.
+
+    Raises:
+        DataError: as of `read_json`.
+    """
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_number if strict else None)
     except (ValueError, RecursionError) as error:  # among them JSONDecodeError and UnicodeDecodeError
-        raise DataError(f"{path} is not valid JSON ({error})", "the file may be cut off: get it again") from error
+        raise DataError(f"{name} is not valid JSON ({error})", "the file may be cut off: get it again") from error
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

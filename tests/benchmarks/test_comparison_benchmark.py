@@ -15,11 +15,10 @@ import numpy as np
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from ial_bench.metrics.comparison import Difference, compare
-from ial_bench.metrics.intervals import REPLICATES
 
 METHODS = 12
-LARGE = (280_000, 12_000, REPLICATES)
-SMALL = (2_000, 100, 4_000)
+LARGE = (280_000, 12_000)
+SMALL = (2_000, 100)
 
 
 def made_values(queries: int, places: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,10 +30,10 @@ def made_values(queries: int, places: int) -> tuple[np.ndarray, np.ndarray]:
     return right.astype(np.float64), rng.integers(places, size=queries)
 
 
-def compare_all(queries: int, places: int, replicates: int) -> list[Difference]:
+def compare_all(queries: int, places: int) -> list[Difference]:
     """What is timed."""
     values, place = made_values(queries, places)
-    return compare(values, place, replicates=replicates)
+    return compare(values, place)
 
 
 def test_compare_all_pairs(benchmark: BenchmarkFixture) -> None:

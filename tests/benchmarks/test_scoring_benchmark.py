@@ -41,7 +41,7 @@ def test_score_a_large_city(benchmark: BenchmarkFixture, tmp_path: Path) -> None
     assert top.indices.shape == (size.queries, 10)
 
     def fresh() -> tuple[tuple[object, ...], dict[str, object]]:
-        return (Dataset(tmp_path), top, size.replicates), {}  # nothing kept from the round before
+        return (Dataset(tmp_path), top), {}  # nothing kept from the round before
 
     metrics = measured(benchmark, score_all, setup=fresh)
     for k in (1, 5, 10):

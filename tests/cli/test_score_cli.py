@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -247,3 +248,50 @@ def test_an_unknown_dataset_is_a_usage_error(bench: Bench, results: Path) -> Non
     outcome = bench("score", "-d", "pitts-ail", "--results", results)
     assert outcome.code == 2
     assert "did you mean 'pitts-ial'?" in outcome.err
+
+
+def test_check_finds_nothing_in_what_runs_wrote_and_writes_nothing(
+    bench: Bench, results: Path, tiny_city: Dataset
+) -> None:
+    before = {p: p.read_bytes() for p in results.rglob("*") if p.is_file()}
+    said = bench("score", "--dataset", tiny_city.folder, "--results", results, "--check")
+    assert (said.code, said.err) == (0, "")
+    assert {p: p.read_bytes() for p in results.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda r: r["metrics"]["accuracy"]["SSA-1"].update(value=0.991),
+            "SSA-1.value is 0.991 in the record",
+        ),
+        (lambda r: r["metrics"]["accuracy"]["MRR"].update(ci95=[0.5, 0.6]), "accuracy.MRR.ci95.low is 0.5"),
+        (lambda r: r["metrics"]["distance_m"].update(median=1.5), "distance_m.median is 1.5 in the record"),
+        (
+            lambda r: r["metrics"]["accuracy"].update({"SSA-7": {"value": 1.0, "ci95": None}}),
+            "SSA-7.ci95.low is no",
+        ),
+        (lambda r: r["metrics"]["accuracy"].pop("SA-1"), "accuracy.SA-1.value is nothing in the record and"),
+        (lambda r: r["dataset"].update(n_queries=5), "n_queries is 5 in the record"),
+        (lambda r: r["dataset"].update(candidate_digest="0" * 64), "the candidates' digest is 000"),
+    ],
+)
+def test_check_names_what_a_record_tells_otherwise(
+    bench: Bench, results: Path, tiny_city: Dataset, change: Callable[[Any], object], says: str
+) -> None:
+    path = min((results / tiny_city.name).glob("*/*.json"))
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    said = bench("score", "--dataset", tiny_city.folder, "--results", results, "--check")
+    assert said.code == 1
+    assert says in said.err
+    assert str(path) in said.err
+    assert json.loads(path.read_text()) == record
+
+
+def test_check_takes_no_ks(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    said = bench("score", "--dataset", tiny_city.folder, "--results", results, "--check", "--ks", "1")
+    assert said.code == 2
+    assert "--check" in said.err

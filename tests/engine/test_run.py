@@ -53,7 +53,8 @@ class Bench:
         return plan(self.data, choices, seeds, self.options, self.store, self.report)
 
     def run(self, methods: Sequence[type[Method]], seeds: Sequence[int] = (0,), **settings: str) -> list[RunRecord]:
-        return [p.done or self.engine.execute(p) for p in self.plan(methods, seeds, **settings)]
+        planned = self.plan(methods, seeds, **settings)
+        return [self.engine.execute(p) if p.done is None else self.engine.adopt(p) for p in planned]
 
     def answers(self, record: RunRecord) -> TopK:
         path = record_path(self.options.results, self.data.name, record.method.name, record.run_id)
@@ -178,6 +179,36 @@ def test_ids_of_schema_version_1_stay() -> None:
             streets_digest=d.streets_digest, encoder_digest=None if m.encoder is None else m.encoder.digest,
         )  # fmt: skip
         assert spec.first_id == record.run_id
+
+
+def of_an_earlier_protocol(bench: Bench, record: RunRecord) -> Path:
+    """Write what version 1 of the protocol would have left: other intervals, none of the median."""
+    path = record_path(bench.options.results, bench.data.name, record.method.name, record.run_id)
+    data = json.loads(path.read_text())
+    data |= {"schema_version": 2, "protocol_version": 1}
+    del data["metrics"]["distance_m"]["median_ci95"]
+    data["metrics"]["accuracy"]["SSA-1"]["ci95"] = [0.0, 0.01]
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_run_of_an_earlier_protocol_is_scored_again_and_not_made_again(tiny_city: Dataset, tmp_path: Path) -> None:
+    bench = Bench(tiny_city, tmp_path)
+    (first,) = bench.run(built_in("majority"))
+    of_an_earlier_protocol(bench, first)
+    answers = bench.prediction_bytes()
+    assert bench.run(built_in("majority")) == [first]
+    assert bench.prediction_bytes() == answers
+
+
+def test_changed_answers_are_not_scored_again(tiny_city: Dataset, tmp_path: Path) -> None:
+    bench = Bench(tiny_city, tmp_path)
+    (first,) = bench.run(built_in("majority"))
+    path = of_an_earlier_protocol(bench, first)
+    with path.with_suffix(".predictions.parquet").open("ab") as file:
+        file.write(b" ")
+    (same,) = bench.run(built_in("majority"))
+    assert same.protocol_version == 1
 
 
 def test_batch_size_and_workers_do_not_change_the_identity(tiny_city: Dataset, tmp_path: Path) -> None:

@@ -15,24 +15,30 @@ def score(
     ks: Annotated[
         str | None, typer.Option("--ks", help="The k of SSA-k and SA-k. [default: 1,5,10, as far as stored]")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; name what records tell otherwise, and exit with 1.")
+    ] = False,
     results: options.Results = None,
     data_home: options.DataHome = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Score stored predictions again.
 
-    Recomputes the metrics of finished runs and updates their records, without torch.
+    Recomputes the metrics of finished runs and updates their records, without torch. With --check, records stay as
+    they are, and every number that does not follow from answers and dataset is named.
 
     Example: bench score --dataset cambridge --ks 1,3,5,10
     """
     from ial_bench.cli.console import print_json, print_rows
     from ial_bench.datasets.locate import open_dataset
     from ial_bench.engine.record import records
-    from ial_bench.engine.rescore import rescore
+    from ial_bench.engine.rescore import disagreements, rescore
     from ial_bench.engine.score import DEFAULT_KS
-    from ial_bench.errors import DataError, unknown_name
+    from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.homes import results_home
 
+    if check and ks is not None:
+        raise ConfigError("--check takes the k that records have", "leave --ks out")
     wanted_ks = None if ks is None else _numbers(ks)
     data = open_dataset(dataset, data_home)
     home = results_home(results)
@@ -48,9 +54,12 @@ def score(
             problems += 1
         elif record.status == "done" and record.method.name in chosen:
             try:
-                scored.append(rescore(path, record, data, wanted_ks))
+                for line in disagreements(path, record, data) if check else ():
+                    typer.echo(f"{path}: {line}", err=True)
+                    problems += 1
+                scored.append(record if check else rescore(path, record, data, wanted_ks))
             except DataError as error:
-                typer.echo(f"not scored: {error}", err=True)
+                typer.echo(f"not {'checked' if check else 'scored'}: {error}", err=True)
                 problems += 1
     if not scored and not problems:
         raise DataError(f"no finished runs on {data.name!r} in {home}", f"`bench run --dataset {dataset}` makes some")

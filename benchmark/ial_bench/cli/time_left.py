@@ -55,7 +55,7 @@ def _kind_of(record: RunRecord) -> str:
     method, data = record.method, record.dataset
     return RunSpec(
         method.name, method.version, method.config, method.weights_digest, data.digest, data.candidate_digest,
-        data.limit, 0, record.k, record.dtype, protocol_version=record.protocol_version,
+        data.limit, 0, record.k, record.dtype,
         streets_digest=data.streets_digest, encoder_digest=None if method.encoder is None else method.encoder.digest,
         source_digest=method.source_digest,
     ).run_id  # fmt: skip

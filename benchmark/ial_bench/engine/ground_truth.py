@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.errors import AddressError, DataError
-from ial_bench.files import atomic_path, make_folder
+from ial_bench.files import atomic_path, digest, make_folder
 from ial_bench.geo.points import Points, haversine_m, unit_vectors
 
 if TYPE_CHECKING:
@@ -83,6 +83,19 @@ class GroundTruth:
     def candidates(self) -> list[Address]:
         """The address of each candidate."""
         return [self.addresses[i] for i in self.candidate_rows]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what accuracies are measured against: queries, their places and addresses, and the candidates.
+
+        Places count by who shares one, and not by their numbers. Positions and paths are left out.
+        """
+        _, first, place = np.unique(self.places, return_index=True, return_inverse=True)
+        by_appearance = np.argsort(np.argsort(first))[place]
+        return digest({
+            "queries": self.ids, "places": by_appearance.tolist(), "addresses": [a.text for a in self.addresses],
+            "address_of_query": self.address_rows.tolist(), "candidates": self.candidate_rows.tolist(),
+        })  # fmt: skip
 
     @classmethod
     def of(cls, dataset: Dataset, selection: Selection) -> GroundTruth:

@@ -16,7 +16,7 @@ from ial_bench.datasets.table import SPLITS
 from ial_bench.encoders.base import FLOAT32, EncoderCard, Precision
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
 from ial_bench.engine.features import CHUNK_ROWS, FeatureStore
-from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, read_record, record_path
+from ial_bench.engine.record import ANSWERS_VERSION, RunRecord, read_record, record_path
 from ial_bench.engine.score import DEFAULT_KS
 from ial_bench.errors import DataError, SkipMethod
 from ial_bench.files import digest
@@ -34,6 +34,7 @@ class RunSpec:
 
     Attributes:
         config: full configuration; files of the encoder by their base names.
+        protocol_version: of the answers, `ANSWERS_VERSION`.
         weights_digest: `EncoderCard.first_digest`, by which records of schema version 1 are known.
         encoder_digest: `EncoderCard.digest`; with it, the encoder's name is no part of the identity.
         known_as: id of the record of schema version 1 that this run already has.
@@ -50,7 +51,7 @@ class RunSpec:
     k: int
     dtype: str = DTYPE
     splits: tuple[str, ...] = SPLITS
-    protocol_version: int = PROTOCOL_VERSION
+    protocol_version: int = ANSWERS_VERSION
     streets_digest: str | None = None
     encoder_digest: str | None = None
     source_digest: str | None = None

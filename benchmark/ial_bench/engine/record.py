@@ -18,10 +18,16 @@ from ial_bench.errors import DataError
 from ial_bench.files import read_json, write_json
 from ial_bench.method import Scores
 
-RECORD_VERSION = 2
-PROTOCOL_VERSION = 1
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda data: {**data, "schema_version": 2}}
-"""From a record of each earlier version to one of the next. Version 2 has `method.encoder`, which 1 knew less of."""
+RECORD_VERSION = 3
+PROTOCOL_VERSION = 2
+"""Of the numbers. Records of an earlier one are scored again from their answers."""
+ANSWERS_VERSION = 1
+"""Of the protocol under which answers are given, which run ids hash: version 2 measures the answers of version 1."""
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda data: {**data, "schema_version": 2},
+    2: lambda data: {**data, "schema_version": 3},
+}
+"""From a record of each earlier version to one of the next: 2 has `method.encoder`, 3 `median_ci95` and `received`."""
 SCHEMA_FILE = Path(__file__).parent / "run-record.schema.json"
 
 Status = Literal["done", "failed", "skipped"]
@@ -36,7 +42,7 @@ class Interval(_Part):
 
     value: float
     ci95: tuple[float, float] | None = Field(
-        None, description="percentile interval of a cluster bootstrap over places; null with a single place"
+        None, description="over places: see the protocol of the record's version; null with a single place"
     )
 
 
@@ -44,6 +50,7 @@ class DistanceMetrics(_Part):
     """Distance in metres from the query's true position."""
 
     median: float
+    median_ci95: tuple[float, float] | None = Field(None, description="over places; null before protocol version 2")
     to: str = Field(description="what the distance is measured to")
     within_25: Interval
     within_50: Interval
@@ -186,10 +193,19 @@ class Provenance(_Part):
     finished: str
 
 
+class Received(_Part):
+    """Where a run comes from that was not made here: verified against its answers and the dataset when it was taken."""
+
+    pack: str = Field(description="SHA-256 of the pack")
+    licence: str
+    contact: str | None = None
+    signed_by: str | None = Field(None, description="whose signature was found to be theirs; null: none was asked for")
+
+
 class RunRecord(_Part):
     """One run of one method on one dataset with one seed."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     run_id: str
     status: Status
     reason: str | None = Field(None, description="why it was skipped or failed")
@@ -205,6 +221,7 @@ class RunRecord(_Part):
     size: Size | None = None
     predictions: PredictionsRecord | None = None
     provenance: Provenance
+    received: Received | None = Field(None, description="the pack that it was taken from; null: run here")
 
 
 def record_path(results: Path, dataset: str, method: str, run_id: str) -> Path:
@@ -223,14 +240,19 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         DataError: cut off, of a newer schema, or of another form.
     """
-    try:
-        data = read_json(path)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return record_from(read_json(path), str(path))
+
+
+def record_from(data: Any, name: str) -> RunRecord:
+    """A record from its JSON, which errors call `name`.
+
+    Raises:
+        DataError: as of `read_record`.
+    """
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > RECORD_VERSION:
         raise DataError(
-            f"{path} has schema_version {version}, this ial-bench reads up to {RECORD_VERSION}",
+            f"{name} has schema_version {version}, this ial-bench reads up to {RECORD_VERSION}",
             "upgrade ial-bench (pip install -U ial-bench)",
         )
     try:
@@ -239,7 +261,7 @@ def read_record(path: Path) -> RunRecord:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "the whole"
         raise DataError(
-            f"{path} is not a run record: {where}: {first['msg']}", "run it again, or delete the file"
+            f"{name} is not a run record: {where}: {first['msg']}", "run it again, or delete the file"
         ) from error
 
 

@@ -1,23 +1,29 @@
-"""Metrics anew from stored predictions."""
+"""Metrics anew from stored predictions: to bring records along, and to see whether they are true."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, write_record
+from ial_bench.engine.record import ANSWERS_VERSION, PROTOCOL_VERSION, Metrics, RunRecord, write_record
 from ial_bench.engine.score import DEFAULT_KS, PREDICTED_POSITION, score
 from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
+from ial_bench.topk import TopK
+
+_AGAIN = "run it again with --rerun"
+_TOLERANCE = 1e-9  # of a number: sums in another order
 
 
 def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] | None = None) -> RunRecord:
-    """Score a run's stored predictions again and update its record.
+    """Score a run's stored predictions again and update its record; one of an earlier protocol is then of this one.
 
     Args:
         path: where the record lies.
@@ -29,13 +35,66 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
         DataError: predictions are missing or changed, belong to another version of the dataset or the protocol,
             or hold fewer candidates than the largest k.
     """
+    top, truth = _answers(path, record, dataset, ks)
+    truth.write(path.parents[1], ground_truth_key(record.dataset), again=True)
+    metrics = score(top, truth, DEFAULT_KS if ks is None else ks) if len(top) else None
+    updated = record.model_copy(update={"metrics": metrics, "protocol_version": PROTOCOL_VERSION})
+    write_record(path, updated)
+    return updated
+
+
+def disagreements(path: Path, record: RunRecord, dataset: Dataset) -> list[str]:
+    """What a record tells otherwise than its answers and the dataset do, one line each. Nothing is written.
+
+    Args:
+        path: where the record lies.
+        record: a finished run's.
+        dataset: what it was run on.
+
+    Raises:
+        DataError: as of `rescore`.
+    """
+    return disagreements_of(record, *_answers(path, record, dataset, None), dataset)
+
+
+def disagreements_of(record: RunRecord, top: TopK, truth: GroundTruth, dataset: Dataset) -> list[str]:
+    """`disagreements` of given answers.
+
+    Of a record of an earlier protocol intervals are not looked at, nor are distances to predicted positions where the
+    answers came without these.
+
+    Args:
+        record: a finished run's.
+        top: its answers.
+        truth: of the same queries.
+        dataset: what it was run on.
+    """
+    found = [
+        f"{name} is {told} in the record and {true} in the dataset"
+        for name, told, true in _counts(record, dataset, truth) if told != true
+    ]  # fmt: skip
+    metrics = score(top, truth, _ks_of(record.metrics)) if len(top) else None
+    told, true = (dict(_numbers("", m.model_dump() if m else {})) for m in (record.metrics, metrics))
+    if record.protocol_version < PROTOCOL_VERSION:
+        told, true = ({k: v for k, v in of.items() if "ci95" not in k} for of in (told, true))
+    if top.positions is None and record.metrics and record.metrics.distance_m.to == PREDICTED_POSITION:
+        told, true = ({k: v for k, v in of.items() if not k.startswith("distance_m")} for of in (told, true))
+    for name in dict.fromkeys([*told, *true]):
+        a, b = told.get(name), true.get(name)
+        if not _same(a, b):
+            found.append(f"{name} is {_shown(a)} in the record and {_shown(b)} by its answers")
+    return found
+
+
+def _answers(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] | None) -> tuple[TopK, GroundTruth]:
+    """The stored answers of a run and the truth of its queries."""
     if record.predictions is None:
-        raise DataError(f"{path} names no predictions", "run it again with --rerun")
-    if record.protocol_version != PROTOCOL_VERSION:
+        raise DataError(f"{path} names no predictions", _AGAIN)
+    if not ANSWERS_VERSION <= record.protocol_version <= PROTOCOL_VERSION:
         raise DataError(
             f"{path} was made under protocol version {record.protocol_version}, this ial-bench scores by version "
             f"{PROTOCOL_VERSION}",
-            "run it again",
+            "run it again" if record.protocol_version < ANSWERS_VERSION else "upgrade ial-bench",
         )
     if record.dataset.digest != dataset.digest:
         raise DataError(
@@ -44,26 +103,60 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
         )
     file = path.parent / Path(record.predictions.path).name
     if not file.is_file():
-        raise DataError(f"no such predictions: {file}", "run it again with --rerun")
+        raise DataError(f"no such predictions: {file}", _AGAIN)
     if sha256_file(file) != record.predictions.sha256:
-        raise DataError(f"{file} was changed since it was written", "run it again with --rerun")
+        raise DataError(f"{file} was changed since it was written", _AGAIN)
     ids, top = read_predictions(file)
     truth = _truth_of(dataset, record.dataset.limit)
     if ids != truth.ids:
-        raise DataError(f"{file} answers other queries than those of {dataset.name!r}", "run it again with --rerun")
+        raise DataError(f"{file} answers other queries than those of {dataset.name!r}", _AGAIN)
     if top.positions is None and record.metrics and record.metrics.distance_m.to == PREDICTED_POSITION:
-        raise DataError(f"{file} was passed on without the positions that it predicts", "run it again with --rerun")
+        raise DataError(f"{file} was passed on without the positions that it predicts", _AGAIN)
     width = top.indices.shape[1]
     if ks is not None and max(ks) > width and width < len(dataset.candidates):
         raise DataError(
             f"{file} stores the first {width} candidates, too few for k = {max(ks)}",
             f"run it again with --k {max(ks)}",
         )
-    truth.write(path.parents[1], ground_truth_key(record.dataset), again=True)
-    metrics = score(top, truth, DEFAULT_KS if ks is None else ks) if len(top) else None
-    updated = record.model_copy(update={"metrics": metrics})
-    write_record(path, updated)
-    return updated
+    return top, truth
+
+
+def _counts(record: RunRecord, dataset: Dataset, truth: GroundTruth) -> Iterator[tuple[str, object, object]]:
+    """What the record tells of the dataset, and what is."""
+    about = record.dataset
+    yield "the candidates' digest", about.candidate_digest, dataset.candidates.digest
+    yield "n_candidates", about.n_candidates, len(truth.candidate_rows)
+    yield "n_queries", about.n_queries, len(truth)
+    yield "n_places", about.n_places, len(set(truth.places.tolist()))
+    yield "n_queries_without_candidate", about.n_queries_without_candidate, int((truth.labels < 0).sum())
+
+
+def _ks_of(metrics: Metrics | None) -> list[int]:
+    """The k that SSA-k was told for."""
+    names = [] if metrics is None else [n.removeprefix("SSA-") for n in metrics.accuracy if n.startswith("SSA-")]
+    return [int(k) for k in names if k.isdigit()] or list(DEFAULT_KS)
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every number or text below a value, by the names that lead to it."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _numbers(f"{name}.{key}" if name else str(key), below)
+    elif isinstance(value, tuple | list):
+        for end, below in zip(("low", "high"), value, strict=True):
+            yield from _numbers(f"{name}.{end}", below)
+    elif value is not None:
+        yield name, value
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+    return bool(a == b)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,7 @@ from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.models import STATE
 from ial_bench.engine.plan import EngineOptions, Planned, RunSpec, Selection, finished, make_context
 from ial_bench.engine.record import (
+    PROTOCOL_VERSION,
     DatasetRecord,
     EncoderRecord,
     FeaturePhase,
@@ -41,10 +42,11 @@ from ial_bench.engine.record import (
     record_path,
     write_record,
 )
+from ial_bench.engine.rescore import rescore
 from ial_bench.engine.score import score
 from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
-from ial_bench.errors import BenchError, SkipMethod, StorageError
+from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError
 from ial_bench.files import check_writable, make_folder, read_json, storage_errors, write_json
 from ial_bench.method import Method, Reporter, Scores, chunks
 from ial_bench.settings import BACKBONE, nearest_preset
@@ -260,7 +262,7 @@ class Engine:
             seed=spec.seed,
             k=spec.k,
             dtype=spec.dtype,
-            protocol_version=spec.protocol_version,
+            protocol_version=PROTOCOL_VERSION,
             metrics=outcome.metrics,
             phases=outcome.phases,
             size=outcome.size,
@@ -283,19 +285,28 @@ class Engine:
         return record
 
     def adopt(self, planned: Planned) -> RunRecord:
-        """The record of a run that was done before; one of schema version 1 is told what is known of its encoder now.
+        """The record of a run that was done before, brought along where an earlier ial-bench wrote it.
+
+        One of schema version 1 is told what is known of its encoder now, one of an earlier protocol scored again; where
+        its answers were changed, it stays as it is, and tables leave it out.
 
         Raises:
             StorageError: it cannot be written.
         """
         assert planned.done is not None  # noqa: S101 - asked of done runs alone
         record = planned.done
-        if record.method.encoder is not None or planned.encoder is None:
-            return record
-        method = record.method.model_copy(update={"encoder": encoder_record(planned.encoder)})
-        whole = record.model_copy(update={"method": method})
-        write_record(record_path(self.options.results, self.dataset.name, planned.spec.method, record.run_id), whole)
-        return whole
+        path = record_path(self.options.results, self.dataset.name, planned.spec.method, record.run_id)
+        if record.method.encoder is None and planned.encoder is not None:
+            method = record.method.model_copy(update={"encoder": encoder_record(planned.encoder)})
+            record = record.model_copy(update={"method": method})
+            write_record(path, record)
+        if record.protocol_version < PROTOCOL_VERSION:
+            try:
+                record = rescore(path, record, self.dataset, self.options.ks)
+                self.report.log(f"{record.method.name}: answers scored by version {PROTOCOL_VERSION} of the protocol")
+            except DataError as error:
+                self.report.log(f"{record.method.name}: not scored: {error}")
+        return record
 
     def _dataset_record(self, spec: RunSpec) -> DatasetRecord:
         chosen = self.selection

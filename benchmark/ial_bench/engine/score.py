@@ -12,7 +12,7 @@ from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.record import DistanceMetrics, Interval, Metrics
 from ial_bench.geo.points import FARTHEST_M, haversine_m
 from ial_bench.metrics.accuracy import first_hit, group_numbers, reciprocal_rank, within
-from ial_bench.metrics.intervals import REPLICATES, Estimate, clustered_means
+from ial_bench.metrics.intervals import Estimate, clustered_means, clustered_median
 from ial_bench.topk import NO_ANSWER, TopK
 
 DEFAULT_KS = (1, 5, 10)
@@ -61,21 +61,22 @@ def outcomes(
     return names, np.concatenate(columns, axis=1), metres
 
 
-def score(top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS, replicates: int = REPLICATES) -> Metrics:
+def score(top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS) -> Metrics:
     """Score predictions against the truth.
 
     Args:
         top: answers, one row a query.
         truth: of the same queries, in the same order.
         ks: as of `outcomes`.
-        replicates: of the bootstrap.
     """
     names, values, metres = outcomes(top, truth, ks)
     # Column 0 is SSA-1: its mean over addresses is the macro accuracy.
-    estimates = clustered_means(values, truth.places, truth.address_rows, class_columns=1, replicates=replicates)
+    estimates = clustered_means(values, truth.places, truth.address_rows, class_columns=1)
     named = dict(zip([*names, "macro-SSA-1"], map(_interval, estimates), strict=True))
+    median = clustered_median(metres, truth.places)
     distance = DistanceMetrics(
-        median=float(np.median(metres)),
+        median=median.value,
+        median_ci95=median.ci95,
         to=CENTROID if top.positions is None else PREDICTED_POSITION,
         **{name: named.pop(name) for name in names if name.startswith("within_")},
     )
