@@ -11,7 +11,7 @@ import pytest
 
 from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.record import RunRecord, record_path, records, write_record
+from ial_bench.engine.record import RunRecord, read_record, record_path, records, write_record
 from made_records import PAPER_COUNTS, make_record, run_baselines
 
 
@@ -219,3 +219,42 @@ def test_a_published_row_named_by_a_layout_is_refused_beside_other_runs(bench: B
     assert "no such published row" not in said.err
     alone = bench("leaderboard", "--results", tmp_path, "--layout", layout, "--no-published")
     assert (alone.code, "| m |" in alone.out) == (0, True)
+
+
+def edited(results: Path, method: str, value: float) -> Path:
+    """Set SSA-1 in a method's record by hand."""
+    path = min(results.glob(f"*/{method}/*.json"))
+    record = read_record(path)
+    assert record.metrics is not None
+    accuracy = record.metrics.accuracy
+    told = {**accuracy, "SSA-1": accuracy["SSA-1"].model_copy(update={"value": value})}
+    metrics = record.metrics.model_copy(update={"accuracy": told})
+    write_record(path, record.model_copy(update={"metrics": metrics}))
+    return path
+
+
+def test_a_number_that_was_edited_is_no_best_and_ends_with_1(bench: Bench, results: Path) -> None:
+    path = edited(results, "majority", 0.991)
+    said = bench("leaderboard", "--results", results, "--format", "md")
+    assert said.code == 1
+    row = next(line for line in said.out.splitlines() if "99.1" in line)
+    assert "contradicted" in row
+    assert "**99.1**" not in row
+    assert f"run {path.stem}: SSA-1 is 99.10 % in its record and" in said.out
+    assert "bench score --dataset" in said.out
+
+
+def test_rows_tell_where_they_come_from(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:
+    run_baselines(tiny_city, tmp_path / "own", ["random", "majority"])
+    run_baselines(tiny_city, tmp_path / "theirs", ["gps-oracle"])
+    own, theirs, file = tmp_path / "own/results", tmp_path / "theirs/results", tmp_path / "a.ialpack"
+    assert bench("results", "pack", "--results", theirs, "--out", file, "--contact", "lab@example.org").code == 0
+    assert bench("results", "merge", file, "--dataset", tiny_city.folder, "--results", own).code == 0
+    min(own.glob("*/random/*.predictions.parquet")).unlink()
+    said = bench("leaderboard", "--results", own, "--format", "csv", "--columns", "origin,metrics")
+    assert said.code == 0, said.err
+    rows = {row["method"]: row["origin"] for row in csv.DictReader(io.StringIO(said.out))}
+    assert rows == {"Most frequent address": "run here", "Random": "as told", "GPS oracle": "from a pack"}
+    notes = bench("leaderboard", "--results", own, "--format", "md").out
+    assert "verified when they were taken from a pack of lab@example.org: GPS oracle" in notes
+    assert "taken as told, for their answers are not beside the records: Random" in notes

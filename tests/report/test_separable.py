@@ -31,8 +31,9 @@ def answered(folder: Path, name: str, right: np.ndarray, seed: int = 0, oracle: 
     file = folder / DATASET / name / f"{run}.predictions.parquet"
     digest = write_predictions(file, [str(i) for i in range(QUERIES)], TopK(indices, np.ones((QUERIES, 2), np.float32)))
     record = make_record(name, {"SSA-1": float(right.mean())}, seed=seed, oracle=oracle)
+    about = record.dataset.model_copy(update={"n_queries": QUERIES})
     return record.model_copy(
-        update={"run_id": run, "predictions": PredictionsRecord(path=file.name, sha256=digest, k=2)}
+        update={"run_id": run, "dataset": about, "predictions": PredictionsRecord(path=file.name, sha256=digest, k=2)}
     )
 
 

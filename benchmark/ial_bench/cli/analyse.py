@@ -49,7 +49,7 @@ def breakdown(
     """Accuracy by part of the queries, methods side by side.
 
     Parts are neighbourhoods, streets, photos that train has of the true address, metres to the nearest train photo, and
-    headings. Each value has a 95 % interval of a bootstrap over the part's places.
+    headings. Each value has a 95 % interval over the part's places.
 
     Example: bench analyse breakdown addressclip retrieval --by train-photos
     """
@@ -106,14 +106,38 @@ def calibration(
     _show([report.sheet(selected, logit_methods(selected, plugin), bins)], form)
 
 
+@app.command("seeds")
+def seeds(
+    methods: Methods = None,
+    metric: Annotated[str, typer.Option(help="A mean over queries: SSA-k, SA-k, MRR, within_50, ...")] = "SSA-1",
+    dataset: DatasetName = None,
+    limit: Limit = None,
+    results: options.Results = None,
+    form: Format = "table",
+) -> None:
+    """How much of a method's uncertainty is of places, and how much of seeds.
+
+    The interval of one run says what other places would have shown of the same weights; the one with seeds what other
+    places and other seeds would have shown.
+
+    Example: bench analyse seeds addressclip fusion
+    """
+    from ial_bench.report import seeds as report
+
+    _show([report.sheet(_selected(results, dataset, methods, limit, metric), metric)], form)
+
+
 def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str]:
-    """The names of the selected methods whose scores are logits; one that is not known here counts as none."""
+    """Of the selected methods whose records do not tell what scores say, the names of those whose scores are logits.
+
+    One that is not known here counts as none.
+    """
     from ial_bench.errors import UnknownNameError
     from ial_bench.registry import Registry
 
     registry = Registry(plugins or ())
     found = set()
-    for name in sorted({g.method for g in selected.groups}):
+    for name in sorted({g.method for g in selected.groups if any(r.method.scores is None for r in g.runs)}):
         try:
             if registry.get(name).info.scores == "logits":
                 found.add(name)

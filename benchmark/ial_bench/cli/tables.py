@@ -53,7 +53,9 @@ def show_tables(home: Path, asked: Asked, out: Path | None, bib: Path | None, co
 
 
 def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Table], bool]:
-    """The tables of a layout, and whether all records could be read; what could not is told on stderr.
+    """The tables of a layout, and whether all records could be read and none was contradicted by its answers.
+
+    What could not be read is told on stderr.
 
     Raises:
         DataError: there are no results.
@@ -84,7 +86,9 @@ def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Ta
     for part in [shown] if layout.side_by_side and shown else [[name] for name in shown]:
         own = [r for r in good if r.dataset.name in part]
         cited = [p for p in published if p.dataset in part]
-        tables.append(lay_out(own, part, possible(layout, own, cited), cited, home, code))
+        table = lay_out(own, part, possible(layout, own, cited), cited, home, code)
+        whole &= all(row.kind != "contradicted" for row in table.rows)
+        tables.append(table)
     return tables, whole
 
 

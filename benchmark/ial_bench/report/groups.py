@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
-from ial_bench.engine.record import EncoderRecord, MethodRecord, RunRecord
+from ial_bench.engine.record import PROTOCOL_VERSION, EncoderRecord, MethodRecord, RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.files import digest
 from ial_bench.report.stale import NO_CODE, Code, about_superseded, by_latest_code
@@ -103,8 +103,9 @@ def one_population(
 ) -> tuple[list[RunRecord], list[str]]:
     """Of finished runs those on the same photos, and what to say of the others.
 
-    The same dataset digest, candidates, protocol, k and limit: of several such groups the latest, whole runs before
-    limited ones. Of runs that differ by the method's code alone, those of the latest.
+    The same dataset digest, candidates, protocol, k and limit: of several such groups whole runs before limited ones,
+    then those of a later protocol, then the latest. Of runs that differ by the method's code alone, those of the
+    latest.
 
     Args:
         records: finished runs on one dataset.
@@ -117,7 +118,7 @@ def one_population(
     wanted = [key for key in groups if limit is None or key[2] == limit]
     if not wanted:
         return [], [] if limit is None else [f"no runs are limited to {limit:,} photos a split"]
-    chosen = max(wanted, key=lambda key: (key[2] is None, max(r.provenance.finished for r in groups[key])))
+    chosen = max(wanted, key=lambda key: (key[2] is None, key[3], max(r.provenance.finished for r in groups[key])))
     others = len(records) - len(groups[chosen])
     notes = []
     if chosen[2] is not None:
@@ -126,6 +127,9 @@ def one_population(
         runs = "run is" if others == 1 else "runs are"
         why = "another version of the dataset, another limit, k or protocol"
         notes.append(f"{others:,} other {runs} left out: {why}")
+    if any(key[3] < PROTOCOL_VERSION for key in groups):
+        scored = f"`bench score --dataset {records[0].dataset.name}` brings them along, where the dataset is"
+        notes.append(f"some runs were measured under an earlier version of the protocol: {scored}")
     current, superseded = by_latest_code(groups[chosen], code)
     return current, [*notes, *about_superseded(superseded)]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-RowKind = Literal["measured", "stale", "oracle", "published"]
+RowKind = Literal["measured", "stale", "contradicted", "oracle", "published"]
 
 
 class Mark(Enum):
@@ -46,7 +46,7 @@ class Row:
     """One method with one configuration, or one published result.
 
     Attributes:
-        kind: measured rows are ranked; stale ones, oracles and published rows are not.
+        kind: measured rows are ranked; stale and contradicted ones, oracles and published rows are not.
         title: the method's title, with what tells it from its other rows.
         seeds: number of runs behind it, 0 for published rows.
         cells: by the key of their column; a column may be missing.
@@ -110,7 +110,7 @@ class Table:
     Attributes:
         dataset: its name, or the names of several that stand side by side.
         columns: after the method.
-        rows: measured ones, then stale ones, oracles, published.
+        rows: measured ones, then stale, contradicted, oracles, published.
         notes: what a reader must know beside it.
     """
 

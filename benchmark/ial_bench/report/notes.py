@@ -9,7 +9,7 @@ from ial_bench.encoders.spec import RANDOM_INIT
 from ial_bench.engine.record import RunRecord
 from ial_bench.report.groups import Group, but_for_precision, encoder_of
 from ial_bench.report.model import Column, Row
-from ial_bench.report.population import Population
+from ial_bench.report.population import Population, timed_on
 from ial_bench.report.published import PublishedRow
 from ial_bench.report.quantities import LATENCY, accuracy
 
@@ -29,16 +29,13 @@ def notes_of(population: Population, groups: Sequence[Group], words: Sequence[st
     d = runs[0].dataset
     notes = [f"{d.n_queries:,} queries from {d.n_places:,} places, {d.n_candidates:,} candidate addresses"]
     if intervals:
-        notes.append("in brackets: 95 % interval of a bootstrap over places")
+        notes.append("in brackets: 95 % interval over places")
     if d.n_queries_without_candidate:
         notes.append(
             f"{d.n_queries_without_candidate:,} queries have an address that is no candidate and count as wrong"
         )
-    machines = population.machines(groups)
-    if machines and LATENCY in words:
-        hardware = [r.provenance.hardware for r in machines]
-        names = [h.get("gpu") or f"{h.get('cpu')}, {h.get('cores')} cores" for h in hardware]
-        notes.append(f"latency: one decoded photo to its top-{runs[0].k}, on {' and '.join(dict.fromkeys(names))}")
+    if LATENCY in words:
+        notes += about_latency(population, groups, runs[0].k)
     if any(r.method.oracle for r in runs):
         notes.append("oracles know the query's true position; they are not ranked")
     encoders = [encoder_of(r.method.backbone) for r in runs if r.method.backbone]
@@ -47,6 +44,23 @@ def notes_of(population: Population, groups: Sequence[Group], words: Sequence[st
             f"{RANDOM_INIT}: the encoder's weights are untrained; accuracies say nothing about the trained model"
         )
     return [*notes, *about_precision(groups), *about_encoders(runs), *population.notes]
+
+
+def about_latency(population: Population, groups: Sequence[Group], k: int) -> list[str]:
+    """Which machines rows were timed on: that of most of them, and of the others which rows."""
+    rows: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for group in groups:
+        for run in population.timed(group):
+            if machine := timed_on(run):
+                hardware = run.provenance.hardware
+                names[machine] = hardware.get("gpu") or f"{hardware.get('cpu')}, {hardware.get('cores')} cores"
+                rows.setdefault(machine, []).append(group.title)
+    if not rows:
+        return []
+    most = population.hardware if population.hardware in rows else next(iter(rows))
+    others = [f"{', '.join(dict.fromkeys(rows[m]))} on {names[m]}" for m in rows if m != most]
+    return ["; ".join([f"latency: one decoded photo to its top-{k}, on {names[most]}", *others])]
 
 
 def about_precision(groups: Sequence[Group]) -> list[str]:

@@ -20,6 +20,7 @@ from ial_bench.report.model import Cell, Column
 from ial_bench.report.published import PublishedRow
 
 BACKBONE, SEEDS, METRICS, SPREAD, SETTING = "backbone", "seeds", "metrics", "sd", "set:"
+ORIGIN = "origin"
 LATENCY = "latency"
 _SPREAD_OF = f"{SPREAD}:"
 _DISTANCES = ("within_25", "within_50", "within_100", "within_200")
@@ -36,6 +37,7 @@ class Quantity:
         of: the number; None where the run has none.
         published: the number of a published row.
         timed: it depends on the machine.
+        ci95: its interval; None where it has none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Quantity:
     of: Callable[[RunRecord], float | None]
     published: Callable[[PublishedRow], float | None] = lambda _: None
     timed: bool = False
+    ci95: Callable[[RunRecord], tuple[float, float] | None] = lambda _: None
 
 
 def _query(name: str) -> Callable[[RunRecord], float | None]:
@@ -66,9 +69,12 @@ QUANTITIES = {
     ),
     "parameters": Quantity("parameters (M)", 1, None, _size("parameters", 1e6)),
     "trained": Quantity("trained (M)", 1, None, _size("parameters_trained", 1e6)),
-    "distance": Quantity("median error (m)", 1, "low", lambda r: r.metrics.distance_m.median if r.metrics else None),
+    "distance": Quantity(
+        "median error (m)", 1, "low", lambda r: r.metrics.distance_m.median if r.metrics else None,
+        ci95=lambda r: r.metrics.distance_m.median_ci95 if r.metrics else None,
+    ),
 }  # fmt: skip
-WORDS = (BACKBONE, SEEDS, METRICS, SPREAD, *QUANTITIES)
+WORDS = (BACKBONE, ORIGIN, SEEDS, METRICS, SPREAD, *QUANTITIES)
 
 
 def accuracy(record: RunRecord, metric: str) -> Interval | None:
@@ -93,7 +99,7 @@ def is_metric(word: str) -> bool:
 
 def is_shared(word: str) -> bool:
     """Whether a column is the same for all datasets that stand side by side."""
-    return word == BACKBONE or word.startswith(SETTING)
+    return word in {BACKBONE, ORIGIN} or word.startswith(SETTING)
 
 
 def is_timed(word: str) -> bool:
@@ -118,7 +124,7 @@ def column(word: str, first: str | None, group: str = "", title: str = "", digit
         title: heading of one's own.
         digits: decimals of accuracies.
     """
-    if word == BACKBONE or word.startswith(SETTING):
+    if is_shared(word):
         return Column(word.removeprefix(SETTING), text=True, title=title)
     if word == SEEDS:
         return Column(SEEDS, digits=0, group=group, title=title)
@@ -148,8 +154,9 @@ def measured(word: str, first: str | None, group: Group, runs: Sequence[RunRecor
     if word == SEEDS:
         return Cell(float(len(runs)) if runs else None)
     if word in QUANTITIES:
-        values = [v for r in runs if (v := QUANTITIES[word].of(r)) is not None]
-        return Cell(_mean(values) if values else None)
+        known = QUANTITIES[word]
+        values = [v for r in runs if (v := known.of(r)) is not None]
+        return Cell(_mean(values) if values else None, _mean_interval([known.ci95(r) for r in runs]))
     metric = spread_metric(word, first)
     of_metric = _accuracy([i for r in runs if (i := accuracy(r, metric or word))], runs)
     return of_metric if metric is None else Cell(of_metric.spread)
@@ -160,9 +167,13 @@ def _accuracy(found: Sequence[Interval], runs: Sequence[RunRecord]) -> Cell:
     if not found:
         return Cell()
     varied = len(found) > 1 and runs[0].method.stochastic
-    intervals = [i.ci95 for i in found if i.ci95]
-    ci95 = (_mean([a for a, _ in intervals]), _mean([b for _, b in intervals])) if intervals else None
+    ci95 = _mean_interval([i.ci95 for i in found])
     return Cell(_mean([i.value for i in found]), ci95, statistics.stdev(i.value for i in found) if varied else None)
+
+
+def _mean_interval(found: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    known = [i for i in found if i is not None]
+    return (_mean([a for a, _ in known]), _mean([b for _, b in known])) if known else None
 
 
 def reported(word: str, row: PublishedRow) -> Cell:

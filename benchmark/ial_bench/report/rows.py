@@ -12,8 +12,9 @@ from ial_bench.report.layout import AS_GIVEN, Layout, RowChoice
 from ial_bench.report.model import Column, Row, RowKind
 from ial_bench.report.published import PublishedRow
 from ial_bench.report.stale import STALE, Code
+from ial_bench.report.trust import CONTRADICTED, Trust
 
-_KINDS: tuple[RowKind, ...] = ("measured", "stale", "oracle", "published")
+_KINDS: tuple[RowKind, ...] = ("measured", "stale", "contradicted", "oracle", "published")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Entry:
         group: of a measured row or an oracle.
         published: a paper's results of one method, one a dataset, of a published row.
         stale: whether the method's code is known to be another now.
+        contradicted: whether a number of its runs does not follow from their answers.
     """
 
     title: str
@@ -35,12 +37,15 @@ class Entry:
     group: Group | None = None
     published: tuple[PublishedRow, ...] = ()
     stale: bool = False
+    contradicted: bool = False
 
     @property
     def kind(self) -> RowKind:
         """The kind of the row."""
         if self.group is None:
             return "published"
+        if self.contradicted:
+            return "contradicted"
         return "oracle" if self.group.oracle else "stale" if self.stale else "measured"
 
 
@@ -92,6 +97,16 @@ def told_stale(entries: Sequence[Entry], code: Code) -> list[Entry]:
     """The same, those called stale whose method has other code now."""
     return [
         replace(e, title=f"{e.title} ({STALE})", stale=True) if e.group and any(map(code.changed, e.group.runs)) else e
+        for e in entries
+    ]
+
+
+def told_contradicted(entries: Sequence[Entry], trust: Trust) -> list[Entry]:
+    """The same, those called contradicted whose numbers do not follow from their answers."""
+    return [
+        replace(e, title=f"{e.title} ({CONTRADICTED})", contradicted=True)
+        if e.group and any(run.run_id in trust.contradicted for run in e.group.runs)
+        else e
         for e in entries
     ]
 

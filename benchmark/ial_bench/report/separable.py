@@ -14,8 +14,8 @@ def not_told_apart(
 ) -> tuple[frozenset[int], str | None]:
     """The rows that are not separable from the one of largest mean, which is not among them.
 
-    A paired bootstrap over places, each row against the best, with Holm's correction; seeds are averaged query by
-    query. All rows or none: were some rows' answers missing, those would pass for separable.
+    Sign flips of whole places, corrected for all rows and for the choice of the best from the same answers; seeds are
+    averaged query by query. All rows or none: were some rows' answers missing, those would pass for separable.
 
     Args:
         rows: the runs of each, on the same photos.
@@ -57,7 +57,8 @@ def not_told_apart(
     values = np.stack(columns, axis=1)
     best = int(values.mean(axis=0).argmax())
     found = frozenset(not_separable(values, answers.truth.places)) - {best}
+    level = f"{100 * (1 - LEVEL):.0f} % level"
     what = (
-        f"the best in {name} at the {100 * (1 - LEVEL):.0f} % level (paired bootstrap over places, Holm's correction)"
+        f"the best in {name} at the {level} (sign flips of places, corrected for all rows and the choice of the best)"
     )
     return found, f"†: not separable from {what}" if found else f"all other rows are separable from {what}"

@@ -15,9 +15,10 @@ from ial_bench.report.model import EMPTY, Cell, Column, Mark, Row, Table
 from ial_bench.report.notes import about_seeds, joined, not_cited, not_shown, notes_of
 from ial_bench.report.population import Population
 from ial_bench.report.published import PublishedRow, why_not_beside
-from ial_bench.report.rows import Entry, chosen, ordered, told_stale
+from ial_bench.report.rows import Entry, chosen, ordered, told_contradicted, told_stale
 from ial_bench.report.separable import not_told_apart
 from ial_bench.report.stale import NO_CODE, Code, about_stale
+from ial_bench.report.trust import Trust, about_trust
 
 __all__ = ["DEFAULT_METRICS", "Table", "build_table", "lay_out"]
 
@@ -60,14 +61,15 @@ def lay_out(
     Rows compare only what was measured on the same photos: the same dataset digest, candidates, protocol, k and
     limit. Of several such populations the latest is shown, whole runs before limited ones, and the notes count the
     rest. Published rows stand beside whole runs on the dataset as it is published, else the notes say why not.
-    rest. Runs that later code of their method has superseded are left out and counted too.
+    Runs that later code of their method has superseded are left out and counted too.
 
     Args:
         records: any records; those of other datasets are ignored.
         datasets: names, in their order.
         layout: what to show.
         published: rows to choose from.
-        results: folder of results, whose answers tell which rows are separable; None: not looked at.
+        results: folder of results, whose answers tell which rows are separable, and whether numbers are true; None: not
+            looked at.
         code: that of methods as it is here; rows of other code are called stale, and not ranked.
 
     Raises:
@@ -79,9 +81,11 @@ def lay_out(
     left_out = {p.dataset: why for p in populations if (why := why_not_beside(p.dataset, p.done, layout.limit))}
     entries = chosen(groups_of([r for p in populations for r in p.done]), published, layout, left_out)
     entries = told_stale(entries, code)
+    trust = Trust.of((r for e in entries if e.group for r in e.group.runs), results if layout.separable else None)
+    entries = told_contradicted(entries, trust)
     groups = [e.group for e in entries if e.group is not None]
     places = _places(own, groups, populations, layout)
-    found = [(entry, _row(entry, places)) for entry in entries]
+    found = [(entry, _row(entry, places, trust)) for entry in entries]
     by = _sorted_by(places, layout)
     columns = [place.column for place in places]
     found = ordered(found, columns, layout, by)
@@ -95,6 +99,7 @@ def lay_out(
         *joined(mixed, names),
         *joined(told, names),
         *about_stale(e.group.method for e in entries if e.group is not None and e.stale),
+        *about_trust(trust, [(e.title, e.group.runs) for e in entries if e.group]),
         *about_seeds(rows, columns),
         *joined([not_cited(name, left_out, filter(layout.cites, published)) for name in datasets], names),
         *joined([not_shown(p) for p in populations], names),
@@ -137,8 +142,8 @@ def _places(
     return places
 
 
-def _row(entry: Entry, places: Sequence[_Place]) -> Row:
-    cells = {place.column.key: _cell(entry, place) for place in places}
+def _row(entry: Entry, places: Sequence[_Place], trust: Trust) -> Row:
+    cells = {place.column.key: _cell(entry, place, trust) for place in places}
     if entry.group is None:
         return Row(entry.kind, entry.title, 0, cells, entry.published[0].key, entry.heading)
     populations = {p.population.dataset: p.population for p in places if p.population}
@@ -146,13 +151,16 @@ def _row(entry: Entry, places: Sequence[_Place]) -> Row:
     return Row(entry.kind, entry.title, seeds, cells, "", entry.heading, tuple(r.run_id for r in entry.group.runs))
 
 
-def _cell(entry: Entry, place: _Place) -> Cell:
+def _cell(entry: Entry, place: _Place, trust: Trust) -> Cell:
     population = place.population
+    if place.word == quantities.ORIGIN:
+        runs = () if entry.group is None else entry.group.runs
+        return Cell(text=", ".join(dict.fromkeys(map(trust.origin, runs))))
     if entry.group is not None:
-        runs: Sequence[RunRecord] = ()
+        shown: Sequence[RunRecord] = ()
         if population is not None:
-            runs = population.timed(entry.group) if quantities.is_timed(place.word) else population.of(entry.group)
-        return quantities.measured(place.word, place.first, entry.group, runs)
+            shown = population.timed(entry.group) if quantities.is_timed(place.word) else population.of(entry.group)
+        return quantities.measured(place.word, place.first, entry.group, shown)
     for row in entry.published:
         if population is not None and row.dataset == population.dataset:
             return quantities.reported(place.word, row)

@@ -11,7 +11,8 @@ from ial_bench.report.model import Cell, Column, Row, Table
 METHOD = "method"
 DAGGER = "†"
 _KINDS = {
-    "measured": "", "stale": "by earlier code (not ranked)", "oracle": "oracles (not ranked)",
+    "measured": "", "stale": "by earlier code (not ranked)",
+    "contradicted": "contradicted by their answers (not ranked)", "oracle": "oracles (not ranked)",
     "published": "published (not ranked)",
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from ial_bench.report.formats.shared import DAGGER, Style, interval, number, sec
 from ial_bench.report.layout import Layout
 from ial_bench.report.model import Column, Row, Table
 from ial_bench.report.published import published_rows
-from ial_bench.report.quantities import BACKBONE, METRICS, QUANTITIES, SEEDS, SPREAD, metrics_of
+from ial_bench.report.quantities import BACKBONE, METRICS, ORIGIN, QUANTITIES, SEEDS, SPREAD, metrics_of
 from ial_bench.report.stale import NO_CODE, Code
 from ial_bench.report.table import DEFAULT_METRICS, build_table, lay_out
 
@@ -48,9 +48,12 @@ class Board:
         shown = frozenset(c.key for c in usual_table.columns)
         metrics = (*usual, *(m for m in known if m not in usual))
         varied = (SPREAD,) if any(c.spread_of for c in usual_table.columns) else ()
-        columns = (BACKBONE, *metrics[: len(usual)], *varied, *QUANTITIES, SEEDS, METRICS)
+        columns = (BACKBONE, ORIGIN, *metrics[: len(usual)], *varied, *QUANTITIES, SEEDS, METRICS)
         layout = Layout(columns=columns, metrics=metrics, limit=limit)
-        return cls(lay_out(records, [dataset], layout, published_rows(dataset), results, code), shown)
+        table = lay_out(records, [dataset], layout, published_rows(dataset), results, code)
+        if any(row.cells[ORIGIN].text not in {"", "run here"} for row in table.rows):
+            shown |= {ORIGIN}
+        return cls(table, shown)
 
     def columns(self) -> list[dict[str, Any]]:
         """What the page needs of each column."""

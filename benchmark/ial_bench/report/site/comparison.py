@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import combinations, islice
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ial_bench.engine.ground_truth import GroundTruth
-from ial_bench.metrics.comparison import Difference, compare, holm
+from ial_bench.metrics.comparison import Difference, compare
 from ial_bench.report.groups import Group
 from ial_bench.report.site.areas import Areas
 from ial_bench.report.site.source import Run, labels
@@ -64,33 +63,9 @@ class Comparison:
         }  # fmt: skip
         measured = [m for m in self.metrics if compared and all(i in self.values.get(m, {}) for i in compared)]
         columns = [np.stack([self.values[m][i] for i in compared], axis=1) for m in measured]
-        for metric, values, pairs in zip(measured, columns, _differences(columns, truth.places), strict=True):
-            told["metrics"][metric] = _metric_data(values, pairs, streets, counts)
+        for metric, values in zip(measured, columns, strict=True):
+            told["metrics"][metric] = _metric_data(values, compare(values, truth.places), streets, counts)
         return told
-
-
-def _differences(columns: Sequence[Floats], places: npt.NDArray[np.int64]) -> list[list[Difference]]:
-    """Of each metric all pairs of methods, from one bootstrap for all metrics; Holm's correction is a metric's own.
-
-    Args:
-        columns: of each metric [n, m].
-        places: [n].
-    """
-    if not columns:
-        return []
-    m = columns[0].shape[1]
-    pairs = [(i * m + a, i * m + b) for i in range(len(columns)) for a, b in combinations(range(m), 2)]
-    drawn = iter(compare(np.concatenate(columns, axis=1), places, pairs))
-    found = []
-    for i in range(len(columns)):
-        mine = list(islice(drawn, m * (m - 1) // 2))
-        corrected = iter(holm([d.p for d in mine if d.p is not None]))
-        found.append([
-            replace(d, first=d.first - i * m, second=d.second - i * m,
-                    p_holm=None if d.p is None else next(corrected))
-            for d in mine
-        ])  # fmt: skip
-    return found
 
 
 def _metric_data(

@@ -140,7 +140,7 @@
           pair.p === null ? "" : `p = ${pText(pair.p)}, with Holm's correction over all pairs ${pText(pair.pHolm)}. `,
           el("strong", {}, verdict)),
         intervalDrawing(pair),
-        el("p", { class: "note" }, "A bootstrap over places draws both methods on the same queries.")),
+        el("p", { class: "note" }, "Places get signs at random, both methods on the same queries.")),
       el("section", {}, el("h2", {}, "Right and wrong"), confusion(pair, metric, names)),
       el("section", { id: "places" }, el("h2", {}, "By neighbourhood"),
         el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "By neighbourhood" }, places)));

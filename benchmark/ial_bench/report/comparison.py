@@ -1,0 +1,130 @@
+"""Methods compared on the same queries: those of one dataset, or of several that count alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.errors import DataError
+from ial_bench.metrics.comparison import Difference, compare
+from ial_bench.report.groups import Group
+from ial_bench.report.selected import Selected
+
+MEAN = "mean of datasets"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Differences on one dataset, or of means over several.
+
+    Attributes:
+        name: of the dataset, or `MEAN`.
+        metric: a mean over queries.
+        groups: the methods; of means, those of the first dataset.
+        means: of each.
+        differences: of all pairs.
+    """
+
+    name: str
+    metric: str
+    groups: tuple[Group, ...]
+    means: tuple[float, ...]
+    differences: tuple[Difference, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs: fractions, not percent."""
+        named = [
+            {"method": g.method, "title": g.title, "runs": [r.run_id for r in g.runs], "mean": mean}
+            for g, mean in zip(self.groups, self.means, strict=True)
+        ]
+        pairs = [
+            {
+                "a": d.first, "b": d.second, "difference": d.value, "ci95": d.ci95, "a_alone": d.only_first,
+                "b_alone": d.only_second, "p": d.p, "p_holm": d.p_holm, "separable": d.separable,
+            }
+            for d in self.differences
+        ]  # fmt: skip
+        return {"dataset": self.name, "metric": self.metric, "methods": named, "pairs": pairs}
+
+
+def compared(
+    results: Path, datasets: Sequence[str | None], methods: Sequence[str], metric: str, limit: int | None
+) -> tuple[list[Compared], list[str]]:
+    """The comparison on each dataset and, of several, that of the means over datasets, each of which counts alike.
+
+    Args:
+        results: folder of results.
+        datasets: names; None: the only one with results.
+        methods: names, or of one dataset ids of runs, two or more; none: all but oracles, the best first.
+        metric: a mean over queries.
+        limit: of the runs, photos a split; None: any.
+
+    Returns:
+        One a dataset and then the means; what a reader must know.
+
+    Raises:
+        DataError: no results, too few of them, or answers that cannot be read.
+        ConfigError: several datasets and none asked for.
+        UnknownNameError: no such dataset, method or metric.
+    """
+    chosen = [Selected.among(results, name, methods, limit) for name in datasets]
+    rows = [list(s.groups) if methods else [g for g in s.groups if not g.oracle] for s in chosen]
+    if len(chosen) > 1 and not methods:
+        rows = _common(chosen, rows)
+    if min(map(len, rows)) < 2:
+        where = " and ".join(repr(s.dataset) for s in chosen)
+        raise DataError(f"{min(map(len, rows))} method with results on {where}: nothing to compare", "run another one")
+    values = [
+        np.stack([s.answers.values(g.runs, metric) for g in of], axis=1) for s, of in zip(chosen, rows, strict=True)
+    ]
+    if not methods:
+        order = np.argsort(-np.mean([v.mean(axis=0) for v in values], axis=0), kind="stable")
+        rows, values = [[of[i] for i in order] for of in rows], [v[:, order] for v in values]
+    places = [s.answers.truth.places for s in chosen]
+    found = [
+        Compared(s.dataset, metric, tuple(of), _means([v]), tuple(compare(v, p)))
+        for s, of, v, p in zip(chosen, rows, values, places, strict=True)
+    ]
+    if len(chosen) > 1:
+        stratum = np.repeat(np.arange(len(values)), [len(v) for v in values])
+        joint = compare(np.concatenate(values), _told_apart(places), strata=stratum)
+        found.append(Compared(MEAN, metric, tuple(rows[0]), _means(values), tuple(joint)))
+    notes = [note for s in chosen for note in s.notes]
+    return found, list(dict.fromkeys([*(note for s in chosen for note in s.seed_notes), *notes]))
+
+
+def _means(values: Sequence[npt.NDArray[np.float64]]) -> tuple[float, ...]:
+    return tuple(np.mean([v.mean(axis=0) for v in values], axis=0).tolist())
+
+
+def _told_apart(places: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """One numbering of the places of several datasets."""
+    numbers, start = [], 0
+    for own in places:
+        _, place = np.unique(own, return_inverse=True)
+        numbers.append(place + start)
+        start += int(place.max(initial=-1)) + 1
+    return np.concatenate(numbers)
+
+
+def _common(chosen: Sequence[Selected], rows: Sequence[list[Group]]) -> list[list[Group]]:
+    """The methods that have runs on all datasets, in one order.
+
+    Raises:
+        DataError: one of them has several configurations somewhere.
+    """
+    names = [g.method for g in rows[0] if all(any(g.method == h.method for h in of) for of in rows[1:])]
+    found = []
+    for selected, of in zip(chosen, rows, strict=True):
+        of_name = {name: [g for g in of if g.method == name] for name in dict.fromkeys(names)}
+        for name, groups in of_name.items():
+            if len(groups) > 1:
+                problem = f"{name} was run with {len(groups)} configurations on {selected.dataset!r}"
+                raise DataError(problem, "compare them on one dataset, or keep one configuration a results folder")
+        found.append([groups[0] for groups in of_name.values()])
+    return found
