@@ -45,3 +45,23 @@ def street_maps() -> Path:
     if not (STREET_MAPS / "san_francisco.geojson").is_file():
         pytest.skip(f"no street maps at {STREET_MAPS}")
     return STREET_MAPS
+
+
+@pytest.fixture(scope="session")
+def packed_results(tiny_city: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two baselines, one of them with two seeds, and an oracle; read only."""
+    from made_records import run_baselines
+
+    folder = tmp_path_factory.mktemp("packed")
+    run_baselines(tiny_city, folder, seeds=(0, 1))
+    return folder / "results"
+
+
+@pytest.fixture(scope="session")
+def pack(packed_results: Path, tiny_city: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """They in a pack; read only."""
+    from ial_bench.packs.make import make_pack
+
+    path = tmp_path_factory.mktemp("pack") / "honest.ialpack"
+    make_pack(packed_results, tiny_city.name, [], path)
+    return path

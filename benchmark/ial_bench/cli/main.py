@@ -23,6 +23,7 @@ from ial_bench.cli import (
     predict,
     pretrain,
     report,
+    results,
     run,
     score,
     show,
@@ -47,6 +48,7 @@ app.add_typer(analyse.app, name="analyse")
 app.command("plot")(plot.plot)
 app.command("report")(report.report)
 app.command("score")(score.score)
+app.add_typer(results.app, name="results")
 app.command("predict")(predict.predict)
 app.add_typer(listing.app, name="list")
 app.command("show")(show.show)

@@ -1,0 +1,227 @@
+"""A pack held against the dataset: every number that follows from its answers is computed anew.
+
+What does not follow from answers is taken as told: times, memory, the machine, and what a method says of its fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.ground_truth import GroundTruth
+from ial_bench.engine.plan import RunSpec, Selection
+from ial_bench.engine.provenance import hardware_digest
+from ial_bench.engine.record import ANSWERS_VERSION, PROTOCOL_VERSION, EncoderRecord, MethodRecord, RunRecord
+from ial_bench.engine.rescore import disagreements_of
+from ial_bench.engine.score import PREDICTED_POSITION
+from ial_bench.errors import BenchError, DataError, PredictionError
+from ial_bench.files import digest
+from ial_bench.packs.file import Manifest, Pack
+from ial_bench.registry import Registry
+from ial_bench.settings import nearest_preset
+from ial_bench.topk import TopK
+
+OWN = "ial-bench"
+"""The origin of methods that come with the harness."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Of a method: a folder is named by it."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What came of one run of a pack.
+
+    Attributes:
+        run_id: as the pack names it.
+        method: its name, empty where the record cannot be read.
+        record: None where it cannot be read.
+        top: its answers, None where they cannot be read.
+        problems: what does not follow from answers and dataset.
+        notes: what cannot be verified.
+    """
+
+    run_id: str
+    method: str
+    record: RunRecord | None
+    top: TopK | None
+    problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+class Verifier:
+    """Holds packs against one dataset.
+
+    Args:
+        dataset: at hand.
+        limit: photos a split of the runs.
+        registry: methods that are known here; None: those installed.
+    """
+
+    def __init__(self, dataset: Dataset, limit: int | None, registry: Registry | None = None) -> None:
+        self.dataset = dataset
+        self.limit = limit
+        self.registry = registry or Registry()
+        self.selection = Selection.of(dataset, limit)
+        self.truth = GroundTruth.of(dataset, self.selection)
+
+    def about(self, manifest: Manifest) -> list[str]:
+        """What a pack says of its dataset and is otherwise."""
+        told = [
+            ("version of the dataset", manifest.dataset_digest, self.dataset.digest),
+            ("candidate set", manifest.candidate_digest, self.dataset.candidates.digest),
+            ("ground truth", manifest.ground_truth, self.truth.digest),
+        ]
+        return [
+            f"the {what} is another one: {a[:12]} in the pack, {b[:12]} at hand" for what, a, b in told if a != b
+        ]  # fmt: skip
+
+    def run(self, pack: Pack, run_id: str) -> Verified:
+        """One run of a pack that is about this dataset."""
+        try:
+            record = pack.record(run_id)
+        except DataError as error:
+            return Verified(run_id, "", None, None, (error.problem,))
+        name = record.method.name
+        try:
+            top = pack.answers(run_id, len(self.truth))
+            top.check(len(self.truth), record.k, len(self.truth.candidate_rows), name)
+        except (DataError, PredictionError) as error:
+            return Verified(run_id, name, record, None, (error.problem,))
+        problems = [*self._belongs(pack, run_id, record), *self._identity(record), *self._told(record)]
+        if not problems:
+            problems = disagreements_of(record, top, self.truth, self.dataset)
+        notes = []
+        if record.metrics and record.metrics.distance_m.to == PREDICTED_POSITION:
+            notes.append("distances are taken as told: a pack holds no positions")
+        return Verified(run_id, name, record, top, tuple(problems), tuple(notes))
+
+    def _belongs(self, pack: Pack, run_id: str, record: RunRecord) -> Iterator[str]:
+        """Whether the record is of this run, of this dataset, and finished."""
+        manifest, about = pack.manifest, record.dataset
+        told = [
+            ("run_id", record.run_id, run_id), ("status", record.status, "done"),
+            ("dataset.name", about.name, manifest.dataset), ("dataset.digest", about.digest, manifest.dataset_digest),
+            ("dataset.candidate_digest", about.candidate_digest, manifest.candidate_digest),
+            ("dataset.limit", about.limit, manifest.limit),
+            ("dataset.n_train", about.n_train, len(self.selection.train)),
+            ("dataset.n_val", about.n_val, len(self.selection.val)),
+            ("dataset.n_database", about.n_database, len(self.selection.database)),
+        ]  # fmt: skip
+        for name, a, b in told:
+            if a != b:
+                yield f"{name} is {a!r} in the record and should be {b!r}"
+        if record.predictions is None or record.predictions.sha256 != manifest.runs[run_id].answers:
+            yield "the record names other answers than the pack has"
+        elif record.predictions.k != min(record.k, len(self.truth.candidate_rows)):
+            yield f"predictions.k is {record.predictions.k} for k = {record.k}"
+        if not ANSWERS_VERSION <= record.protocol_version <= PROTOCOL_VERSION:
+            yield f"protocol_version is {record.protocol_version}, known are {ANSWERS_VERSION} to {PROTOCOL_VERSION}"
+        if about.streets_digest is not None:
+            known = None if self.dataset.streets is None else self.dataset.streets.digest
+            if known is not None and about.streets_digest != known:
+                yield "it was run on another street network"
+
+    def _identity(self, record: RunRecord) -> Iterator[str]:
+        """Whether the run's id is that of its method, settings, encoder and seed."""
+        method, about = record.method, record.dataset
+        if method.encoder is not None:
+            yield from _encoder(method, method.encoder)
+        spec = RunSpec(
+            method.name, method.version, method.config, method.weights_digest, about.digest, about.candidate_digest,
+            about.limit, record.seed, record.k, record.dtype, streets_digest=about.streets_digest,
+            encoder_digest=None if method.encoder is None else method.encoder.digest,
+            source_digest=method.source_digest,
+        )  # fmt: skip
+        if record.run_id not in {spec.run_id, spec.first_id}:
+            yield (
+                f"run_id {record.run_id} is not the one of its method, version, settings, encoder, dataset, seed and "
+                f"k, which is {spec.run_id}"
+            )
+
+    def _told(self, record: RunRecord) -> Iterator[str]:
+        """Whether what the record says of its method and machine is what they are."""
+        method = record.method
+        if not _NAME.fullmatch(method.name):
+            yield f"method.name {method.name[:80]!r} is not made of letters, digits, -, _ and ."
+        if method.scores is not None and (method.origin == OWN) != (method.source_digest is None):
+            yield "method.origin and method.source_digest: methods of ial-bench have no digest of a source, others have"
+        if method.origin == OWN:
+            yield from self._own(method)
+        if not method.stochastic and record.seed != 0:
+            yield f"seed is {record.seed} of a method without randomness"
+        if record.provenance.hardware_digest != hardware_digest(record.provenance.hardware):
+            yield "hardware_digest is not that of the hardware told"
+        yield from _plausible(record)
+
+    def _own(self, method: MethodRecord) -> Iterator[str]:
+        """Whether a method that is told to come with ial-bench is the one of that name."""
+        try:
+            known = self.registry.get(method.name)
+            theirs = self.registry.origin(method.name) != OWN  # a plugin that took the name
+        except BenchError:
+            yield f"{method.name[:80]!r} is told to come with ial-bench, which has no such method"
+            return
+        if theirs:
+            return
+        info = known.info
+        for name in ("title", "family", "oracle", "stochastic", "final_fit"):
+            if getattr(method, name) != getattr(info, name):
+                yield f"method.{name} is {getattr(method, name)!r}, and {getattr(info, name)!r} of {info.name}"
+        if method.version == info.version:
+            yield from _settings(method, known)
+
+
+def _encoder(method: MethodRecord, encoder: EncoderRecord) -> Iterator[str]:
+    parts = {k: v for k, v in encoder.model_dump(mode="json").items() if k not in {"digest", "notes"}}
+    if digest(parts) != encoder.digest:
+        yield "method.encoder.digest is not that of the encoder told"
+    first: dict[str, Any] = {"weights": encoder.weights, "preprocessing": encoder.preprocessing}
+    if encoder.head:
+        first["head"] = encoder.head
+    if method.weights_digest not in {None, digest(first)}:
+        yield "method.weights_digest is not that of the encoder told"
+
+
+def _settings(method: MethodRecord, known: Any) -> Iterator[str]:
+    """Whether the settings are the method's, whole, and called by the right preset."""
+    try:
+        config = known.Config.model_validate(method.config)
+    except ValueError as error:
+        yield f"method.config is none of {method.name}: {str(error).splitlines()[0]}"
+        return
+    if missing := sorted(config.model_dump(mode="json").keys() - method.config.keys()):
+        yield f"method.config lacks {', '.join(missing[:5])}"
+        return
+    preset, changed = nearest_preset(known, config)
+    if (method.preset, tuple(method.changed)) != (preset, tuple(changed)):
+        yield f"method.preset and method.changed are not those of the settings: {preset}, {list(changed)}"
+
+
+def _plausible(record: RunRecord) -> Iterator[str]:
+    """What no run can be: answered before it was asked, negative sizes."""
+    try:
+        started, finished = (datetime.fromisoformat(t) for t in (record.provenance.started, record.provenance.finished))
+        if finished < started:
+            yield "provenance.finished is before provenance.started"
+    except (ValueError, TypeError):
+        yield "provenance.started and provenance.finished are no times"
+    if record.size is None:
+        yield "size is missing"
+    elif min(record.size.storage_bytes, record.size.parameters_trained) < 0:
+        yield "size has negative numbers"
+    elif record.size.parameters_trained > record.size.parameters:
+        yield "size.parameters_trained is larger than size.parameters"
+    query = None if record.phases is None else record.phases.query
+    if query is not None and not 0 < query.p50_ms <= query.p95_ms <= query.p99_ms:
+        yield "phases.query: p50, p95 and p99 do not rise from above 0"
+    if record.phases is not None and min(record.phases.fit.seconds, record.phases.index.seconds) < 0:
+        yield "phases have negative times"
