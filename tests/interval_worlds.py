@@ -17,6 +17,7 @@ from ial_bench.metrics.intervals import means
 
 Floats = npt.NDArray[np.float64]
 Z = 1.959964
+_AT_ONCE = 1 << 20  # answers drawn together
 MANY, FEW = 24, 1
 UNEQUAL = 0
 """Photos a place: any number from `FEW` to `MANY` alike."""
@@ -63,9 +64,10 @@ def cells(
 
 
 def simulate(cell: Cell, trials: int, seed: int = 0) -> Seen:
-    """Draw so many datasets; places of unequal sizes have other sizes in each of eight parts of them."""
+    """Draw so many datasets, in parts; places of unequal sizes have other sizes in each of eight parts or more."""
     rng = np.random.default_rng([seed, cell.places, cell.photos, round(1000 * cell.p), round(100 * cell.correlation)])
-    parts = 8 if cell.photos == UNEQUAL else 1
+    photos = cell.places * (cell.photos or MANY)
+    parts = max(8 if cell.photos == UNEQUAL else 1, -(-photos * trials // _AT_ONCE))
     covered, widths, nominal = [], [], []
     for _ in range(parts):
         size = np.full(cell.places, cell.photos)
