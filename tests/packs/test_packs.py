@@ -158,6 +158,20 @@ def test_a_dataset_of_another_name_is_merged_under_the_name_here(
     assert {p.name for p in tmp_path.iterdir()} == {"results", "theirs.ialpack"}
 
 
+def test_a_run_of_earlier_defaults_holds_and_is_called_as_here(pack: Path, verifier: Verifier, tmp_path: Path) -> None:
+    """What was the default then and is no longer is a changed setting now: no reason to doubt a run."""
+    taken = Open.of(pack)
+    run = min(r for r, record in taken.records.items() if record["method"]["name"] == "gps-oracle")
+    setting = min(taken.records[run]["method"]["config"])
+    taken.records[run]["method"]["changed"] = [setting]
+    taken.write(tmp_path / "then.ialpack")
+    opened = Pack.open(tmp_path / "then.ialpack")
+    assert merge_run(opened, verifier.run(opened, run), verifier, tmp_path / "results").fate == "merged"
+    ((_, merged),) = records(tmp_path / "results")
+    assert isinstance(merged, RunRecord)
+    assert merged.method.changed == Pack.open(pack).record(run).method.changed != [setting]
+
+
 def test_other_answers_under_the_same_id_are_refused(
     pack: Path, verifier: Verifier, packed_results: Path, tmp_path: Path, tiny_city: Dataset
 ) -> None:

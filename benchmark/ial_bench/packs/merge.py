@@ -8,11 +8,20 @@ from typing import Literal
 
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions, write_predictions
-from ial_bench.engine.record import PROTOCOL_VERSION, Received, RunRecord, read_record, record_path, write_record
+from ial_bench.engine.record import (
+    PROTOCOL_VERSION,
+    MethodRecord,
+    Received,
+    RunRecord,
+    read_record,
+    record_path,
+    write_record,
+)
 from ial_bench.engine.score import PREDICTED_POSITION, score
-from ial_bench.errors import DataError
+from ial_bench.errors import BenchError, DataError
 from ial_bench.packs.file import Pack
 from ial_bench.packs.verify import Verified, Verifier
+from ial_bench.settings import nearest_preset
 from ial_bench.topk import TopK
 
 Fate = Literal["merged", "already there", "refused"]
@@ -47,7 +56,11 @@ def merge_run(pack: Pack, found: Verified, verifier: Verifier, results: Path, si
     if not found.holds or record is None or top is None:
         return Merged(found, "refused", "; ".join(found.problems))
     name = verifier.dataset.name  # theirs may be another, and is not to name a folder
-    record = record.model_copy(update={"dataset": record.dataset.model_copy(update={"name": name})})
+    record = record.model_copy(
+        update={
+            "dataset": record.dataset.model_copy(update={"name": name}), "method": _called(record.method, verifier),
+        }
+    )  # fmt: skip
     path = record_path(results, name, record.method.name, record.run_id)
     file = path.with_suffix(".predictions.parquet")
     own = _own(path, file)
@@ -87,6 +100,16 @@ def _received(
             "received": received,
         }
     )
+
+
+def _called(method: MethodRecord, verifier: Verifier) -> MethodRecord:
+    """The method with its settings called as they are here: after the preset that they are nearest to."""
+    try:
+        known = verifier.registry.get(method.name)
+        preset, changed = nearest_preset(known, known.Config.model_validate(method.config))
+    except (BenchError, ValueError):
+        return method  # unknown here: as told
+    return method.model_copy(update={"preset": preset, "changed": list(changed)})
 
 
 def _own(path: Path, file: Path) -> TopK | None:

@@ -20,9 +20,9 @@ from ial_bench.engine.rescore import disagreements_of
 from ial_bench.engine.score import PREDICTED_POSITION
 from ial_bench.errors import BenchError, DataError, PredictionError
 from ial_bench.files import digest
+from ial_bench.method import Method
 from ial_bench.packs.file import Manifest, Pack
 from ial_bench.registry import Registry
-from ial_bench.settings import nearest_preset
 from ial_bench.topk import TopK
 
 OWN = "ial-bench"
@@ -191,19 +191,20 @@ def _encoder(method: MethodRecord, encoder: EncoderRecord) -> Iterator[str]:
         yield "method.weights_digest is not that of the encoder told"
 
 
-def _settings(method: MethodRecord, known: Any) -> Iterator[str]:
-    """Whether the settings are the method's, whole, and called by the right preset."""
+def _settings(method: MethodRecord, known: type[Method]) -> Iterator[str]:
+    """Whether the settings are ones of the method, and called by what it has.
+
+    Which preset they are nearest to depends on the defaults of the release that the run was made with; merging tells it
+    anew.
+    """
     try:
-        config = known.Config.model_validate(method.config)
+        known.Config.model_validate(method.config)
     except ValueError as error:
         yield f"method.config is none of {method.name}: {str(error).splitlines()[0]}"
-        return
-    if missing := sorted(config.model_dump(mode="json").keys() - method.config.keys()):
-        yield f"method.config lacks {', '.join(missing[:5])}"
-        return
-    preset, changed = nearest_preset(known, config)
-    if (method.preset, tuple(method.changed)) != (preset, tuple(changed)):
-        yield f"method.preset and method.changed are not those of the settings: {preset}, {list(changed)}"
+    if method.preset is not None and method.preset not in known.presets:
+        yield f"method.preset is {method.preset[:80]!r}, which {method.name} does not have"
+    if strange := sorted(set(method.changed) - method.config.keys()):
+        yield f"method.changed names {', '.join(strange)[:200]}, which are no settings of the run"
 
 
 def _plausible(record: RunRecord) -> Iterator[str]:
