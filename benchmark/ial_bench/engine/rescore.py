@@ -12,8 +12,8 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import ANSWERS_VERSION, PROTOCOL_VERSION, Metrics, RunRecord, write_record
-from ial_bench.engine.score import DEFAULT_KS, PREDICTED_POSITION, score
+from ial_bench.engine.record import ANSWERS_VERSION, PROTOCOL_VERSION, RunRecord, write_record
+from ial_bench.engine.score import DEFAULT_KS, PREDICTED_POSITION, score, told_ks
 from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
 from ial_bench.topk import TopK
@@ -73,7 +73,8 @@ def disagreements_of(record: RunRecord, top: TopK, truth: GroundTruth, dataset: 
         f"{name} is {told} in the record and {true} in the dataset"
         for name, told, true in _counts(record, dataset, truth) if told != true
     ]  # fmt: skip
-    metrics = score(top, truth, _ks_of(record.metrics)) if len(top) else None
+    ks = (record.metrics and told_ks(record.metrics)) or DEFAULT_KS
+    metrics = score(top, truth, ks) if len(top) else None
     told, true = (dict(_numbers("", m.model_dump() if m else {})) for m in (record.metrics, metrics))
     if record.protocol_version < PROTOCOL_VERSION:
         told, true = ({k: v for k, v in of.items() if "ci95" not in k} for of in (told, true))
@@ -129,12 +130,6 @@ def _counts(record: RunRecord, dataset: Dataset, truth: GroundTruth) -> Iterator
     yield "n_queries", about.n_queries, len(truth)
     yield "n_places", about.n_places, len(set(truth.places.tolist()))
     yield "n_queries_without_candidate", about.n_queries_without_candidate, int((truth.labels < 0).sum())
-
-
-def _ks_of(metrics: Metrics | None) -> list[int]:
-    """The k that SSA-k was told for."""
-    names = [] if metrics is None else [n.removeprefix("SSA-") for n in metrics.accuracy if n.startswith("SSA-")]
-    return [int(k) for k in names if k.isdigit()] or list(DEFAULT_KS)
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -83,6 +83,12 @@ def score(top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS) -> Metr
     return Metrics(accuracy=named, distance_m=distance)
 
 
+def told_ks(metrics: Metrics) -> list[int]:
+    """The k that SSA-k of stored metrics is told for."""
+    names = (name.removeprefix("SSA-") for name in metrics.accuracy if name.startswith("SSA-"))
+    return [int(k) for k in names if k.isdigit()]
+
+
 def _key(address: Address, part: str) -> tuple[str, ...]:
     return address.street_key if part == "street_key" else (fold(getattr(address, part)),)
 

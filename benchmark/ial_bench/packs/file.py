@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ial_bench.engine.record import RunRecord, record_from
 from ial_bench.errors import DataError
-from ial_bench.files import atomic_path, parse_json
+from ial_bench.files import atomic_path, parse_json, sha256_file
 from ial_bench.topk import TopK
 
 SUFFIX = ".ialpack"
@@ -106,11 +106,10 @@ class Pack:
             DataError: it is no pack, cut off, of a newer version, or has members that it does not name.
         """
         try:
-            with path.open("rb") as file:
-                sha256 = _sha256(file)
-                with zipfile.ZipFile(file) as archive:
-                    members = _members(path, archive)
-                    data = _read(path, archive, members, _MANIFEST, MOST_RECORD_BYTES)
+            sha256 = sha256_file(path)
+            with zipfile.ZipFile(path) as archive:
+                members = _members(path, archive)
+                data = _read(path, archive, members, _MANIFEST, MOST_RECORD_BYTES)
         except FileNotFoundError as error:
             raise DataError(f"no such file: {path}") from error
         except OSError as error:
@@ -284,13 +283,6 @@ def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o644 << 16
     archive.writestr(info, data)
-
-
-def _sha256(file: Any) -> str:
-    total = hashlib.sha256()
-    while block := file.read(1 << 20):
-        total.update(block)
-    return total.hexdigest()
 
 
 def _refuse(path: Path, why: str) -> NoReturn:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ial_bench.engine.record import RunRecord
-from ial_bench.engine.score import outcomes
+from ial_bench.engine.score import outcomes, told_ks
 from ial_bench.errors import DataError
 from ial_bench.report.answers import Answers
 
@@ -94,10 +94,9 @@ def _contradiction(run: RunRecord, answers: Answers) -> str | None:
     if run.metrics is None:
         return None
     told = {name: interval.value for name, interval in run.metrics.accuracy.items()}
-    ks = [int(n.removeprefix("SSA-")) for n in told if n.startswith("SSA-") and n.removeprefix("SSA-").isdigit()]
     if not len(answers.truth):
         return None
-    names, values, _ = outcomes(answers.top(run), answers.truth, ks)
+    names, values, _ = outcomes(answers.top(run), answers.truth, told_ks(run.metrics))
     means = dict(zip(names, np.asarray(values.mean(axis=0)).tolist(), strict=True))
     for name, value in told.items():
         if name in means and abs(means[name] - value) > _TOLERANCE:
