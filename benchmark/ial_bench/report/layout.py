@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.files import read_toml
-from ial_bench.report.groups import PRESET, backbone_text
+from ial_bench.report.differences import PRESET, backbone_text
 from ial_bench.report.published import PublishedRow
 from ial_bench.report.quantities import BACKBONE, LATENCY, METRICS, SPREAD
 from ial_bench.settings import shown

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ial_bench.engine.record import RunRecord
-from ial_bench.report.groups import Group, groups_of, one_population
+from ial_bench.report.groups import Group, joined, one_population
 from ial_bench.report.stale import NO_CODE, Code
 
 
@@ -42,7 +42,7 @@ class Population:
         own = [r for r in records if r.dataset.name == dataset]
         done, notes = one_population([r for r in own if r.status == "done" and r.metrics], limit, code)
         others = tuple(r for r in own if r.status != "done")
-        timed = Counter(m for g in groups_of(done) for m in sorted({m for m in map(timed_on, g.runs) if m}))
+        timed = Counter(m for runs in joined(done) for m in sorted({m for m in map(timed_on, runs) if m}))
         return cls(dataset, tuple(done), others, tuple(notes), max(timed, key=lambda m: timed[m]) if timed else None)
 
     def of(self, group: Group) -> list[RunRecord]:

@@ -113,7 +113,11 @@ def _code_of(run: RunRecord) -> Hashable:
 
 
 def _all_but_code(run: RunRecord) -> Hashable:
-    """What tells runs apart, the code of method and libraries aside; a method of another origin is another method."""
+    return but_for_contents(run), run.dataset.contents_digest
+
+
+def but_for_contents(run: RunRecord) -> Hashable:
+    """What tells runs apart, the contents of photos and the code aside; a method of another origin is another one."""
     method, data = run.method, run.dataset
     encoder: Hashable = (method.backbone, method.weights_digest)
     config = method.config

@@ -237,6 +237,6 @@ def _marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
         best = dict(zip(order, (Mark.BEST, Mark.SECOND), strict=False))
         marks |= {(i, column.key): best.get(value, Mark.NONE) for i, value in values.items()}
     return [
-        replace(row, cells={key: replace(c, mark=marks.get((i, key), Mark.NONE)) for key, c in row.cells.items()})
+        replace(row, cells={k: replace(c, mark=m) if (m := marks.get((i, k))) else c for k, c in row.cells.items()})
         for i, row in enumerate(rows)
     ]
