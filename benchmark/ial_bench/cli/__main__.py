@@ -1,5 +1,5 @@
 """`python -m ial_bench.cli` is `bench`."""
 
-from ial_bench.cli.main import main
+from ial_bench.cli.start import main
 
 main()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ial_bench.cli.terminal import clean, console, escaped
 from ial_bench.method import Advance
 
 _LINE_SECONDS = 10.0
@@ -19,11 +20,12 @@ class ConsoleReporter:
 
     def log(self, text: str) -> None:
         """Print a line."""
-        print(text, file=sys.stderr, flush=True)
+        print(clean(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def track(self, total: int, what: str, unit: str = "") -> Iterator[Advance]:
         """A bar with rate and time left on a terminal; else a line at the start, every ten seconds and at the end."""
+        what = clean(what)
         tracked = _bar(total, what, unit) if sys.stderr.isatty() else _lines(total, what, unit)
         with tracked as advance:
             yield advance
@@ -31,7 +33,6 @@ class ConsoleReporter:
 
 @contextmanager
 def _bar(total: int, what: str, unit: str) -> Iterator[Advance]:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -45,7 +46,7 @@ def _bar(total: int, what: str, unit: str) -> Iterator[Advance]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console(error=True)) as progress:
         task = progress.add_task(what, total=total, rate="")
 
         def advance(steps: int = 1) -> None:
@@ -81,7 +82,7 @@ def _lines(total: int, what: str, unit: str) -> Iterator[Advance]:
 
 def print_json(value: Any) -> None:
     """JSON on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(escaped(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def print_rows(headers: list[str], rows: list[list[str]], title: str = "") -> None:
@@ -90,14 +91,13 @@ def print_rows(headers: list[str], rows: list[list[str]], title: str = "") -> No
         for row in [headers, *rows]:
             print("\t".join(_plain(cell) for cell in row))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*headers, title=title or None)
     for row in rows:
         table.add_row(*(Text(_plain(cell)) for cell in row))
-    Console().print(table)
+    console().print(table)
 
 
 def _plain(cell: str) -> str:

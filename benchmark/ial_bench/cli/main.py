@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ial_bench.cli import (
     compare,
     data,
     doctor,
+    interrupts,
     leaderboard,
     listing,
     new_method,
@@ -28,9 +30,11 @@ from ial_bench.cli import (
     score,
     show,
 )
+from ial_bench.cli.terminal import close_gates
 from ial_bench.errors import BenchError, ConfigError, UnknownNameError
 
 DEBUG_VARIABLE = "IAL_BENCH_DEBUG"
+_OBJECTS = 50_000  # between two looks for rings of objects: thousands of records are kept, and looked through in vain
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -91,10 +95,10 @@ def joined_lists(arguments: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Run the command line; errors are told in a line with their mend, and set the exit code."""
+    close_gates()
+    gc.set_threshold(_OBJECTS, 20, 50)
     try:
         app(joined_lists(sys.argv[1:]))
-    except KeyboardInterrupt:
-        _fail("interrupted", "the same command resumes where it stopped", 130)
     except BenchError as error:
         _fail(error.problem, error.fix, 2 if isinstance(error, (ConfigError, UnknownNameError)) else 1)
     except BrokenPipeError:
@@ -109,6 +113,8 @@ def main() -> None:
 
 
 def _fail(problem: str, fix: str | None, code: int) -> None:
+    if interrupts.came():
+        raise KeyboardInterrupt  # whatever the unwinding ran into
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 
