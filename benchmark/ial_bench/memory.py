@@ -14,9 +14,9 @@ _NEVER, _LARGEST = -1, 1 << 30
 def keep_freed_memory() -> bool:
     """Ask glibc to keep freed memory for the next tensors, instead of giving each back to the system.
 
-    Activations of a tower are large, and new ones with every batch: pages that the system must first map and clear can
-    take longer than what is computed in them. Memory is given back when the process ends; what is larger than a
-    gigabyte, at once. Once for each process; with another C library nothing is done.
+    Batches of photos and activations of a tower are large, and new ones with every step: pages that the system must
+    first map and clear can take longer than what is computed in them. Memory is given back when the process ends; what
+    is larger than a gigabyte, at once. Once for each process; with another C library nothing is done.
 
     Returns:
         Whether glibc took it.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +15,11 @@ import torch
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.loader import photo_tensors
-from ial_bench.errors import ImageError
+from ial_bench.encoders.load import load_encoder
+from ial_bench.engine.features import _Preprocessed
+from ial_bench.errors import ImageError, WorkerError
 from ial_bench.images import RGB
-from ial_bench.testing import make_tiny_city
+from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
 BATCHES = [[3, 1, 2], [0], [5, 5, 4, 7], [6, 2], [1, 0]]
 
@@ -27,26 +32,110 @@ class Marked:
         return torch.tensor([*photo.mean(axis=(0, 1)), row], dtype=torch.float64)
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """The process that makes it, and whether it has mapped shared memory."""
+
+    def __call__(self, photo: RGB, row: int) -> torch.Tensor:
+        large = torch.zeros(3, 500, 500, dtype=torch.float64)
+        large[0, 0, :2] = torch.tensor([float(os.getpid()), float(shares_memory())])
+        return large
+
+
+@dataclass(frozen=True)
+class Killed:
+    """Made, but for one row, whose maker is killed."""
+
+    fatal: int
+
+    def __call__(self, photo: RGB, row: int) -> torch.Tensor:
+        if row == self.fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.tensor([os.getpid()])
+
+
+def shares_memory() -> bool:
+    """Whether files of shared memory are mapped; a semaphore of some library is none to speak of."""
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    return any("memfd:" in line or ("/dev/shm/" in line and "/dev/shm/sem." not in line) for line in mapped)  # noqa: S108
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("processes", [False, True])
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_batches_come_in_order(tiny_city: Dataset, workers: int) -> None:
+def test_batches_come_in_order(tiny_city: Dataset, workers: int, processes: bool) -> None:
     photos = tiny_city.split("train")
     expected = [torch.stack([Marked()(photos.image(i), i) for i in batch]) for batch in BATCHES]
-    found = list(photo_tensors(photos, Marked(), BATCHES, workers))
+    found = list(photo_tensors(photos, Marked(), BATCHES, workers, processes=processes))
     assert [f.shape for f in found] == [e.shape for e in expected]
     for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path, workers: int) -> None:
+def test_processes_make_what_threads_make_of_a_real_preprocessing(tiny_city: Dataset) -> None:
+    photos, encoder = tiny_city.split("train"), load_encoder(CHECK_BACKBONE, "cpu")
+    made = [
+        list(photo_tensors(photos, _Preprocessed(encoder.preprocess), BATCHES, workers, processes=processes))
+        for workers, processes in ((0, False), (2, False), (2, True))
+    ]
+    for straight, threads, worked in zip(*made, strict=True):
+        assert straight.dtype == worked.dtype == torch.float32
+        assert torch.equal(straight, threads)
+        assert torch.equal(straight, worked)
+
+
+@pytest.mark.parametrize(("workers", "processes"), [(0, False), (2, False), (2, True)])
+def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path, workers: int, processes: bool) -> None:
     photos = make_tiny_city(tmp_path / "city").split("train")
     path = photos.path(4)
     path.write_bytes(path.read_bytes()[:-20])
-    loaded = photo_tensors(photos, Marked(), BATCHES, workers)
+    loaded = photo_tensors(photos, Marked(), BATCHES, workers, processes=processes)
     next(loaded)
     next(loaded)
     with pytest.raises(ImageError, match=path.name):
         next(loaded)
+
+
+def test_a_worker_that_is_killed_is_missed_within_seconds(tiny_city: Dataset) -> None:
+    loaded = photo_tensors(tiny_city.split("train"), Killed(6), BATCHES * 20, 2, processes=True)
+    pids = set(next(loaded).flatten().tolist())
+    started = time.monotonic()
+    with pytest.raises(WorkerError, match="for want of memory perhaps") as caught:
+        list(loaded)
+    assert time.monotonic() - started < 5
+    assert "fewer --workers" in (caught.value.fix or "")
+    assert all(gone(pid) for pid in pids)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no such list of mapped files here")
+def test_nothing_goes_through_shared_memory(tiny_city: Dataset) -> None:
+    """Of which a container has 64 MB: four workers with a batch each of a model's photos are more."""
+    assert not shares_memory()
+    shared = torch.zeros(10).share_memory_()  # type: ignore[no-untyped-call]
+    assert shares_memory()  # as torch would do it
+    del shared
+    loaded = photo_tensors(tiny_city.split("train"), Mapped(), [range(8)] * 4, 2, processes=True)
+    for batch in loaded:
+        assert not batch[:, 0, 0, 1].any()
+        assert os.getpid() not in batch[:, 0, 0, 0].tolist()
+        assert not shares_memory()
+
+
+def test_processes_end_with_the_loop_that_is_left(tiny_city: Dataset) -> None:
+    before = threading.active_count()
+    loaded = photo_tensors(tiny_city.split("train"), Killed(-1), BATCHES * 20, 2, processes=True)
+    pids = next(loaded).flatten().tolist()
+    assert not any(gone(pid) for pid in pids)
+    loaded.close()  # type: ignore[attr-defined]
+    assert all(gone(pid) for pid in pids)
+    assert threading.active_count() == before
 
 
 def test_threads_end_with_the_loop_that_is_left(tiny_city: Dataset) -> None:

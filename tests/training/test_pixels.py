@@ -11,6 +11,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
+from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.load import OnArrays
 from ial_bench.errors import ImageError, SkipMethod
@@ -135,7 +136,8 @@ def test_views_are_of_seed_epoch_and_photo_alone(tiny_city: Dataset) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_photo_is_named(tmp_path: Path, workers: int) -> None:
     city = make_tiny_city(tmp_path / "city", n_addresses=2)
-    photos = city.split("train")
+    (city.folder / CONTENTS).unlink()  # broken when it was imported
+    photos = Dataset(city.folder).split("train")
     path = photos.path(2)
     path.write_bytes(path.read_bytes()[:100].ljust(photos.file_bytes(2), b"\0"))
     loaded = pixel_batches(photos, View.of(settings(), AS_IT_IS), [np.arange(2), np.arange(4)], 0, 0, workers)

@@ -1,26 +1,32 @@
 """Photos as tensors in batches, read and decoded ahead by workers.
 
 Beside a GPU workers are processes. On the CPU they are threads, which decode and resize without Python's lock, and
-share its cores and its memory with the model: of a process that trains and has forked, every page that it then writes
-to is first copied.
+share its cores and its memory with the model.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy.typing as npt
 
 from ial_bench.datasets.photos import Photos
-from ial_bench.errors import BenchError
 from ial_bench.images import RGB
+from ial_bench.processes import Workers, start_server
 
 if TYPE_CHECKING:
     import torch
 
+_Ask: TypeAlias = "Callable[[int], Future[Any]]"
+
 _AHEAD = 2  # batches in the making while one is used
+_PRELOAD = ("ial_bench.datasets.dataset", "ial_bench.training.pixels", "PIL.Image", "open_clip.transform", "timm.data")
 
 
 def photo_tensors(
@@ -30,6 +36,7 @@ def photo_tensors(
     workers: int,
     *,
     pin: bool = False,
+    processes: bool | None = None,
 ) -> Iterator[torch.Tensor]:
     """Float tensors [b, ...] of the batches, in order.
 
@@ -39,52 +46,55 @@ def photo_tensors(
         batches: rows of each batch.
         workers: threads or processes; 0 does it between the batches.
         pin: whether the tensors are to lie in pinned memory, for a GPU.
+        processes: whether workers are processes; None: those for a GPU are.
 
     Raises:
         ImageError: a photo cannot be decoded.
+        WorkerError: a process has ended, or cannot be started.
     """
-    if not pin:
-        yield from _by_threads(_Tensors(photos, make), batches, workers)
-        return
-    from torch.utils.data import DataLoader
-
-    items: Any = _Tensors(photos, make)  # any sequence will do
-    loader = DataLoader(
-        items,
-        batch_sampler=[list(b) for b in batches],
-        collate_fn=_stack,
-        num_workers=min(workers, len(batches)),
-        pin_memory=pin,
-    )
-    for tensors in loader:
-        if isinstance(tensors, BenchError):
-            raise tensors
-        yield tensors
-
-
-def _by_threads(items: _Tensors, batches: Sequence[Sequence[int]], workers: int) -> Iterator[torch.Tensor]:
-    if workers == 0:
+    items = _Tensors(photos, make)
+    number = min(workers, sum(len(batch) for batch in batches))
+    if number == 0:
         for batch in batches:
-            yield _whole([items[i] for i in batch])
+            yield _stacked([items(i) for i in batch], pin)
         return
-    pool = ThreadPoolExecutor(workers)
-    coming: deque[list[Future[torch.Tensor | BenchError]]] = deque()
-    try:
+    coming: deque[list[Future[Any]]] = deque()
+    with (_processes if (pin if processes is None else processes) else _threads)(items, number) as ask:
         for batch in batches:
-            coming.append([pool.submit(items.__getitem__, i) for i in batch])
+            coming.append([ask(i) for i in batch])
             if len(coming) > _AHEAD:
-                yield _whole([photo.result() for photo in coming.popleft()])
+                yield _stacked([photo.result() for photo in coming.popleft()], pin)
         while coming:
-            yield _whole([photo.result() for photo in coming.popleft()])
+            yield _stacked([photo.result() for photo in coming.popleft()], pin)
+
+
+def expect_processes() -> None:
+    """Have ready what worker processes need, while this one does something else, such as loading a model."""
+    start_server(_PRELOAD)
+
+
+def _stacked(photos: list[Any], pin: bool) -> torch.Tensor:
+    import torch
+
+    tensors = [torch.as_tensor(p) for p in photos]
+    shape = (len(tensors), *tensors[0].shape)
+    return torch.stack(tensors, out=torch.empty(shape, dtype=tensors[0].dtype, pin_memory=pin))
+
+
+@contextmanager
+def _threads(items: _Tensors, number: int) -> Iterator[_Ask]:
+    pool = ThreadPoolExecutor(number)
+    try:
+        yield lambda i: pool.submit(items, i)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _whole(items: list[torch.Tensor | BenchError]) -> torch.Tensor:
-    stacked = _stack(items)
-    if isinstance(stacked, BenchError):
-        raise stacked
-    return stacked
+@contextmanager
+def _processes(items: _Tensors, number: int) -> Iterator[_Ask]:
+    known = [name for name in _PRELOAD if name in sys.modules]  # what is needed there is loaded here already
+    with Workers(_Arrays(items), number, known) as pool:
+        yield pool.submit
 
 
 @dataclass(frozen=True)
@@ -92,24 +102,18 @@ class _Tensors:
     photos: Photos
     make: Callable[[RGB, int], torch.Tensor]
 
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, i: int) -> torch.Tensor | BenchError:
-        """The tensor, or in its place the error: raised in a worker it would reach the user as a page of traceback."""
-        try:
-            photo = self.photos.image(i)
-        except BenchError as error:
-            return error
-        return self.make(photo, i)
+    def __call__(self, i: int) -> torch.Tensor:
+        return self.make(self.photos.image(i), i)
 
 
-def _stack(items: list[torch.Tensor | BenchError]) -> torch.Tensor | BenchError:
-    import torch
+@dataclass(frozen=True)
+class _Arrays:
+    """The same as arrays, for worker processes: torch would hand tensors over in shared memory."""
 
-    tensors: list[torch.Tensor] = []
-    for item in items:
-        if isinstance(item, BenchError):
-            return item
-        tensors.append(item)
-    return torch.stack(tensors)
+    items: _Tensors
+
+    def __call__(self, i: int) -> npt.NDArray[Any]:
+        import torch
+
+        torch.set_num_threads(1)  # there are as many of these processes as are to compute at once
+        return self.items(i).numpy()

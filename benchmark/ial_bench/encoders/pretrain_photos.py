@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from ial_bench.datasets.synth_city.trace import trace
 from ial_bench.errors import ConfigError
 from ial_bench.files import atomic_path, digest, make_folder, read_json, write_json
 from ial_bench.images import RGB
+from ial_bench.processes import Workers
 
 _SEEDS_EACH = 1_000  # city seeds that one pretraining seed may use
 
@@ -114,24 +115,21 @@ def make_photos(plan: PhotoPlan, cache: Path, workers: int, progress: Callable[[
 
     Raises:
         StorageError: the cache cannot be written to, or the disk is full.
+        WorkerError: a process has ended, or cannot be started.
     """
     files = {seed: _file(plan, cache, seed) for seed in plan.city_seeds}
     missing = [seed for seed, file in files.items() if not file.with_suffix(".json").is_file()]
     make_folder(cache / "pretrain")
     if there := len(files) - len(missing):
         progress(there * plan.photos_each)
+    make = partial(_make_city, plan, cache)
     if min(workers, len(missing)) <= 1:
         for seed in missing:
-            progress(_make_city(plan, seed, files[seed]))
+            progress(make(seed))
     else:
-        # Not forked: the caller may have threads of torch, and a lock held by one of them would stay locked.
-        with ProcessPoolExecutor(min(workers, len(missing)), get_context("spawn")) as pool:
-            try:
-                for done in as_completed([pool.submit(_make_city, plan, seed, files[seed]) for seed in missing]):
-                    progress(done.result())
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        with Workers(make, min(workers, len(missing)), [__name__]) as pool:
+            for done in as_completed([pool.submit(seed) for seed in missing]):
+                progress(done.result())
     return _opened(list(files.values()))
 
 
@@ -154,8 +152,9 @@ def _opened(files: list[Path]) -> Photos:
     return Photos(pixels, captions, np.array(address), addresses)
 
 
-def _make_city(plan: PhotoPlan, city_seed: int, file: Path) -> int:
-    """Render a city's photos into `file`, and its texts beside it; the texts come last and say that both are whole."""
+def _make_city(plan: PhotoPlan, cache: Path, city_seed: int) -> int:
+    """Render a city's photos into its file, and its texts beside it; they come last and say that both are whole."""
+    file = _file(plan, cache, city_seed)
     city = make_layout(plan.options(city_seed))
     photos: list[RGB] = []
     captions, address = [], []
