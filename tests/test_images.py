@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
+from ial_bench import images
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.errors import ImageError
 from ial_bench.images import MAX_PIXELS, RGB, ImageBatch, decode, read
@@ -155,6 +156,69 @@ class TestDecoding:
         frames = [Image.new("RGB", (4, 4), c) for c in ("#ff0000", "#0000ff")]
         data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
         assert decode(data, "a")[0, 0].tolist() == [255, 0, 0]
+
+
+class TestBands:
+    """Photos are converted some rows at a time; that changes no pixel."""
+
+    FORMS: tuple[tuple[str, str, dict[str, object]], ...] = (
+        ("1", "PNG", {}), ("L", "PNG", {}), ("L", "PNG", {"transparency": 9}), ("LA", "PNG", {}), ("P", "GIF", {}),
+        ("P", "PNG", {"transparency": bytes(range(0, 256, 2))}), ("RGB", "PNG", {}),
+        ("RGB", "PNG", {"transparency": (0, 0, 128)}),
+        ("RGBA", "PNG", {}), ("RGBA", "WEBP", {"lossless": True}), ("CMYK", "JPEG", {}), ("CMYK", "TIFF", {}),
+        ("I;16", "PNG", {}), ("I;16", "TIFF", {}), ("I", "TIFF", {}), ("F", "TIFF", {}),
+    )  # fmt: skip
+
+    @staticmethod
+    def stored(mode: str, form: str, options: dict[str, object], orientation: int) -> bytes:
+        pixels = scene(40, 30)
+        alpha = Image.fromarray(pixels[::-1, :, 0].copy())
+        grey, colour = Image.fromarray(pixels[..., 0]), Image.fromarray(pixels)
+        deep = pixels[..., 0].astype(np.float64) * 300 + pixels[..., 1]
+        made = {
+            "1": lambda: grey.convert("1"),
+            "L": lambda: grey,
+            "LA": lambda: Image.merge("LA", [grey, alpha]),
+            "P": lambda: colour.quantize(100),
+            "RGB": lambda: colour,
+            "RGBA": lambda: Image.merge("RGBA", [*colour.split(), alpha]),
+            "CMYK": lambda: Image.merge("CMYK", [*colour.split(), alpha]),
+            "I;16": lambda: Image.fromarray(deep.astype(np.uint16)),
+            "I": lambda: Image.fromarray((deep * 2 - 500).astype(np.int32)),
+            "F": lambda: Image.fromarray(deep.astype(np.float32)),
+        }[mode]()
+        block = Image.Exif()
+        block[0x0112] = orientation
+        return encoded(made, form, **options, **({} if form == "GIF" else {"exif": block}))
+
+    @pytest.mark.parametrize(("mode", "form", "options"), FORMS)
+    def test_change_nothing(
+        self, mode: str, form: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for orientation in range(1, 9):
+            data = self.stored(mode, form, options, orientation)
+            monkeypatch.setattr(images, "_BAND_PIXELS", 1 << 20)
+            whole = decode(data, "a")
+            assert whole.flags.c_contiguous
+            assert not whole.flags.writeable
+            for pixels in (1, 70, 900):  # one row, two and thirty
+                monkeypatch.setattr(images, "_BAND_PIXELS", pixels)
+                np.testing.assert_array_equal(decode(data, "a"), whole)
+
+    def test_white_is_that_of_the_whole_photo(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A deep photo whose first rows are dark: they are not taken for 8-bit ones."""
+        monkeypatch.setattr(images, "_BAND_PIXELS", 1)
+        grey = np.array([[200.0], [65535.0], [131070.0]], dtype=np.float32)
+        assert decode(encoded(Image.fromarray(grey), "TIFF"), "a")[:, 0, 0].tolist() == [0, 128, 255]
+        late = np.array([[1.0], [2.0], [np.nan]], dtype=np.float32)
+        with pytest.raises(ImageError, match="pixels that are not finite"):
+            decode(encoded(Image.fromarray(late), "TIFF"), "a")
+
+
+@pytest.mark.parametrize("form", ["ICO", "SGI", "TGA"])
+def test_formats_that_are_not_of_photographs_are_not_read(form: str) -> None:
+    with pytest.raises(ImageError, match=r"not an image that can be read \(JPEG, PNG, TIFF"):
+        decode(encoded(scene(32, 32), form), "a")
 
 
 class TestOrientation:

@@ -6,14 +6,19 @@ A photo that cannot be decoded is an error that names its file. It is never repl
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.errors import ImageError
+from ial_bench.errors import DataError, ImageError
+from ial_bench.files import check_regular, check_storage
+from ial_bench.image_memory import FORMATS, MAX_BYTES, bytes_to_decode
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,12 +29,14 @@ RGB: TypeAlias = npt.NDArray[np.uint8]
 """A decoded photo: uint8, [height, width, 3]."""
 
 MAX_PIXELS = 89_478_485
-"""A photo of more pixels than this is refused unread: a few kilobytes can unpack to gigabytes.
+"""A photo of more pixels than this is refused unread, whatever it takes.
 
 It is the size from which Pillow itself warns. Switching its warning off is no way: filters of warnings belong
 to all threads, and photos are decoded in several.
 """
 
+_BAND_PIXELS = 1 << 17  # that are converted at once
+_SMALLER = "make it smaller, or store it as a baseline JPEG, of which 60 million pixels in colour are read"
 _VERIFY = "run `bench data verify` on the dataset to list every bad photo, then replace or remove them"
 
 
@@ -37,40 +44,66 @@ def decode(data: bytes, name: str) -> RGB:
     """Decode a photo to RGB, its EXIF orientation applied.
 
     Grey, palette, CMYK and 16-bit images are converted, transparency is laid on black; the content decides
-    the format, not the file's suffix.
+    the format, not the file's suffix. Of several frames the first is taken.
 
     Args:
         data: the file's bytes.
         name: the file's name, for errors.
 
+    Returns:
+        An array that cannot be written to.
+
     Raises:
-        ImageError: empty, truncated or not an image, or larger than `MAX_PIXELS`.
+        ImageError: empty, truncated or not an image of a format that is read, of more pixels than `MAX_PIXELS`, or one
+            that takes more memory than `MAX_BYTES`.
     """
     from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise ImageError(f"{name} is empty (0 bytes)", _VERIFY)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
-                raise UnidentifiedImageError
+        with Image.open(io.BytesIO(data), formats=_readable()) as image:
+            size = f"{name} is {image.width} x {image.height} pixels"
             if image.width * image.height > MAX_PIXELS:
-                raise ImageError(
-                    f"{name} is {image.width} x {image.height} pixels, over the limit of {MAX_PIXELS:,}",
-                    _VERIFY,
-                )
+                raise ImageError(f"{size}, over the limit of {MAX_PIXELS:,}", _VERIFY)
+            if (needed := bytes_to_decode(image, data)) > MAX_BYTES:
+                megabytes = f"{needed / 1e6:,.0f} MB, over the limit of {MAX_BYTES / 1e6:,.0f}"
+                raise ImageError(f"{size}: to decode it as {image.format} takes {megabytes}", _SMALLER)
             if image.format == "PNG":
-                with Image.open(io.BytesIO(data)) as again:
-                    again.verify()  # decoding alone does not look at the checksums
-            return np.asarray(_to_rgb(_upright(image)))
+                _check_png(data)
+            return _rgb(image)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image that can be read", _VERIFY) from error
+        raise ImageError(f"{name} is not an image that can be read ({', '.join(FORMATS)})", _VERIFY) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a warning, where it is an error
         raise ImageError(f"{name} is over the limit of {MAX_PIXELS:,} pixels", _VERIFY) from error
     except Exception as error:  # damaged files make Pillow raise OSError, SyntaxError, struct.error and more
         raise ImageError(f"{name} is damaged: {error}", _VERIFY) from error
+
+
+def identify(data: bytes, name: str) -> None:
+    """Refuse what is no image by its content. Nothing is decoded: an image may still be damaged further on.
+
+    Raises:
+        ImageError: not an image, as of `decode`.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_readable()):
+            return
+    except Exception as error:  # as in `decode`
+        raise ImageError(f"{name} is not an image that can be read", _VERIFY) from error
+
+
+@cache
+def _readable() -> list[str]:
+    """Those of `FORMATS` that Pillow reads here."""
+    from PIL import Image
+
+    Image.init()
+    return [form for form in FORMATS if form in Image.OPEN]
 
 
 def read(path: Path, expected_bytes: int | None = None) -> RGB:
@@ -105,56 +138,104 @@ def read_bytes(path: Path) -> bytes:
         ImageError: missing or unreadable.
     """
     try:
+        check_regular(path)
         return path.read_bytes()
+    except DataError as error:
+        raise ImageError(error.problem, _VERIFY) from error
     except OSError as error:
+        check_storage(error, path)
         raise ImageError(f"cannot read photo {path}: {error.strerror}", _VERIFY) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """`image` as its EXIF orientation says.
+def _check_png(data: bytes) -> None:
+    """Compare the checksums of all chunks, at which decoding alone does not look."""
+    view, at, kind = memoryview(data), 8, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", view, at)
+        (told,) = struct.unpack_from(">I", view, at + 8 + length)
+        if zlib.crc32(view[at + 4 : at + 8 + length]) != told:
+            raise ValueError(f"the checksum of its chunk {kind.decode('ascii', 'replace')} is wrong")
+        at += 12 + length
 
-    ``ImageOps.exif_transpose`` also writes the EXIF block anew, and fails at one with odd entries.
-    """
+
+# By EXIF orientation: the upright array, seen as it is stored. (``ImageOps.exif_transpose`` also writes the EXIF block
+# anew, and fails at one with odd entries.)
+_AS_STORED: dict[int, Callable[[RGB], RGB]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: np.rot90,
+    7: lambda upright: np.rot90(upright, 2).transpose(1, 0, 2),
+    8: lambda upright: np.rot90(upright, -1),
+}
+_TURNED = {5, 6, 7, 8}  # width and height change places
+
+
+def _rgb(image: Image.Image) -> RGB:
+    """The pixels of `image`, upright. They are converted band by band: a number a pixel in float64 are gigabytes."""
     from PIL import ExifTags
-    from PIL.Image import Transpose
 
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
     image.load()  # a TIFF turns itself here, and forgets its orientation
-    turn = turns.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return image if turn is None else image.transpose(turn)
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    width, height = image.size
+    bands = _bands(width, height)
+    convert = _converter(image, bands)
+    upright = np.empty((*((width, height) if orientation in _TURNED else (height, width)), 3), np.uint8)
+    stored = _AS_STORED.get(orientation, _AS_STORED[1])(upright)
+    for band in bands:
+        stored[band] = convert(_cut(image, band))
+    upright.flags.writeable = False
+    return upright
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """`image` in mode RGB, without clipping deep images or dropping a palette's transparency silently."""
+def _bands(width: int, height: int) -> list[slice]:
+    rows = max(1, _BAND_PIXELS // max(1, width))
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def _cut(image: Image.Image, band: slice) -> Image.Image:
+    whole = band.stop - band.start == image.height
+    return image if whole else image.crop((0, band.start, image.width, band.stop))
+
+
+def _converter(image: Image.Image, bands: Sequence[slice]) -> Callable[[Image.Image], npt.NDArray[Any]]:
+    """What makes RGB of a band of `image`, without clipping deep images or dropping a palette's transparency silently.
+
+    Grey bands are [rows, width, 1].
+    """
     if image.mode.startswith("I;16"):
-        return _from_grey(np.asarray(image, dtype=np.float64) / 257.0)
+        return lambda band: _grey(np.asarray(band, dtype=np.float64) / 257.0)
     if image.mode in {"I", "F"}:  # 32-bit containers; PNGs of 16 bits arrive here with some Pillow versions
-        grey = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(grey).all():
-            raise ValueError("pixels that are not finite")
-        top = 255.0 if grey.size == 0 or grey.max() <= 255.0 else max(65535.0, float(grey.max()))
-        return _from_grey(grey * (255.0 / top))
+        scale = 255.0 / _top(image, bands)
+        return lambda band: _grey(np.asarray(band, dtype=np.float64) * scale)
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
-        from PIL import Image as PillowImage
-
-        rgba = image.convert("RGBA")
-        black = PillowImage.new("RGBA", rgba.size, (0, 0, 0, 255))
-        return PillowImage.alpha_composite(black, rgba).convert("RGB")
-    return image.convert("RGB")
+        return _on_black
+    return lambda band: np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
 
 
-def _from_grey(grey: npt.NDArray[np.float64]) -> Image.Image:
+def _top(image: Image.Image, bands: Sequence[slice]) -> float:
+    """The value of `image` that becomes white: 255, or of a deeper one 65,535 or its largest."""
+    highest = -np.inf
+    for band in bands:
+        values = np.asarray(_cut(image, band), dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("pixels that are not finite")
+        highest = max(highest, float(values.max(initial=-np.inf)))
+    return 255.0 if highest <= 255.0 else max(65535.0, highest)
+
+
+def _grey(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)[..., None]
+
+
+def _on_black(band: Image.Image) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
-    return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).convert("RGB")
+    rgba = band.convert("RGBA")
+    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(black, rgba).convert("RGB"))
 
 
 class ImageBatch(Sequence[RGB]):
