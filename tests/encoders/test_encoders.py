@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from ial_bench.encoders import load, openclip_source, weights
-from ial_bench.encoders.base import remember_card, remembered_card
+from ial_bench.encoders.base import remember_card, remembered_card, remembered_spec
 from ial_bench.encoders.build import quiet_build
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.openclip_source import OWN_MODELS
@@ -238,6 +238,23 @@ def test_the_card_is_remembered_until_the_file_changes(model: Any, tmp_path: Pat
     assert remembered_card(CHECK_BACKBONE, tmp_path) is None
     os.utime(path, ns=(1, 1))
     assert remembered_card(text, tmp_path) is None
+
+
+def test_a_card_that_is_damaged_inside_is_made_anew(tmp_path: Path) -> None:
+    """One digit of a digest changed, and features and runs would go by the name of another encoder."""
+    card = load_encoder(CHECK_BACKBONE, "cpu").card
+    remember_card(card, tmp_path)
+    (path,) = (tmp_path / "encoders").glob("*.json")
+    whole = path.read_text()
+    digit = card.weights_digest[7]
+    changed = card.weights_digest[:7] + ("0" if digit != "0" else "1") + card.weights_digest[8:]
+    for text in (whole.replace(card.weights_digest, changed), whole.replace('"sha256"', '"sha257"')):
+        assert text != whole
+        path.write_text(text)
+        assert remembered_card(CHECK_BACKBONE, tmp_path) is None
+        assert remembered_spec(card.digest, tmp_path) is None
+    path.write_text(whole)
+    assert remembered_card(CHECK_BACKBONE, tmp_path) == card
 
 
 def test_a_configuration_of_ones_own(model: Any, tmp_path: Path) -> None:

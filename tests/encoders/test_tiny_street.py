@@ -26,7 +26,7 @@ from ial_bench.encoders.base import remember_card, remembered_card
 from ial_bench.encoders.load import load_encoder, own_model
 from ial_bench.encoders.pretrain import Recipe, batches, contrast_loss, encode_trimmed, varied
 from ial_bench.encoders.pretrain_photos import PhotoPlan, Photos, make_photos
-from ial_bench.errors import ConfigError
+from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import read_json
 from ial_bench.method import NoReport
 
@@ -288,6 +288,12 @@ def test_a_stopped_run_ends_as_one_straight_through(
         with pytest.raises(Stopped):
             pretrain.pretrain(RECIPE, photos, tmp_path / "b.safetensors", tmp_path / "b", NoReport())
     assert not (tmp_path / "b.safetensors").exists()
+    (checkpoint,) = (tmp_path / "b" / "pretrain").glob("*.safetensors")
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError, match="is damaged: the SHA-256 of its contents"):
+        pretrain.pretrain(RECIPE, photos, tmp_path / "b.safetensors", tmp_path / "b", NoReport())
+    checkpoint.write_bytes(whole)
     resumed = pretrain.pretrain(RECIPE, photos, tmp_path / "b.safetensors", tmp_path / "b", NoReport())
     first, second = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
     assert first.keys() == second.keys()
@@ -295,7 +301,7 @@ def test_a_stopped_run_ends_as_one_straight_through(
         torch.testing.assert_close(tensor, second[name], rtol=0, atol=1e-6, msg=name)
     assert resumed["steps"] == straight["steps"] == 6
     assert resumed["loss"] == pytest.approx(straight["loss"], abs=1e-3)
-    assert not list((tmp_path / "b" / "pretrain").glob("*.pt"))
+    assert not checkpoint.exists()
     assert load_encoder(f"openclip:tiny-street/{tmp_path / 'a.safetensors'}", "cpu").card.dim == 128
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import digest, read_json, write_json
+from ial_bench.files import digest, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import torch
@@ -136,10 +136,10 @@ def remembered_card(text: str, cache: Path, precision: Precision = FLOAT32) -> E
 
     path = _card_path(text, cache, precision)
     try:
-        card = EncoderCard(**read_json(path))
+        card = EncoderCard(**read_sealed(path))
         same = all(version(name) == number for name, number in card.libraries.items())
     except (OSError, DataError, TypeError, PackageNotFoundError):
-        return None  # never loaded, or by another version of the harness or without a library: it is made anew
+        return None  # never loaded, damaged, or of another harness or without a library: it is made anew
     same = same and (card.spec, card.precision) == (text, precision)
     if not same or any(file_fact(Path(fact["path"])) != fact for fact in card.files):
         return None
@@ -151,7 +151,7 @@ def remembered_card(text: str, cache: Path, precision: Precision = FLOAT32) -> E
 
 def remember_card(card: EncoderCard, cache: Path) -> None:
     """Store a card for `remembered_card`."""
-    write_json(_card_path(card.spec, cache, card.precision), asdict(card))
+    write_sealed(_card_path(card.spec, cache, card.precision), asdict(card))
 
 
 def remembered_spec(identity: str, cache: Path) -> str | None:
@@ -161,7 +161,7 @@ def remembered_spec(identity: str, cache: Path) -> str | None:
     """
     for path in sorted((cache / "encoders").glob("*.json")):
         try:
-            card = EncoderCard(**read_json(path))
+            card = EncoderCard(**read_sealed(path))
         except (DataError, TypeError):
             continue
         if card.digest == identity and remembered_card(card.spec, cache, card.precision) is not None:

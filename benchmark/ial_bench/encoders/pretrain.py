@@ -25,6 +25,7 @@ from ial_bench.errors import ConfigError
 from ial_bench.files import atomic_path, digest, write_json
 from ial_bench.method import Reporter
 from ial_bench.seeds import generator
+from ial_bench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 MODEL = "tiny-street"
 N_MERGES = 900
@@ -173,28 +174,28 @@ def pretrain(recipe: Recipe, photos: Photos, out: Path, cache: Path, reporter: R
 
     Raises:
         StorageError: a file cannot be written.
+        DataError: the checkpoint is damaged.
     """
     from safetensors.torch import save_file
 
     model, tokenizer = new_model(recipe.seed)
     texts = Texts(photos, tokenizer)
     optimiser = _optimiser(model, recipe)
-    checkpoint = cache / "pretrain" / f"{digest(asdict(recipe))[:16]}.pt"
+    checkpoint = cache / "pretrain" / f"{digest(asdict(recipe))[:16]}.safetensors"
     step, seconds, curve = 0, 0.0, list[float]()
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, seconds, curve = state["step"], state["seconds"], state["curve"]
+    if (stored := read_checkpoint(checkpoint)) is not None:
+        model.load_state_dict(stored.weights)
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": stored.optimiser, "param_groups": groups})
+        step, seconds, curve = (stored.told[name] for name in ("step", "seconds", "curve"))
         reporter.log(f"pretrain: goes on from step {step:,}")
 
+    def weights() -> dict[str, torch.Tensor]:
+        return {k: v.detach().contiguous() for k, v in model.state_dict().items()}
+
     def save() -> None:
-        state = {
-            "model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step,
-            "seconds": seconds, "curve": curve,
-        }  # fmt: skip
-        with atomic_path(checkpoint) as temporary:
-            torch.save(state, temporary)
+        told = {"step": step, "seconds": seconds, "curve": curve}
+        write_checkpoint(checkpoint, Checkpoint(weights(), None, optimiser.state_dict()["state"], told))
 
     model.train()
     model.visual.to(memory_format=torch.channels_last)  # the stem is twice as fast that way
@@ -226,9 +227,8 @@ def pretrain(recipe: Recipe, photos: Photos, out: Path, cache: Path, reporter: R
     except BaseException:
         save()
         raise
-    state = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
     with atomic_path(out) as temporary:
-        save_file(state, temporary)
+        save_file(weights(), temporary)
     facts = _facts(recipe, len(photos), step, seconds, curve, sum(p.numel() for p in model.parameters()))
     write_json(out.with_name(f"{out.name}.json"), facts)
     checkpoint.unlink(missing_ok=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ial_bench.files import make_folder, storage_errors
+from ial_bench.errors import DataError
+from ial_bench.files import make_folder, read_sealed, sha256_file, write_sealed
+from ial_bench.folders import move
 
 STATE = "state"
 PHASES = "phases.json"
-"""The file that is written last: a folder that has it is whole."""
+"""The file that is written last: a folder that has it is whole. It has the SHA-256 of every other file."""
+
+_ANEW = "`bench run` with --rerun fits it anew; so does the same command when the folder is deleted"
 
 
 def is_whole(folder: Path) -> bool:
@@ -17,16 +22,47 @@ def is_whole(folder: Path) -> bool:
     return (folder / PHASES).is_file()
 
 
+def seal(folder: Path, phases: Mapping[str, Any]) -> None:
+    """Say that a fitted method is whole in `folder`, and what it took.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    write_sealed(folder / PHASES, {**phases, "files": _sums(folder)})
+
+
+def unsealed(folder: Path) -> dict[str, Any]:
+    """What `seal` was told, if the fitted method is still the one that was stored.
+
+    Raises:
+        DataError: a file is missing, changed or new since; or an earlier release stored it, without sums.
+    """
+    try:
+        phases = read_sealed(folder / PHASES)
+    except DataError as error:
+        raise DataError(f"the fitted method in {folder} is damaged: {error.problem}", _ANEW) from error
+    told, found = phases.pop("files"), _sums(folder)
+    if changed := sorted(name for name in told.keys() | found.keys() if told.get(name) != found.get(name)):
+        raise DataError(
+            f"the fitted method in {folder} is damaged: {', '.join(changed)} is not as it was stored", _ANEW
+        )
+    return phases
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    files = (f for f in sorted(folder.rglob("*")) if f.is_file() and f != folder / PHASES)
+    return {f.relative_to(folder).as_posix(): sha256_file(f) for f in files}
+
+
 def keep(state: Path, cache: Path, run_id: str) -> None:
     """Move the fitted method of a finished run to where `kept` finds it, in the place of an earlier one.
+
+    Folders of the cache may lie on several disks.
 
     Raises:
         StorageError: the cache cannot be written to.
     """
-    target = make_folder(cache / "models") / run_id
-    with storage_errors(target):
-        shutil.rmtree(target, ignore_errors=True)
-        state.rename(target)
+    move(state, make_folder(cache / "models") / run_id)
 
 
 def kept(cache: Path, run_id: str) -> Path | None:
@@ -42,6 +78,6 @@ def sizes(cache: Path) -> dict[str, int]:
     """Bytes of each fitted method that is kept, by run."""
     return {
         folder.name: sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-        for folder in sorted((cache / "models").glob("*"))
+        for folder in sorted((cache / "models").glob("[!.]*"))
         if is_whole(folder)
     }

@@ -1,7 +1,12 @@
-"""Checkpoints of a training: one safetensors file with its numbers as JSON in the header, whole or absent."""
+"""Checkpoints of a training: one safetensors file with its numbers as JSON in the header, whole or absent.
+
+The header also has the SHA-256 of all of it, without which one bit that flipped on the disk, or a part that got lost,
+would go on into a result.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,31 +70,53 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors |= {_BEST + n: t for n, t in (checkpoint.best or {}).items()}
     for number, state in checkpoint.optimiser.items():
         tensors |= {f"{_OPTIMISER}{number}/{n}": t.detach().cpu().contiguous() for n, t in state.items()}
+    told = json.dumps(checkpoint.told, allow_nan=False)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"told": json.dumps(checkpoint.told, allow_nan=False)})
+        save_file(tensors, temporary, metadata={"told": told, "sha256": _sum(tensors, told)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
     """The checkpoint at `path`, None where there is none.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it is damaged, or of an earlier release, which kept no sum.
     """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         return None
-    weights, best, optimiser = dict[str, torch.Tensor](), dict[str, torch.Tensor](), dict[int, Tensors]()
     try:
         with safe_open(path, framework="pt") as file:
-            told = json.loads(file.metadata()["told"])
-            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                kind, _, rest = name.partition("/")
-                if f"{kind}/" == _OPTIMISER:
-                    number, _, part = rest.partition("/")
-                    optimiser.setdefault(int(number), {})[part] = file.get_tensor(name)
-                else:
-                    (weights if f"{kind}/" == _WEIGHTS else best)[rest] = file.get_tensor(name)
+            metadata = file.metadata()
+            told, expected = metadata["told"], metadata.get("sha256", "none")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the checkpoint {path} is damaged: {error}", "run it again with --rerun") from error
-    return Checkpoint(weights, best or None, optimiser, told)
+        raise damaged(path, str(error)) from error
+    if (found := _sum(tensors, told)) != expected:
+        raise damaged(path, f"the SHA-256 of its contents is {found[:12]}..., it was {expected[:12]} when written")
+    weights, best, optimiser = dict[str, torch.Tensor](), dict[str, torch.Tensor](), dict[int, Tensors]()
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition("/")
+        if f"{kind}/" == _OPTIMISER:
+            number, _, part = rest.partition("/")
+            optimiser.setdefault(int(number), {})[part] = tensor
+        else:
+            (weights if f"{kind}/" == _WEIGHTS else best)[rest] = tensor
+    return Checkpoint(weights, best or None, optimiser, json.loads(told))
+
+
+def damaged(path: Path, why: str) -> DataError:
+    """The error of a checkpoint that cannot be gone on from, with the way on."""
+    return DataError(
+        f"the checkpoint {path} is damaged: {why}",
+        "`bench run` with --rerun trains anew; so does the same command when that file is deleted",
+    )
+
+
+def _sum(tensors: Tensors, told: str) -> str:
+    """SHA-256 over names, types, shapes and values of all tensors, and what is told."""
+    total = hashlib.sha256(told.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

@@ -17,12 +17,13 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ial_bench.errors import BenchError, ConfigError
+from ial_bench.errors import BenchError, ConfigError, DataError
 from ial_bench.method import RunContext
 from ial_bench.seeds import derive_seed
 from ial_bench.training.checkpoint import (
     Checkpoint,
     Tensors,
+    damaged,
     put_tensors,
     read_checkpoint,
     trained_tensors,
@@ -128,6 +129,7 @@ class Trainer:
             TrainingError: a loss or a weight is not finite.
             ImageError: a photo cannot be decoded.
             StorageError: a checkpoint cannot be written.
+            DataError: the checkpoint that it would go on from is damaged.
         """
         with _repeatable(self.device):
             self._resume()
@@ -247,9 +249,15 @@ class Trainer:
         write_checkpoint(self._file, Checkpoint(trained_tensors(self.task.module), self.best, state, told))
 
     def _resume(self) -> None:
-        stored = None if self._file is None else read_checkpoint(self._file)
-        if stored is None:
+        if self._file is None or (stored := read_checkpoint(self._file)) is None:
             return
+        try:
+            self._take_over(stored)
+        except (DataError, KeyError, TypeError, ValueError) as error:  # whole, but of other code
+            raise damaged(self._file, f"it does not fit this training ({error!r})") from error
+        self.context.report.log(f"{self.name}: training goes on from step {self.log.steps:,} of {self.steps:,}")
+
+    def _take_over(self, stored: Checkpoint) -> None:
         if stored.told["size"] != self.order.size:
             raise ConfigError(
                 f"{self.name}: the checkpoint {self._file} is of batches of {stored.told['size']} photos, "
@@ -263,7 +271,6 @@ class Trainer:
             self.scaler.load_state_dict(stored.told["scaler"])
         self.best, self._sums = stored.best, stored.told["sums"]
         self.log = TrainingLog(**stored.told["log"])
-        self.context.report.log(f"{self.name}: training goes on from step {self.log.steps:,} of {self.steps:,}")
 
 
 def _optimiser(groups: list[Group], config: TrainingConfig) -> torch.optim.Optimizer:
