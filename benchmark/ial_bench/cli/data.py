@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ial_bench.cli import build, caption, derive, export, imports, options, synth
+from ial_bench.cli import build, caption, contents, derive, export, imports, options, synth
 
 app = typer.Typer(rich_markup_mode=None, help="Import and verify datasets.", no_args_is_help=True)
 app.add_typer(imports.app, name="import")
@@ -14,6 +14,7 @@ app.command("build")(build.build)
 app.command("synth")(synth.synth)
 app.command("show")(synth.show)
 app.command("caption")(caption.caption)
+app.command("contents")(contents.contents)
 app.command("subset")(derive.subset)
 app.command("join")(derive.join)
 app.command("export")(export.export)

@@ -17,15 +17,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
-from ial_bench.datasets.photos import Candidates, Photos
+from ial_bench.datasets.contents import Contents, differ, read_contents
+from ial_bench.datasets.photos import SPLITS, Candidates, Photos
 from ial_bench.datasets.shards import SHARDS, Shards
 from ial_bench.datasets.streets import StreetLines, read_streets
-from ial_bench.datasets.table import ADDRESS_SCHEMA, ADDRESSES, PHOTO_SCHEMA, PHOTOS, SPLITS, Description
+from ial_bench.datasets.table import ADDRESS_SCHEMA, ADDRESSES, PHOTO_SCHEMA, PHOTOS, Description
 from ial_bench.errors import DataError
-from ial_bench.files import digest
+from ial_bench.files import check_regular, digest
 from ial_bench.geo.points import centroids
+from ial_bench.parquet import open_table, read_columns, schema_of
 
 _HASH_ROWS = 1 << 18
+_MOST_BYTES = 16 << 30  # of a whole table in memory, where columns are read one by one: tens of millions of photos
 
 
 class Dataset:
@@ -63,6 +66,16 @@ class Dataset:
     def shards(self) -> Shards | None:
         """The tar shards that photos lie in; None where each is a file. The digest leaves it out."""
         return Shards(self.folder, self.images_folder, len(self)) if (self.folder / SHARDS).exists() else None
+
+    @cached_property
+    def contents(self) -> Contents | None:
+        """The content digests of the photos; None where there are none. The digest leaves them out."""
+        return read_contents(self.folder, len(self))
+
+    @property
+    def contents_digest(self) -> str | None:
+        """SHA-256 over the content digests of all photos; None where there are none."""
+        return None if self.contents is None else self.contents.digest
 
     @cached_property
     def addresses(self) -> list[Address]:
@@ -157,6 +170,10 @@ class Dataset:
         addresses = self._read(self._address_file, ADDRESS_SCHEMA.names).to_pydict()
         return digest({"photos": self.hash_rows(columns, None), "addresses": addresses})
 
+    def is_version(self, digest: str, contents_digest: str | None) -> bool:
+        """Whether it is the dataset of these digests; contents are compared where both are known."""
+        return self.digest == digest and not differ(self.contents_digest, contents_digest)
+
     def numbers(self, column: str) -> npt.NDArray[Any]:
         """A numeric column, [n]. Kept once read."""
         with self._reading:
@@ -203,21 +220,20 @@ class Dataset:
     def _read(self, file: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
         try:
             with self._reading:
-                return file.read(columns=columns)
-        except (pa.ArrowException, OSError) as error:
+                return read_columns(file, columns)
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"a table in {self.folder} is damaged: {error}", "import the dataset again") from error
 
 
 def _open_table(path: Path, schema: pa.Schema) -> pq.ParquetFile:
+    check_regular(path)
     try:
-        # pre_buffer is for stores that answer slowly: a mapped file gains nothing, and two threads that
-        # read at once lose each other's buffers (pyarrow 26).
-        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        file = open_table(path, most=_MOST_BYTES, mapped=True)
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}", "import the dataset again") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}", "import the dataset again") from error
-    found = file.schema_arrow
+    found = schema_of(file)
     if missing := [n for n in schema.names if n not in found.names]:
         raise DataError(
             f"{path} has no column {' nor '.join(missing)}; it has {', '.join(found.names)}",

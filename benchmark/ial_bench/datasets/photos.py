@@ -15,13 +15,17 @@ import numpy.typing as npt
 
 from ial_bench import images
 from ial_bench.addresses import Address
-from ial_bench.errors import DataError
+from ial_bench.errors import DataError, ImageError
 from ial_bench.files import digest, safe_relative
 from ial_bench.geo.points import Points
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
     from ial_bench.datasets.streets import StreetLines
+
+SPLITS = ("train", "val", "database", "query")
+"""In table order. `val` is cut from the released train split; `database` holds reference photos that are not
+for training, where a dataset has such; `query` is the test split."""
 
 
 class Candidates:
@@ -138,6 +142,17 @@ class Photos:
             raise DataError(f"{self.where(i)} is no file of its own", "read it with `Photos.read_bytes`")
         return self._dataset.images_folder / safe_relative(self.relative_path(i))
 
+    def file(self, i: int) -> Path:
+        """The file on the disk that holds photo i: its own, or the shard that it lies in.
+
+        Raises:
+            DataError: its path leads out of the images folder.
+        """
+        shards = self._dataset.shards
+        if shards is not None and self.in_shard(i):
+            return shards.path(int(self.rows[i]))
+        return self.path(i)
+
     def in_shard(self, i: int) -> bool:
         """Whether photo i lies in a tar shard."""
         shards = self._dataset.shards
@@ -179,11 +194,27 @@ class Photos:
         return images.decode(self.read_bytes(i), self.where(i))
 
     def read_bytes(self, i: int) -> bytes:
-        """Photo i as it is stored, wherever it lies.
+        """Photo i as it was when the dataset was made, wherever it lies.
 
         Raises:
-            DataError: its path leads out of the images folder, or the shards are of other photos.
+            DataError: its path leads out of the images folder, or the shards or content digests are of other photos.
             ImageError: missing, or changed since the dataset was made.
+        """
+        data, contents = self.as_stored(i), self._dataset.contents
+        if contents is not None and not contents.holds(int(self.rows[i]), data):
+            raise ImageError(
+                f"{self.where(i)} has other content than when the dataset was made",
+                "restore the photo; if the new one is meant, "
+                f"`bench data contents {self._dataset.name} --overwrite`, and runs are made anew",
+            )
+        return data
+
+    def as_stored(self, i: int) -> bytes:
+        """Photo i as it lies on the disk now, if it has the size that it had; its content is not compared.
+
+        Raises:
+            DataError: as of `read_bytes`.
+            ImageError: missing, or of another size.
         """
         shards = self._dataset.shards
         if shards is not None and self.in_shard(i):
@@ -214,8 +245,9 @@ class Photos:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of which image files these are: path and size of each, in order."""
-        return self._dataset.hash_rows(("path", "bytes"), self.rows)
+        """SHA-256 of which image files these are: path, size and, where it is known, content of each, in order."""
+        files, contents = self._dataset.hash_rows(("path", "bytes"), self.rows), self._dataset.contents
+        return files if contents is None else digest([files, contents.digest_of(self.rows)])
 
     def _texts(self, column: str) -> list[str]:
         return self._dataset.texts_of(column, self.rows)

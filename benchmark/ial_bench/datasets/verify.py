@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from ial_bench import images
 from ial_bench.addresses import Address
+from ial_bench.datasets.contents import CONTENTS, Contents
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.kept_names import keeper_of
-from ial_bench.datasets.photos import Photos
+from ial_bench.datasets.photos import SPLITS, Photos
 from ial_bench.datasets.shards import SHARDS
 from ial_bench.datasets.streets import STREETS
-from ial_bench.datasets.table import DESCRIPTION, SPLITS
+from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.errors import AddressError, DataError, ImageError
 from ial_bench.geo.points import valid
 from ial_bench.geo.street_index import StreetIndex
@@ -81,13 +82,14 @@ def verify(
     found.notes += _notes(dataset)
     _check_streets(dataset, found)
     lost = _check_shards(dataset, found)
+    known = _contents(dataset, found)
     contents: dict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for block in chunks(len(photos), _BLOCK):
             part = photos.part(np.flatnonzero(~lost[block]) + block.start)
             ids = part.ids
             for photo_id, (problem, content, note) in zip(
-                ids, pool.map(lambda i, p=part: _check_photo(p, i, quick), range(len(part))), strict=True
+                ids, pool.map(lambda i, p=part: _check_photo(p, i, known, quick), range(len(part))), strict=True
             ):
                 if problem:
                     found.problems.append(Problem(*problem))
@@ -223,10 +225,25 @@ def _check_shards(dataset: Dataset, found: Verification) -> npt.NDArray[np.bool_
     return lost
 
 
+def _contents(dataset: Dataset, found: Verification) -> Contents | None:
+    """The content digests to compare photos with, where there are any."""
+    try:
+        known = dataset.contents
+    except DataError as error:
+        found.problems.append(Problem("content digests damaged", CONTENTS, error.problem))
+        return None
+    if known is None:
+        found.notes.append(
+            "there are no content digests: a photo that was replaced by one of its size is not noticed; "
+            f"`bench data contents {dataset.folder}` takes them"
+        )
+    return known
+
+
 _Check = tuple[tuple[str, str, str] | None, str | None, str | None]
 
 
-def _check_photo(photos: Photos, i: int, quick: bool) -> _Check:
+def _check_photo(photos: Photos, i: int, known: Contents | None, quick: bool) -> _Check:
     """(problem, content hash, note) of a photo."""
     try:
         where = photos.where(i)
@@ -243,7 +260,10 @@ def _check_photo(photos: Photos, i: int, quick: bool) -> _Check:
         return None, None, None
     kind = "image changed" if photos.in_shard(i) else "image not decodable"
     try:
-        data = photos.read_bytes(i)
+        data = photos.as_stored(i)
+        kind = "image changed"
+        if known is not None and not known.holds(int(photos.rows[i]), data):
+            raise ImageError("other content than when the dataset was made")
         kind = "image not decodable"
         images.decode(data, where)
     except (DataError, ImageError) as error:

@@ -1,0 +1,79 @@
+"""`bench data contents`, and what other verbs say of content digests."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench_command import Bench
+from ial_bench.datasets.contents import CONTENTS
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.photos import Photos
+from made_contents import hashed, replace_photo, stored, without_contents
+from made_release import sound_release
+
+
+@pytest.fixture
+def old(tiny_city: Dataset, tmp_path: Path) -> Dataset:
+    """As an earlier release made it."""
+    return without_contents(tiny_city, tmp_path / "old")
+
+
+def test_an_old_dataset_is_given_them_and_then_compared(bench: Bench, old: Dataset) -> None:
+    said = bench("data", "contents", old.folder)
+    assert said.code == 0, said.err
+    assert "84 content digests taken" in said.out
+    assert "`bench run` makes them anew" in said.out
+    assert "read tiny-city: 84 photos in" in said.err
+    assert stored(old) == hashed(old)
+    again = bench("data", "contents", old.folder, "--workers", "1")
+    assert (again.code, again.out) == (0, "tiny-city: all 84 photos have the content that they had\n")
+
+
+def test_what_differs_is_listed_and_overwritten_only_when_asked_to(
+    bench: Bench, tiny_city: Dataset, tmp_path: Path
+) -> None:
+    data = Dataset(Path(shutil.copytree(tiny_city.folder, tmp_path / "city")))
+    photos = Photos(data, np.arange(len(data)))
+    for i in range(20, 32):
+        replace_photo(photos, i)
+    before = stored(data)
+    refused = bench("data", "contents", data.folder)
+    assert refused.code == 1
+    assert refused.out.splitlines()[1:11] == [photos.relative_path(i) for i in range(20, 30)]
+    assert "12 of 84 photos have other content than before" in refused.out
+    assert "--overwrite" in refused.out
+    assert stored(data) == before
+    taken = bench("data", "contents", data.folder, "--overwrite")
+    assert taken.code == 0
+    assert stored(data) == hashed(data) != before
+
+
+def test_an_import_may_leave_them_out(bench: Bench, tmp_path: Path) -> None:
+    tree = sound_release(tmp_path)
+    options = tree.options()
+    assert options.coords is not None
+    words = [
+        "data", "import", "released", "--name", "town", "--annotations", options.annotations, "--images",
+        options.images, "--coords", options.coords, "--out", tmp_path / "out",
+    ]  # fmt: skip
+    said = bench(*words)
+    assert said.code == 0, said.err
+    assert "read photos: 36 photos in" in said.err
+    assert stored(Dataset(tmp_path / "out")) == hashed(Dataset(tmp_path / "out"))
+    assert bench(*words, "--no-contents", "--force").code == 0
+    assert not (tmp_path / "out" / CONTENTS).exists()
+
+
+def test_a_union_says_whose_are_missing(bench: Bench, tiny_city: Dataset, tmp_path: Path) -> None:
+    _, town = sound_release(tmp_path / "release").load()
+    said = bench("data", "join", tiny_city.folder, town.folder, "--name", "both", "--out", tmp_path / "both")
+    assert (said.code, "note:" in said.out) == (0, False)
+    (town.folder / CONTENTS).unlink()
+    said = bench("data", "join", tiny_city.folder, town.folder, "--name", "both", "--out", tmp_path / "both", "--force")
+    assert said.code == 0, said.err
+    assert f"note: no content digests, for {town.folder} has none: `bench data contents`" in said.out
+    assert Dataset(tmp_path / "both").contents is None
