@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import resource
+import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,7 +96,7 @@ class TestAtomicPath:
 
     def test_other_errors_pass_as_they_are(self, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="is wrong") as caught, files.atomic_path(tmp_path / "x"):
-            raise OSError(errno.EIO, "the disk is wrong")
+            raise OSError(errno.EDOM, "the sum is wrong")
         assert not isinstance(caught.value, StorageError)
 
     def test_rights_are_those_of_a_new_file(self, tmp_path: Path) -> None:
@@ -167,6 +169,40 @@ class TestAtomicPath:
         assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096  # ours is as it was
 
 
+class TestWhatNoFileMayReplace:
+    def test_links_are_kept_and_so_is_what_they_lead_to(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.md").write_text("mine")
+        for name, target in (("link", "notes.md"), ("nowhere", "gone"), ("itself", "itself")):
+            (tmp_path / name).symlink_to(tmp_path / target)
+            with pytest.raises(StorageError, match="is a link, to") as caught:
+                files.write_bytes(tmp_path / name, b"new")
+            assert str(tmp_path / target) in caught.value.problem
+            assert "name the file" in (caught.value.fix or "")
+            assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "notes.md").read_text() == "mine"
+        assert only(tmp_path) == ["itself", "link", "notes.md", "nowhere"]
+
+    def test_pipes_and_sockets_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        monkeypatch.chdir(tmp_path)  # names of sockets are short
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("socket")
+            for name, kind in (("pipe", stat.S_ISFIFO), ("socket", stat.S_ISSOCK)):
+                with pytest.raises(StorageError, match="a device, a pipe or a socket"):
+                    files.write_bytes(tmp_path / name, b"new")
+                assert kind((tmp_path / name).stat().st_mode)
+        assert only(tmp_path) == ["pipe", "socket"]
+
+    def test_devices_are_refused(self) -> None:
+        with pytest.raises(StorageError, match="a device, a pipe or a socket"):
+            files.check_target(Path(os.devnull))
+
+    def test_files_and_what_is_not_there_are_free(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for name in ("file", "new", "no/folder/yet"):
+            files.check_target(tmp_path / name)
+
+
 class TestCheckWritable:
     def test_makes_the_folder_and_leaves_nothing_in_it(self, tmp_path: Path) -> None:
         files.check_writable(tmp_path / "a" / "b")
@@ -234,6 +270,29 @@ class TestJson:
             files.read_json(tmp_path / "x.json")
         with pytest.raises(DataError, match="cannot read"):
             files.read_json(tmp_path)
+
+
+class TestSealed:
+    def test_comes_back_as_it_was(self, tmp_path: Path) -> None:
+        value = {"seconds": 0.1 + 0.2, "files": {"Straße": "ab"}, "none": None, "list": [1, "2"]}
+        files.write_sealed(tmp_path / "x.json", value)
+        assert files.read_sealed(tmp_path / "x.json") == value
+
+    def test_any_other_letter_is_noticed(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.json"
+        files.write_sealed(path, {"seconds": 12.5, "files": {"Straße": "ab"}, "none": None})
+        whole = path.read_text(encoding="utf-8")
+        for i, letter in enumerate(whole):
+            path.write_text(whole[:i] + ("8" if letter != "8" else "9") + whole[i + 1 :], encoding="utf-8")
+            with pytest.raises(DataError) as caught:
+                files.read_sealed(path)
+            assert str(path) in caught.value.problem
+
+    @pytest.mark.parametrize("text", ["{}", "[]", "null", '{"seconds": 1}', '{"sha256": 1}', '{"sha256": null}'])
+    def test_what_was_never_sealed_is_not_taken(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(DataError, match="is damaged"):
+            files.read_sealed(tmp_path / "x.json")
 
 
 class TestToml:
@@ -344,3 +403,110 @@ class TestSafeRelative:
             return
         assert os.path.normpath(f"/top/folder/{path}").startswith("/top/folder/")
         assert not Path(path).is_absolute()
+
+
+class TestSweep:
+    def half(self, folder: Path, name: str = "x.json") -> Path:
+        """What a writer that was killed has left."""
+        script = (
+            "import os, signal, sys\nfrom pathlib import Path\nfrom ial_bench.files import atomic_path\n"
+            "with atomic_path(Path(sys.argv[1])) as temporary:\n    temporary.write_text('half')\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        subprocess.run([sys.executable, "-c", script, str(folder / name)], check=False)
+        (found,) = folder.glob(f".{name}.*.tmp")
+        return found
+
+    def test_what_a_killed_writer_left_is_removed_also_below(self, tmp_path: Path) -> None:
+        below = tmp_path / "a" / "b"
+        below.mkdir(parents=True)
+        self.half(tmp_path)
+        self.half(below)
+        files.sweep(tmp_path)
+        assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+    def test_what_is_being_written_stays(self, tmp_path: Path) -> None:
+        with files.atomic_path(tmp_path / "x.json") as temporary:
+            temporary.write_text("half")
+            files.sweep(tmp_path)
+            script = "import sys; from pathlib import Path; from ial_bench.files import sweep; sweep(Path(sys.argv[1]))"
+            subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+            assert temporary.read_text() == "half"
+        assert only(tmp_path) == ["x.json"]
+
+    def test_what_is_not_its_own_stays(self, tmp_path: Path) -> None:
+        outside = tmp_path / "outside" / ".x.json.writing.tmp"
+        outside.parent.mkdir()
+        outside.write_text("precious")
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / ".link.json.writing.tmp").symlink_to(outside)
+        (folder / "linked").symlink_to(outside.parent)
+        (folder / "notes.tmp").write_text("mine")
+        (folder / ".x.json.abcdefgh.tmp").write_text("mine")
+        os.mkfifo(folder / ".pipe.json.writing.tmp")
+        before = only(folder)
+        files.sweep(folder)
+        assert only(folder) == before
+        assert outside.read_text() == "precious"
+
+    def test_the_next_writer_takes_over_what_a_killed_one_left(self, tmp_path: Path) -> None:
+        self.half(tmp_path)
+        files.write_text(tmp_path / "x.json", "w")
+        assert only(tmp_path) == ["x.json"]
+        assert (tmp_path / "x.json").read_text() == "w"
+        assert stat.S_IMODE((tmp_path / "x.json").stat().st_mode) == 0o666 & ~files._umask()
+
+    @pytest.mark.parametrize("plant", [Path.symlink_to, Path.hardlink_to])
+    def test_nothing_is_written_through_what_was_planted(
+        self, tmp_path: Path, plant: Callable[[Path, Path], None]
+    ) -> None:
+        precious = tmp_path / "precious"
+        precious.write_text("precious")
+        plant(tmp_path / ".x.json.writing.tmp", precious)
+        files.write_text(tmp_path / "x.json", "whole")
+        assert precious.read_text() == "precious"
+        assert (tmp_path / "x.json").read_text() == "whole"
+
+    def test_two_writers_of_one_file_do_not_meet(self, tmp_path: Path) -> None:
+        with files.atomic_path(tmp_path / "x") as one, files.atomic_path(tmp_path / "x") as two:
+            assert one != two
+            one.write_text("one")
+            two.write_text("two")
+        assert only(tmp_path) == ["x"]
+        assert (tmp_path / "x").read_text() == "one"
+
+    def test_a_file_swept_before_it_was_locked_is_begun_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = []
+        lock = files._lock
+
+        def late(handle: int) -> bool:
+            made.append(handle)
+            if len(made) == 1:
+                next(tmp_path.glob(".x.json.*.tmp")).unlink()
+            return lock(handle)
+
+        monkeypatch.setattr(files, "_lock", late)
+        files.write_text(tmp_path / "x.json", "whole")
+        assert (tmp_path / "x.json").read_text() == "whole"
+        assert len(made) == 2
+
+
+class TestErrorsOfTheDisk:
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.ESTALE, errno.EMFILE])
+    def test_they_are_seen_through_whatever_wraps_them(self, tmp_path: Path, number: int) -> None:
+        try:
+            try:
+                raise OSError(number, os.strerror(number), "there")
+            except OSError as error:
+                raise ValueError("the method failed") from error
+        except ValueError as error:
+            wrapped = error
+        with pytest.raises(StorageError, match=f"cannot go on with there: {os.strerror(number)}"):
+            files.check_storage(wrapped, tmp_path)
+
+    @pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "gone"), KeyError("y")])
+    def test_others_are_none(self, tmp_path: Path, error: Exception) -> None:
+        files.check_storage(error, tmp_path)

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
+import stat
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from ial_bench.errors import DataError, StorageError
+from ial_bench.errors import ConfigError, DataError, StorageError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+MOST_BYTES = 1 << 30
+"""Of a file that is read as a whole, where nothing smaller is known of it."""
 _MENDS = {
     errno.ENOSPC: "free some space on that disk, or point the command at another one; finished work is kept",
     errno.EFBIG: "the system allows no file of that size here; raise the limit, or point the command at another disk",
@@ -37,7 +41,19 @@ _MENDS = {
     errno.EISDIR: "a folder stands where a file is needed; move it away, or choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EEXIST: "a file stands where a folder is needed; choose another folder",
+    errno.EIO: "the disk failed; look after it, then the same command goes on from what is finished",
+    errno.ESTALE: "the network disk went away; mount it anew, then the same command goes on from what is finished",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or work with fewer --workers",
+    errno.ENFILE: "the system has too many files open; close some",
 }
+_FAILURES = {
+    errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE
+}  # fmt: skip
+"""Errors of the disk or the system alone, whatever was being done."""
+_MOST_CAUSES = 20
+
+_TEMPORARY = re.compile(r"\..{1,60}\.writing(-[a-z0-9_]{8})?\.tmp", re.DOTALL)
+_SEAL = "sha256"
 
 # Safe and in POSIX form as it stands, but for a leading ``./``: told ten times faster than by pathlib.
 _ORDINARY_PATH = re.compile(r"(?:\./)?([^/\\\0.\s][^/\\\0]*(?:/[^/\\\0.][^/\\\0]*)*)")
@@ -55,7 +71,28 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {os.strerror(number)}", _MENDS[number]) from error
 
 
-def _error_number(error: Exception) -> int:
+def check_storage(error: BaseException, place: Path) -> None:
+    """Look whether an error comes of the disk, however often it was wrapped: it is then no fault of what met it.
+
+    Args:
+        error: that was met.
+        place: where work was going on.
+
+    Raises:
+        StorageError: the disk is full or failed, or the system is out of open files.
+    """
+    cause: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if cause is None:
+            return
+        number = _error_number(cause)
+        if number in _FAILURES:
+            what = getattr(cause, "filename", None) or place
+            raise StorageError(f"cannot go on with {what}: {os.strerror(number)}", _MENDS[number]) from error
+        cause = cause.__cause__ or cause.__context__
+
+
+def _error_number(error: BaseException) -> int:
     """The system's number of an error, 0 where it has none. Of libraries in Rust, safetensors say, the text tells."""
     if isinstance(error, OSError):
         return error.errno or 0
@@ -88,14 +125,40 @@ def check_writable(folder: Path) -> None:
         pass
 
 
+def check_target(target: Path) -> None:
+    """Refuse to write where something stands that no file may take the place of.
+
+    Files are written by renaming: of a link the file that it leads to would be lost to it, a device would be gone.
+
+    Raises:
+        StorageError: `target` is a link, a folder, a device, a pipe or a socket.
+    """
+    try:
+        mode = target.lstat().st_mode
+    except OSError:
+        return  # nothing is there; what else is wrong, writing will tell
+    if stat.S_ISLNK(mode):
+        raise StorageError(
+            f"cannot write {target}: it is a link, to {target.readlink()}",
+            "name the file that it leads to, or remove the link",
+        )
+    if stat.S_ISDIR(mode):
+        raise StorageError(f"cannot write {target}: {os.strerror(errno.EISDIR)}", _MENDS[errno.EISDIR])
+    if not stat.S_ISREG(mode):
+        raise StorageError(f"cannot write {target}: it is a device, a pipe or a socket", "name a file")
+
+
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """A temporary path in `target`'s folder, synced and renamed to `target` when the block ends well."""
+    """A temporary path in `target`'s folder, synced and renamed to `target` when the block ends well.
+
+    Raises:
+        StorageError: as of `check_target`, or the disk is full or cannot be written to.
+    """
+    check_target(target)
     make_folder(target.parent)
     with storage_errors(target):
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".tmp", dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        handle, temporary = _begun(target)
         try:
             yield temporary
             with temporary.open("rb+") as file:
@@ -105,6 +168,68 @@ def atomic_path(target: Path) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        finally:
+            os.close(handle)
+
+
+def _begun(target: Path) -> tuple[int, Path]:
+    """A temporary file for `target`, empty, and the open handle that holds its lock, by which it is known to be in use.
+
+    The name is the same each time, so that the next writer takes over what a killed one has left; another one while
+    some process writes there, or where the file system has no locks.
+    """
+    usual = target.with_name(f".{target.name[:60]}.writing.tmp")
+    with contextlib.suppress(OSError):
+        handle = os.open(usual, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        if _lock(handle) and _is_own(handle, usual):
+            os.ftruncate(handle, 0)
+            return handle, usual
+        os.close(handle)
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.writing-", suffix=".tmp", dir=target.parent)
+        _lock(handle)
+        if _is_own(handle, Path(name)):
+            return handle, Path(name)
+        os.close(handle)  # swept in the moment before it was locked
+
+
+def _is_own(handle: int, path: Path) -> bool:
+    """Whether an open file still lies at `path` and nowhere else, and is a file of this user's."""
+    told = os.fstat(handle)
+    with contextlib.suppress(OSError):
+        return (
+            os.path.samestat(told, path.lstat())
+            and stat.S_ISREG(told.st_mode)
+            and told.st_nlink == 1
+            and told.st_uid == os.geteuid()
+        )
+    return False
+
+
+def _lock(handle: int) -> bool:
+    """Whether a file could be locked: False where another process has it, or its disk knows no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder and those below it: whose lock is nobody's any more.
+
+    What is in use, what cannot be locked or removed, and what follows links, stays.
+    """
+    for path in folder.rglob(".*.tmp"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _lock(handle) and _is_own(handle, path):
+                    path.unlink()
+            finally:
+                os.close(handle)
 
 
 def write_bytes(target: Path, data: bytes) -> None:
@@ -123,18 +248,73 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The JSON value in `path`.
+def check_regular(path: Path) -> None:
+    """Refuse what is no file: a pipe or a device may keep its reader for ever, or fill the memory.
 
     Raises:
-        DataError: the file is missing, not UTF-8, not JSON (cut off, say) or has a key twice.
+        DataError: a pipe, socket or device. What is missing, or a folder, is left to whoever opens it.
+    """
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise DataError(f"{path} is no file, but {_kind(mode)}", "write what it gives into a file, and name that")
+
+
+def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The bytes of a file, whose size is looked at before it is read.
+
+    Args:
+        path: of it.
+        most: bytes that it may have.
+
+    Raises:
+        DataError: missing, no file, or too large.
     """
     try:
-        return parse_json(path.read_bytes(), str(path))
+        # Not blocking: the opening of a pipe that nobody writes to would wait.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            told = os.fstat(file.fileno())
+            if not stat.S_ISREG(told.st_mode):
+                raise DataError(f"{path} is no file, but {_kind(told.st_mode)}", "name a file")
+            if told.st_size > most:
+                raise DataError(f"{path} has {told.st_size:,} bytes, more than the {most:,} that it may have")
+            return file.read(told.st_size + 1)
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_json(path: Path, most: int = MOST_BYTES, *, strict: bool = False) -> Any:
+    """The JSON value in `path`; `most` and `strict` are as of `read_file` and `parse_json`.
+
+    Raises:
+        DataError: the file is missing, too large, not UTF-8, not JSON (cut off, say) or has a key twice.
+    """
+    return parse_json(read_file(path, most), str(path), strict=strict)
+
+
+def write_sealed(target: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object with the SHA-256 of its other values, for `read_sealed`."""
+    write_json(target, {**value, _SEAL: digest(value)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote.
+
+    Raises:
+        DataError: as of `read_json`, or it is not what was written.
+    """
+    value = read_json(path)
+    seal = value.pop(_SEAL, None) if isinstance(value, dict) else None
+    if seal is None or digest(value) != seal:
+        raise DataError(f"{path} is damaged: its contents do not have the SHA-256 that was written with them")
+    return dict(value)
 
 
 def parse_json(data: bytes, name: str, *, strict: bool = False) -> Any:
@@ -169,11 +349,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         DataError: the file is missing, not UTF-8 or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"no such file: {path}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        return tomllib.loads(read_file(path).decode())
     except (ValueError, RecursionError) as error:  # among them TOMLDecodeError and UnicodeDecodeError
         raise DataError(f"{path} is not valid TOML: {error}") from error
 
@@ -189,7 +365,13 @@ def digest(value: Any) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        DataError: it is no file, but a pipe, say.
+        OSError: it cannot be read.
+    """
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
 
@@ -213,6 +395,17 @@ def safe_relative(text: str) -> str:
     if not text.strip() or path.is_absolute() or ".." in path.parts or "\0" in text or str(path) == ".":
         raise DataError(f"unsafe photo path {text!r}", "paths must lie below the images folder: no '..', not absolute")
     return str(path)
+
+
+def checked_name(name: str, whose: str = "dataset") -> str:
+    """`name`, if it can be a dataset's or a method's: it becomes the name of folders.
+
+    Raises:
+        ConfigError: empty, or with characters that a folder's name should not have.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
+        raise ConfigError(f"{name!r} cannot be a {whose}'s name", f"use letters, digits and - . _ + such as my-{whose}")
+    return name
 
 
 def _umask() -> int:

@@ -26,6 +26,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import read_streets
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
+from made_contents import hashed, stored
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -83,6 +84,8 @@ def test_the_dataset_is_sound(tmp_path: Path) -> None:
     ]
     assert data.counts()["query"] == build.counts["query"] > 0
     assert not any(data.texts("caption").to_pylist())
+    assert stored(data) == hashed(data)
+    assert Dataset(built(tmp_path / "unread", contents=False).folder).contents is None
     assert data.description.made_by["split"]["kind"] == "place"
     lines = read_streets(build.folder, len(data.addresses))
     assert lines is not None

@@ -18,8 +18,8 @@ import pytest
 from ial_bench.addresses import Address
 from ial_bench.datasets import table
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTO_SCHEMA, PHOTOS, SPLITS, Bounds, Description
+from ial_bench.datasets.photos import SPLITS, Photos
+from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTO_SCHEMA, PHOTOS, Bounds, Description
 from ial_bench.errors import DataError, ImageError, StorageError
 from ial_bench.files import read_toml, write_text
 from ial_bench.geo.points import haversine_m

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,7 @@ import pytest
 from filelock import FileLock
 
 from ial_bench.datasets import export as export_module
+from ial_bench.datasets.contents import CONTENTS, take_contents
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.export import ExportSummary, export_webdataset
 from ial_bench.datasets.photos import Photos
@@ -29,6 +31,7 @@ from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError, ImageError, StorageError
+from ial_bench.folders import LOCK
 from ial_bench.method import NoReport
 from ial_bench.testing import make_tiny_city
 
@@ -204,7 +207,7 @@ class TestResuming:
         elif damage == "cut part":
             os.truncate(second.with_suffix(".parquet"), 100)
         else:
-            (second.parent / ".000001.tar.abc.tmp").write_bytes(b"half")
+            (second.parent / ".000001.tar.writing.tmp").write_bytes(b"half")
         done = export_webdataset(tiny_city, out, SHARD_BYTES)
         assert done.n_kept == (3 if damage == "half a file" else 1)
         assert tree(out) == tree(exported.folder)
@@ -271,7 +274,7 @@ class TestRefusals:
 
     def test_two_at_once(self, tiny_city: Dataset, tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
-        with FileLock(tmp_path / "out" / ".export.lock"), pytest.raises(ConfigError, match="another process"):
+        with FileLock(tmp_path / "out" / LOCK), pytest.raises(ConfigError, match="another process writes to"):
             export_webdataset(tiny_city, tmp_path / "out")
 
     @pytest.mark.parametrize("damage", ["missing", "longer"])
@@ -287,15 +290,142 @@ class TestRefusals:
         assert not (tmp_path / "out" / DESCRIPTION).exists()
 
 
+def point_photo(city: Dataset, row: int, path: str, size: int) -> Dataset:
+    """The city, of which a photo is another file."""
+    table = pq.read_table(city.folder / PHOTOS)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    rows[row] |= {"path": path, "bytes": size}
+    pq.write_table(table.from_pylist(rows, table.schema), city.folder / PHOTOS)
+    return Dataset(city.folder)
+
+
+class TestWhatIsPacked:
+    """Images of the dataset, and no other file of this machine."""
+
+    SECRET = b"-----BEGIN A SECRET-----" * 20
+
+    @pytest.fixture
+    def city(self, tmp_path: Path) -> Dataset:
+        (tmp_path / "secret.png").write_bytes(self.SECRET)
+        return make_tiny_city(tmp_path / "city", n_addresses=2)
+
+    def refused(self, city: Dataset, out: Path, error: type[Exception], match: str) -> None:
+        with pytest.raises(error, match=match):
+            export_webdataset(city, out)
+        assert not (out / DESCRIPTION).exists()
+        packed = b"".join(tree(out).values()) if out.exists() else b""
+        assert self.SECRET[:24] not in packed
+
+    def images_in(self, city: Dataset, images: str) -> Dataset:
+        file = city.folder / DESCRIPTION
+        told = replace(city.description, images=images)
+        file.write_text(told.to_toml())
+        return Dataset(city.folder)
+
+    @pytest.mark.parametrize("images", ["..", "images/../..", "../other"])
+    def test_a_folder_of_images_that_climbs_out(self, city: Dataset, tmp_path: Path, images: str) -> None:
+        odd = point_photo(self.images_in(city, images), 0, "secret.png", len(self.SECRET))
+        self.refused(odd, tmp_path / "out", DataError, "outside its folder")
+
+    def test_a_file_that_is_no_image(self, city: Dataset, tmp_path: Path) -> None:
+        (city.folder / CONTENTS).unlink()
+        odd = point_photo(self.images_in(city, str(tmp_path)), 0, "secret.png", len(self.SECRET))
+        self.refused(odd, tmp_path / "out", ImageError, r"secret\.png is not an image")
+
+    @pytest.mark.parametrize("how", ["a file", "an image", "its folder"])
+    def test_links_out_of_the_folder_of_images(self, city: Dataset, tmp_path: Path, how: str) -> None:
+        images, photo = city.folder / "images", city.split("train").path(0)
+        size = photo.stat().st_size
+        shutil.copy(photo, tmp_path / "elsewhere.png")
+        if how == "its folder":
+            (images / "below").symlink_to(tmp_path)
+            odd = point_photo(city, 0, "below/elsewhere.png", size)
+        else:
+            target = tmp_path / ("secret.png" if how == "a file" else "elsewhere.png")
+            (images / "link.png").symlink_to(target)
+            odd = point_photo(city, 0, "link.png", target.stat().st_size)
+        self.refused(odd, tmp_path / "out", DataError, "leads to .*, outside")
+
+    def test_links_within_the_folder_of_images(self, city: Dataset, tmp_path: Path) -> None:
+        photo = city.split("train").path(0)
+        (city.folder / "images" / "link.png").symlink_to(photo)
+        (city.folder / "images" / "below").symlink_to(photo.parent)
+        for path in ("link.png", f"below/{photo.name}"):
+            linked = point_photo(city, 0, path, photo.stat().st_size)
+            export_webdataset(linked, tmp_path / "out", force=True)
+            assert Photos(Dataset(tmp_path / "out"), np.arange(1)).read_bytes(0) == photo.read_bytes()
+
+    def test_a_folder_of_images_elsewhere_is_told(self, city: Dataset, tmp_path: Path) -> None:
+        shutil.move(city.folder / "images", tmp_path / "photos")
+        (city.folder / "images").symlink_to(tmp_path / "photos")
+        for i, data in enumerate((city, self.images_in(city, str(tmp_path / "photos")))):
+            report = NoReport()
+            export_webdataset(data, tmp_path / str(i), reporter=report)
+            assert f"photos are taken from {tmp_path / 'photos'}" in report.lines
+        assert tree(tmp_path / "0") == tree(tmp_path / "1")
+
+    def test_a_pipe(self, city: Dataset, tmp_path: Path) -> None:
+        os.mkfifo(city.folder / "images" / "pipe.png")
+        odd = point_photo(city, 0, "pipe.png", 100)
+        self.refused(odd, tmp_path / "out", ImageError, "is not a regular file")
+
+    def test_streets_that_are_another_file(self, city: Dataset, tmp_path: Path) -> None:
+        (city.folder / STREETS).unlink(missing_ok=True)
+        (city.folder / STREETS).symlink_to(tmp_path / "secret.png")
+        self.refused(Dataset(city.folder), tmp_path / "out", DataError, "is damaged")
+
+    def test_shards_that_are_another_file(self, city: Dataset, tmp_path: Path) -> None:
+        """The checksum of the secret is right: whoever made the dataset knows the file, and wants it packed."""
+        export_webdataset(city, tmp_path / "shards")
+        shard = tmp_path / "shards" / "shards" / "000000.tar"
+        shutil.move(shard, tmp_path / "elsewhere.tar")
+        shard.symlink_to(tmp_path / "elsewhere.tar")
+        self.refused(Dataset(tmp_path / "shards"), tmp_path / "out", DataError, "leads to .*elsewhere.tar, outside")
+
+
+class TestLinksInTheFolder:
+    """The folder that is exported to is of somebody else's."""
+
+    def test_shards_is_a_link(self, tiny_city: Dataset, tmp_path: Path) -> None:
+        mine, out = tmp_path / "mine", tmp_path / "out"
+        mine.mkdir()
+        out.mkdir()
+        for name in ("000000.tar", "000000.parquet", ".letter.tmp", "export.json"):
+            (mine / name).write_text("{}")
+        (out / "shards").symlink_to(mine)
+        (out / DESCRIPTION).touch()
+        before = tree(mine)
+        with pytest.raises(StorageError, match="is a link"):
+            export_webdataset(tiny_city, out, force=True)
+        assert tree(mine) == before
+
+    def test_a_shard_that_is_a_link_is_not_kept(
+        self, tiny_city: Dataset, exported: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / "out"
+        TestResuming().interrupted(tiny_city, out, monkeypatch)
+        shard = out / "shards" / "000001.tar"
+        shutil.copy(shard, tmp_path / "mine.tar")
+        shard.unlink()
+        shard.symlink_to(tmp_path / "mine.tar")
+        before = (tmp_path / "mine.tar").read_bytes()
+        assert export_webdataset(tiny_city, out, SHARD_BYTES).n_kept == 1
+        assert (tmp_path / "mine.tar").read_bytes() == before
+        assert tree(out) == tree(exported.folder)
+        assert not shard.is_symlink()
+
+
 def test_photos_are_not_held_in_memory(tmp_path: Path) -> None:
     """32 MB of photos in shards of 8 MB, some tens of photos at a time."""
     city = make_tiny_city(tmp_path / "city", n_addresses=20, train_places=12)
     table = pq.read_table(city.folder / PHOTOS)
     rows: list[dict[str, Any]] = table.to_pylist()
     for row in rows:
-        (city.folder / "images" / row["path"]).write_bytes(bytes(60_000))
+        photo = city.folder / "images" / row["path"]
+        photo.write_bytes(photo.read_bytes().ljust(60_000, b"\0"))
         row["bytes"] = 60_000
     pq.write_table(table.from_pylist(rows, table.schema), city.folder / PHOTOS)
+    take_contents(Dataset(city.folder), overwrite=True)
     data = Dataset(city.folder)
     assert sum(data.numbers("bytes")) > 32e6
     tracemalloc.start()

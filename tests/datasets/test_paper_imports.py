@@ -284,7 +284,8 @@ def test_killed_import_leaves_no_dataset_and_the_next_one_starts_clean(sf: Paper
         Dataset(out)
     assert bool(list(out.glob(".*.parquet.*.tmp"))) == (when == "a table")
     digest = imported(sf, "sf-ial-base")[1].digest
-    assert sorted(p.name for p in out.iterdir()) == ["addresses.parquet", "dataset.toml", REPORT, "photos.parquet"]
+    names = ["addresses.parquet", "contents.parquet", "dataset.toml", REPORT, "photos.parquet"]
+    assert sorted(p.name for p in out.iterdir()) == names
     assert imported(sf, "sf-ial-base", "--force")[1].digest == digest
 
 

@@ -142,7 +142,7 @@ class TestSoundRelease:
         tree.load()
         assert {p: p.stat().st_mtime_ns for p in tree.images.rglob("*")} == before
         assert sorted(p.name for p in (tree.root / "out").iterdir()) == sorted(
-            ["addresses.parquet", "photos.parquet", DESCRIPTION, REPORT]
+            ["addresses.parquet", "contents.parquet", "photos.parquet", DESCRIPTION, REPORT]
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import pytest
 from filelock import FileLock
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.synth_city import CityOptions, make_city, write
+from ial_bench.datasets.synth_city import CityOptions, make_city
 from ial_bench.datasets.verify import verify
-from ial_bench.errors import DataError
+from ial_bench.errors import DataError, StorageError
+from ial_bench.folders import LOCK
 
 CITY = CityOptions(seed=11, blocks=(3, 4), size=64, train_places=8)
 TINY = CityOptions(seed=11, blocks=(1, 2), size=16, train_places=1, query_places=1)
@@ -77,7 +79,7 @@ def test_a_second_process_waits_and_finds_it_done(straight: Files, tmp_path: Pat
     second = synth(folder)
     said_first, said_second = finish(first), finish(second)
     assert "waiting" not in said_first
-    assert f"another process is making {folder}; waiting for it" in said_second
+    assert f"another process writes to {folder}; waiting for it" in said_second
     assert files(folder) == straight
     assert verify(Dataset(folder)).problems == []
 
@@ -107,12 +109,12 @@ def test_no_lock_is_laid_into_folders_of_others_or_of_whole_cities(tmp_path: Pat
     theirs, whole = tmp_path / "theirs", tmp_path / "whole"
     theirs.mkdir()
     (theirs / "thesis.tex").write_text("years of work")
-    (theirs / write._LOCK).touch()  # a lock alone makes no city
+    (theirs / LOCK).touch()  # a lock alone makes no city
     with pytest.raises(DataError, match="not a synth city"):
         make_city(theirs, TINY)
-    assert files(theirs).keys() == {"thesis.tex", write._LOCK}
+    assert files(theirs).keys() == {"thesis.tex", LOCK}
     make_city(whole, TINY)
-    assert not (whole / write._LOCK).exists()
+    assert not (whole / LOCK).exists()
     whole.chmod(0o555)
     try:
         make_city(whole, TINY)
@@ -123,7 +125,7 @@ def test_no_lock_is_laid_into_folders_of_others_or_of_whole_cities(tmp_path: Pat
 def test_who_waited_for_a_city_of_other_options_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     folder.mkdir()
-    other = FileLock(folder / write._LOCK)
+    other = FileLock(folder / LOCK)
     other.acquire()
 
     def meanwhile(_: str) -> None:
@@ -133,3 +135,19 @@ def test_who_waited_for_a_city_of_other_options_is_refused(tmp_path: Path) -> No
     with pytest.raises(DataError, match="other options"):
         make_city(folder, replace(TINY, seed=12), say=meanwhile)
     assert verify(Dataset(folder), quick=True).problems == []
+
+
+@pytest.mark.parametrize("link", ["images", "images/train", "rows"])
+def test_a_city_of_somebody_elses_is_not_drawn_through_links(tmp_path: Path, link: str) -> None:
+    make_city(tmp_path / "city", TINY)
+    (tmp_path / "city" / "dataset.toml").unlink()
+    mine = tmp_path / "mine"
+    shutil.move(tmp_path / "city" / link, mine)
+    for file in [p for p in mine.rglob("*") if p.is_file()]:
+        file.write_bytes(b"mine")
+    (mine / ".letter.tmp").write_text("mine")
+    (tmp_path / "city" / link).symlink_to(mine)
+    before = files(mine)
+    with pytest.raises(StorageError, match="is a link"):
+        make_city(tmp_path / "city", TINY)
+    assert files(mine) == before

@@ -17,11 +17,17 @@ from typer.testing import CliRunner
 
 from ial_bench import images
 from ial_bench.cli.main import app
+from ial_bench.datasets.contents import CONTENTS, sums_of, write_contents
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS
 from ial_bench.datasets.verify import Problem, Verification, verify
 from ial_bench.errors import DataError
 from ial_bench.files import write_text
+from made_contents import replace_photo
+
+
+def content_of(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
 
 
 class City:
@@ -41,6 +47,9 @@ class City:
         return pq.read_table(self.folder / PHOTOS).to_pylist()  # type: ignore[no-any-return]
 
     def write(self, rows: list[dict[str, Any]]) -> None:
+        """Make it a dataset of these rows and of the photos as they are."""
+        files = [self.file(row["photo_id"]) for row in rows]
+        write_contents(self.folder, sums_of(len(files), lambda part: map(content_of, files[part])))
         pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(self.folder / PHOTOS)), self.folder / PHOTOS)
 
     def change(self, photo: str, **values: Any) -> None:
@@ -161,6 +170,29 @@ class TestImages:
         assert problem == Problem(
             "image changed", str(city.file(TRAIN)), f"{size + 1:,} bytes, {size:,} when the dataset was made"
         )
+
+    def test_other_content_of_the_same_size(self, city: City) -> None:
+        replace_photo(Dataset(city.folder).split("query"), 0)
+        problem = city.only_problem()
+        assert problem == Problem(
+            "image changed", str(city.file(QUERY)), "other content than when the dataset was made"
+        )
+        assert city.verify(quick=True).problems == []
+
+    @pytest.mark.parametrize("quick", [False, True])
+    def test_without_content_digests_it_is_said_how_to_get_them(self, city: City, quick: bool) -> None:
+        (city.folder / CONTENTS).unlink()
+        found = city.verify(quick=quick)
+        assert found.problems == []
+        (note,) = found.notes
+        assert note.startswith("there are no content digests: ")
+        assert note.endswith(f"`bench data contents {city.folder}` takes them")
+
+    def test_damaged_content_digests(self, city: City) -> None:
+        """The photos are looked at all the same."""
+        (city.folder / CONTENTS).write_bytes(b"PAR1")
+        city.file(TRAIN).unlink()
+        assert [p.kind for p in city.verify().problems] == ["content digests damaged", "image missing"]
 
     def test_other_format_than_the_suffix_is_only_noted(self, city: City) -> None:
         with Image.open(city.file(TRAIN)) as image:

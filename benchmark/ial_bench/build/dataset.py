@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,18 @@ from ial_bench.build.osm import fetch_osm, read_osm
 from ial_bench.build.partition import Partition
 from ial_bench.build.photos import PhotoSet, Place, places_of, read_photos
 from ial_bench.build.splits import Parted, part
+from ial_bench.datasets import columns
+from ial_bench.datasets.image_files import checksums
 from ial_bench.datasets.kept_names import own_name
+from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.rejects import write_report
 from ial_bench.datasets.streets import StreetLines
-from ial_bench.datasets.table import DESCRIPTION, SPLITS, Bounds, Description, write_dataset
+from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
 from ial_bench.geo.points import haversine_m
 from ial_bench.geo.street_words import street_words
+from ial_bench.method import NoReport, Reporter
 
 SET_ASIDE = "set-aside.csv"
 
@@ -70,39 +73,41 @@ class Build:
     notes: list[str] = field(default_factory=list)
 
 
-def build_dataset(options: BuildOptions, progress: Callable[[str], None] = lambda _: None) -> Build:
+def build_dataset(options: BuildOptions, reporter: Reporter | None = None) -> Build:
     """Build a dataset, and write its folder with the report.
 
     Args:
         options: from what, and how.
-        progress: told each step.
+        reporter: told each step, and shows progress.
 
     Raises:
         DataError: photos or streets cannot be used, or do not belong together.
-        ConfigError: an option is missing or contradicts another, the dataset cannot have its name, or an extra is not
-            installed.
+        ConfigError: an option is missing or contradicts another, the dataset cannot have its name, an extra is not
+            installed, the output is a dataset already, or another process writes there.
         StorageError: the output cannot be written.
     """
-    from ial_bench.build.report import write_build_report
-
+    reporter = reporter or NoReport()
     own_name(options.name)
-    if (options.out / DESCRIPTION).exists() and not options.force:
-        raise ConfigError(f"{options.out} is already a dataset", "give --force to replace it, or another --out")
+    with new_dataset(options.out, options.force, "bench data build", *{**vars(options), "force": None}.items()):
+        return _build(options, reporter)
+
+
+def _build(options: BuildOptions, reporter: Reporter) -> Build:
     namer = StreetNamer(street_words(options.language, options.street_words))
-    progress("reading photos")
+    reporter.log("reading photos")
     photos = read_photos(options.photos, options.images)
     check_degrees(photos, options.photos)
-    progress("reading streets")
+    reporter.log("reading streets")
     source = read_streets(options)
     network = StreetNetwork.of(source.segments, namer, options.tolerance_m)
     check_overlap(photos.positions, network.edges)
-    progress(f"cutting {len(network.names):,} street names into sub-streets")
+    reporter.log(f"cutting {len(network.names):,} street names into sub-streets")
     first = Partition.of(network, options.min_length_m, options.beside_m)
     places = places_of(photos.photos, options.same_place_m)
-    progress(f"finding the sub-streets of {len(places):,} places")
+    reporter.log(f"finding the sub-streets of {len(places):,} places")
     votes = None
     if options.geocoder is not None:
-        progress(f"asking {options.geocoder} about {len(places):,} places")
+        reporter.log(f"asking {options.geocoder} about {len(places):,} places")
         service = service_of(options.geocoder, options.geocoder_interval_s, options.language, options.geocoder_cache)
         votes = street_votes(service, places, namer, network.names.keys())
     match = match_places(
@@ -120,8 +125,7 @@ def build_dataset(options: BuildOptions, progress: Callable[[str], None] = lambd
     build = Build(
         options.out, network, source, partition, len(first.subs), photos, places, moved, [], np.zeros(0, np.int64), {}
     )
-    _write(build, options, _neighbourhoods(options, source, namer), progress)
-    write_build_report(build, options)
+    _write(build, options, _neighbourhoods(options, source, namer), reporter)
     return build
 
 
@@ -151,8 +155,10 @@ def _neighbourhoods(options: BuildOptions, source: StreetSource, namer: StreetNa
     return Chain(ways, otherwise, namer)
 
 
-def _write(build: Build, options: BuildOptions, areas: Chain, progress: Callable[[str], None]) -> None:
+def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter) -> None:
     """Name the sub-streets with places, part the photos, write the dataset; fill in the rest of `build`."""
+    from ial_bench.build.report import write_build_report
+
     photos, match = build.photos.photos, build.match
     named = {s: build.partition.address(build.partition.subs[s], areas.of(build.partition.subs[s]))
              for s in sorted(set(match.subs[match.subs >= 0].tolist()))}  # fmt: skip
@@ -188,26 +194,30 @@ def _write(build: Build, options: BuildOptions, areas: Chain, progress: Callable
         build.address_of[sub] = row_of.get(number[address.key], -1)
     build.counts = {split: sum(parted.splits[i] == split for i in used) for split in SPLITS}
     _note(build, options, parted)
-    progress(f"writing {options.out}")
+    images, paths = build.photos.images, [chosen[i].path for i in used]
+    sizes = np.array([(images / path).stat().st_size for path in paths], dtype=np.int64)
+    contents = checksums(images, columns.texts(paths), sizes, reporter) if options.contents else None
+    reporter.log(f"writing {options.out}")
     make_folder(options.out)
     write_report(
         options.out / SET_ASIDE, [(options.photos.name, key, why) for key, why in sorted(build.photos.set_aside)]
     )
+    write_build_report(build, options)  # before the dataset, whose folder is whole when it is one
     lines = [(row, line) for row, sub in zip(build.address_of.tolist(), build.partition.subs, strict=True)
              for line in sub.lines if row >= 0]  # fmt: skip
     exact = build.photos.positions[[rows[i] for i in used]]
     write_dataset(
         options.out,
         Description(
-            options.name, options.title or options.name, str(build.photos.images.resolve()), Bounds.around(exact),
+            options.name, options.title or options.name, str(images.resolve()), Bounds.around(exact),
             options.licence, _made_by(build, options),
         ),
         build.addresses,
         [a.verbose for a in build.addresses],
         {
             "photo_id": [chosen[i].photo_id for i in used],
-            "path": [chosen[i].path for i in used],
-            "bytes": [(build.photos.images / chosen[i].path).stat().st_size for i in used],
+            "path": paths,
+            "bytes": sizes,
             "split": [parted.splits[i] for i in used],
             "place_id": [parted.places[i] for i in used],
             "address": np.array([row_of[int(labels[i])] for i in used], dtype=np.int32),
@@ -217,6 +227,7 @@ def _write(build: Build, options: BuildOptions, areas: Chain, progress: Callable
             "caption": [""] * len(used),
         },
         streets=StreetLines.of([row for row, _ in lines], [line for _, line in lines]),
+        contents=contents,
     )  # fmt: skip
 
 

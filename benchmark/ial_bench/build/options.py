@@ -50,6 +50,7 @@ class BuildOptions:
         title: for people; the name by default.
         licence: terms of the photos, in words.
         force: replace a dataset that is there.
+        contents: whether to read every photo for its content digest.
     """
 
     photos: Path
@@ -80,6 +81,7 @@ class BuildOptions:
     title: str = ""
     licence: str = ""
     force: bool = False
+    contents: bool = True
 
     def __post_init__(self) -> None:
         if (self.streets is None) == (self.osm_place is None):

@@ -15,7 +15,7 @@ from ial_bench.build.exif import SUFFIXES, read_exif
 from ial_bench.build.geojson_streets import NotNumbersError, read_features
 from ial_bench.build.union import UnionFind
 from ial_bench.errors import DataError
-from ial_bench.files import safe_relative
+from ial_bench.files import check_regular, safe_relative
 from ial_bench.geo.points import EARTH_RADIUS_M, Points, unit_vectors
 
 SAME_PLACE_M = 3.0
@@ -128,6 +128,7 @@ def _mend(set_aside: Sequence[tuple[str, str]]) -> str:
 
 
 def _from_csv(source: Path) -> list[SourcePhoto]:
+    check_regular(source)
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

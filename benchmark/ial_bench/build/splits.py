@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.build.photos import SourcePhoto
+from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.splits import cut_val
-from ial_bench.datasets.table import SPLITS
 from ial_bench.errors import ConfigError, DataError
+from ial_bench.files import check_regular
 from ial_bench.geo.local import to_local_m
 from ial_bench.geo.points import Points
 
@@ -182,6 +183,7 @@ def _apart_by_split(places: Sequence[str], splits: npt.NDArray[np.object_]) -> t
 
 
 def _read_list(path: Path) -> dict[str, str]:
+    check_regular(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

@@ -14,11 +14,13 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.table import DESCRIPTION, replace_column
 from ial_bench.errors import DataError
-from ial_bench.files import digest, make_folder, storage_errors, write_text
+from ial_bench.files import check_regular, check_target, digest, make_folder, storage_errors, write_text
+from ial_bench.folders import inside
 from ial_bench.images import RGB
 from ial_bench.method import Advance, chunks
 
 FOLDER = "captions"
+_DIGITS = 16  # of names of files in it
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def caption(
         ImageError: a photo cannot be read.
         StorageError: the folder cannot be written to.
     """
-    kept = dataset.folder / FOLDER / f"{digest([captioner.identity, length.least, length.most])[:16]}.jsonl"
+    name = f"{digest([captioner.identity, length.least, length.most])[:_DIGITS]}.jsonl"
+    kept = inside(dataset.folder, f"{FOLDER}/{name}")
     ids = photos.ids
     found = read_captions(kept, whole=False) if kept.is_file() else {}
     open_rows = [i for i, photo_id in enumerate(ids) if photo_id not in found]
@@ -96,11 +99,25 @@ def put_captions(dataset: Dataset, captions: Mapping[str, str], source: str, len
             "photo ids are those of the dataset: `bench data show` names it",
         )
     before = dataset.texts("caption").to_pylist()
-    replace_column(dataset.folder, "caption", [captions.get(i, old) for i, old in zip(ids, before, strict=True)])
     told = {"captions": {"from": source, "photos": len(captions)}}
     description = replace(dataset.description, made_by={**dataset.description.made_by, **told})
+    # The table last: as long as photos lack captions there, the same call goes on.
     write_text(dataset.folder / DESCRIPTION, description.to_toml())
+    replace_column(dataset.folder, "caption", [captions.get(i, old) for i, old in zip(ids, before, strict=True)])
     return Captioned(len(captions), sum(len(text.split()) < length.least for text in captions.values()))
+
+
+def drop_finished(dataset: Dataset) -> None:
+    """Remove captions that were kept on the way and are all in the table: a call was killed at its very end.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    there = dict(zip(dataset.texts("photo_id").to_pylist(), dataset.texts("caption").to_pylist(), strict=True))
+    with storage_errors(dataset.folder):
+        for file in inside(dataset.folder, FOLDER).glob(f"{'[0-9a-f]' * _DIGITS}.jsonl"):
+            if read_captions(file, whole=False).items() <= there.items():
+                file.unlink()
 
 
 def read_captions(file: Path, *, whole: bool = True) -> dict[str, str]:
@@ -114,6 +131,7 @@ def read_captions(file: Path, *, whole: bool = True) -> dict[str, str]:
         DataError: missing, or a line of another form.
     """
     found: dict[str, str] = {}
+    check_regular(file)
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -153,6 +171,7 @@ def _images(photos: Photos, rows: Sequence[int]) -> list[RGB]:
 def _appending(file: Path) -> Iterator[TextIO]:
     """`file`, open at the end of its last whole line."""
     make_folder(file.parent)
+    check_target(file)
     with storage_errors(file):
         if file.is_file():
             data = file.read_bytes()

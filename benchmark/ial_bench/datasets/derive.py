@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
@@ -22,10 +21,11 @@ from ial_bench.datasets.table import (
     PHOTOS,
     Bounds,
     Description,
-    refuse_dataset,
+    new_dataset,
     write_dataset,
 )
 from ial_bench.errors import ConfigError
+from ial_bench.parquet import read_table
 
 
 def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path, force: bool = False) -> Dataset:
@@ -43,13 +43,18 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
         force: replace a dataset that is there.
 
     Raises:
-        ConfigError: no such share, a name that it cannot have, or `out` is a dataset already.
+        ConfigError: no such share, a name that it cannot have, `out` is a dataset already, or another process writes
+            there.
         StorageError: `out` cannot be written to.
     """
     own_name(name)
     if not 0 < coverage <= 1:
         raise ConfigError(f"--coverage {coverage} is not above 0 and at most 1", "give a share such as 0.125")
-    refuse_dataset(out, force)
+    with new_dataset(out, force, "bench data subset", name, data.digest, data.images_folder, coverage, seed):
+        return _take_places(data, coverage, seed, name, out)
+
+
+def _take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path) -> Dataset:
     keep = np.ones(len(data), dtype=np.bool_)
     for split in ("train", "val"):
         rows = data.rows(split)
@@ -57,6 +62,7 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
         dropped = cut_val(places, data.numbers("address")[rows], 1 - coverage, seed, f"coverage of {split}")
         keep[rows[dropped]] = False
     photos = _photos(data).filter(pa.array(keep))
+    contents = data.contents
     made_by = {
         "importer": "subset", "of": data.name, "of_digest": data.digest, "coverage": coverage, "coverage_seed": seed,
         "photos_left_out": int((~keep).sum()),
@@ -70,6 +76,7 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
         ),
         data.addresses, data.verbose_addresses, dict(zip(photos.column_names, photos.columns, strict=True)),
         data.streets, read_index(data.folder).filter(pa.array(keep)) if data.shards else None,
+        contents.sums[keep] if contents else None,
     )  # fmt: skip
     return Dataset(out)
 
@@ -77,7 +84,8 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
 def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False) -> Dataset:
     """One dataset of several: a query may be given an address of any of them.
 
-    Photo and place ids get the name of their dataset before them, ``NAME/``, so that results can be told apart.
+    Photo and place ids get the name of their dataset before them, ``NAME/``, so that results can be told apart. It has
+    content digests where all of them have.
 
     Args:
         datasets: two or more, of different names.
@@ -87,14 +95,19 @@ def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False)
 
     Raises:
         ConfigError: fewer than two, two of one name, an address that is in two of them, a name that the new one cannot
-            have, or `out` is a dataset already.
+            have, `out` is a dataset already, or another process writes there.
         StorageError: `out` cannot be written to.
     """
     own_name(name)
     names = [data.name for data in datasets]
     if len(set(names)) < max(2, len(names)):
         raise ConfigError(f"cannot join {', '.join(names) or 'nothing'}", "name two or more different datasets")
-    refuse_dataset(out, force)
+    with new_dataset(out, force, "bench data join", name, *((d.name, d.digest, d.images_folder) for d in datasets)):
+        return _join(datasets, name, out)
+
+
+def _join(datasets: Sequence[Dataset], name: str, out: Path) -> Dataset:
+    names = [data.name for data in datasets]
     addresses, verbose, rows_of = _united(datasets)
     root = Path(os.path.commonpath([data.images_folder.resolve() for data in datasets]))
     tables, indexes = [], []
@@ -112,6 +125,7 @@ def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False)
             index = read_index(data.folder) if data.shards else None
             indexes.append(moved_index(index, below, tables[-1]["path"]))
     whole = pa.concat_tables(tables)
+    contents = [data.contents.sums for data in datasets if data.contents]
     boxes = [data.description.bounds for data in datasets]
     backbones = {data.description.backbone for data in datasets}
     write_dataset(
@@ -128,12 +142,13 @@ def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False)
         ),
         addresses, verbose, dict(zip(whole.column_names, whole.columns, strict=True)),
         shards=pa.concat_tables(indexes) if sharded else None,
+        contents=np.concatenate(contents) if len(contents) == len(datasets) else None,
     )  # fmt: skip
     return Dataset(out)
 
 
 def _photos(data: Dataset) -> pa.Table:
-    return pq.read_table(data.folder / PHOTOS, columns=PHOTO_SCHEMA.names, pre_buffer=False)
+    return read_table(data.folder / PHOTOS, PHOTO_SCHEMA.names)
 
 
 def _before(prefix: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:

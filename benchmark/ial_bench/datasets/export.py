@@ -26,18 +26,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.photos import Photos
+from ial_bench.datasets.packable import Packable
+from ial_bench.datasets.photos import SPLITS, Photos
 from ial_bench.datasets.shards import SHARD_SCHEMA, SHARDS, path_crc32
 from ial_bench.datasets.streets import STREETS
-from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS, SPLITS, clear_dataset, refuse_dataset
+from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS, clear_dataset, refuse_dataset
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import atomic_path, canonical_json, make_folder, read_json, storage_errors, write_json, write_text
+from ial_bench.files import (
+    atomic_path,
+    canonical_json,
+    make_folder,
+    read_json,
+    storage_errors,
+    sweep,
+    write_json,
+    write_text,
+)
+from ial_bench.folders import alone, inside, is_free
 from ial_bench.method import NoReport, Reporter
 
 FOLDER = "shards"
 DEFAULT_SHARD_BYTES = 10**9
-_MARK, _LOCK = "export.json", ".export.lock"
+_MARK = "export.json"
 _FORMAT = 1  # of what is written; a raise starts exports that were interrupted anew
 _TOLD = ("photo_id", "split", "place_id", "address", "lat", "lon", "heading", "caption")
 _SUFFIXES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"})
@@ -84,55 +96,80 @@ def export_webdataset(
 
     Raises:
         ConfigError: `out` is a dataset already, or holds what is being exported, or another process writes there.
-        DataError: `out` holds something else.
-        ImageError: a photo is missing, or has changed since the dataset was made.
+        DataError: `out` holds something else, or a photo leads out of the dataset's folder of images.
+        ImageError: a photo is missing, has changed since the dataset was made, or is no image.
         StorageError: `out` cannot be written to.
     """
-    from filelock import FileLock, Timeout
-
     reporter = reporter or NoReport()
-    _refuse(data, out, force)
+    photos = Packable(data, Photos(data, np.arange(len(data))))
+    if not photos.root.is_relative_to(data.folder):
+        reporter.log(f"photos are taken from {photos.root}")
     _ = data.candidates  # refuses photos of an address that is none
-    folder = make_folder(out / FOLDER)
-    lock = out / _LOCK
-    with storage_errors(lock):
-        try:
-            held = FileLock(lock).acquire(timeout=0)
-        except Timeout as error:
-            raise ConfigError(f"another process exports to {out}", "wait for it, or give another --out") from error
-    with held:
-        mark = {"format": _FORMAT, "of": data.digest, "photos": len(data), "shard_bytes": shard_bytes}
-        if not (folder / _MARK).is_file() or read_json(folder / _MARK) != mark:
-            _remove(_numbered(folder, "parquet"))  # without their part of the index, shards count as unfinished
-            write_json(folder / _MARK, mark)
-        clear_dataset(out)
-        kept = _kept(folder)
-        done = sum(kept)
-        with reporter.track(len(data), f"export {data.name}", "photos") as advance:
-            advance(done)
-            with contextlib.closing(_samples(data, done)) as samples:
-                k, sample = len(kept), next(samples, None)
-                while sample is not None:
-                    sample, rows = _write_shard(folder, k, sample, samples, shard_bytes)
-                    advance(rows)
-                    k += 1
-        summary = _write_index(data, out, len(kept))
-        _copy_tables(data, out, shard_bytes)
-        _remove([*_numbered(folder, "parquet"), folder / _MARK, lock])
+    _ = data.streets  # and a file that holds none: it is copied as it is
+    what = {"format": _FORMAT, "of": data.digest, "photos": len(data), "shard_bytes": shard_bytes}
+    what |= {} if data.contents is None else {"contents": data.contents_digest}
+    _refuse(data, out, force, what)  # before a lock is laid into a folder of somebody's
+    with alone(out):
+        _refuse(data, out, force, what)
+        folder = make_folder(inside(out, FOLDER))
+        n_kept = None
+        if force or not _is_written(out, what):
+            n_kept = _write(data, photos, out, what, reporter)
+        summary = _summary(data, out, n_kept)
+        _remove(_numbered(folder, "parquet"))
+        sweep(folder)
+    _remove([folder / _MARK])  # last of all: until it is gone, the same command ends this export
     return summary
 
 
-def _refuse(data: Dataset, out: Path, force: bool) -> None:
+def _write(data: Dataset, photos: Packable, out: Path, what: dict[str, Any], reporter: Reporter) -> int:
+    """Write all shards, their index and the tables; how many shards an earlier call had left."""
+    folder = out / FOLDER
+    begun, _ = _mark(out)
+    if begun != what:
+        _remove(_numbered(folder, "parquet"))  # without their part of the index, shards count as unfinished
+        write_json(folder / _MARK, {"export": what, "written": False})
+    clear_dataset(out)
+    kept = _kept(folder)
+    done = sum(kept)
+    with reporter.track(len(data), f"export {data.name}", "photos") as advance:
+        advance(done)
+        with contextlib.closing(_samples(data, photos, done)) as samples:
+            k, sample = len(kept), next(samples, None)
+            while sample is not None:
+                sample, rows = _write_shard(folder, k, sample, samples, what["shard_bytes"])
+                advance(rows)
+                k += 1
+    _write_index(out)
+    _copy_tables(data, out, what["shard_bytes"])
+    write_json(folder / _MARK, {"export": what, "written": True})
+    return len(kept)
+
+
+def _refuse(data: Dataset, out: Path, force: bool, what: dict[str, Any]) -> None:
     own = [data.folder, data.images_folder, *(data.shards.paths if data.shards else [])]
     if any(path.resolve().is_relative_to(out.resolve()) for path in own):
         raise ConfigError(f"{out} holds {data.name} itself", "give another --out")
+    begun, _ = _mark(out)
+    if begun == what:
+        return  # this very export, which goes on
     refuse_dataset(out, force)
-    with storage_errors(out):
-        there = {p.name for p in out.iterdir()} if out.exists() else set()
-    if there - {_LOCK} and DESCRIPTION not in there and not (out / FOLDER / _MARK).is_file():
-        empty = there <= {_LOCK, FOLDER} and not any((out / FOLDER).iterdir())
-        if not empty:
-            raise DataError(f"{out} is there and is no dataset; it is not overwritten", "give another --out")
+    if begun is None and not (out / DESCRIPTION).exists() and not (is_free(out, but=FOLDER) and is_free(out / FOLDER)):
+        raise DataError(f"{out} is there and is no dataset; it is not overwritten", "give another --out")
+
+
+def _mark(out: Path) -> tuple[Any, bool]:
+    """What an export to `out` that has not ended is of, None where there is none, and whether all of it is written."""
+    try:
+        told = read_json(out / FOLDER / _MARK)
+    except DataError:
+        return None, False
+    return (told.get("export"), told.get("written") is True) if isinstance(told, dict) else (None, False)
+
+
+def _is_written(out: Path, what: dict[str, Any]) -> bool:
+    """Whether this very export has all in its place, and was killed while it removed what it needed on the way."""
+    return (out / DESCRIPTION).is_file() and _mark(out) == (what, True)
 
 
 def _kept(folder: Path) -> list[int]:
@@ -142,14 +179,14 @@ def _kept(folder: Path) -> list[int]:
         kept.append(found)
     keep = {name for k in range(len(kept)) for name in (_tar(k), _part(k))}
     _remove(p for p in [*_numbered(folder, "parquet"), *_numbered(folder, "tar")] if p.name not in keep)
-    _remove(folder.glob(".[0-9]*.tmp"))  # left by a killed process
+    sweep(folder)
     return kept
 
 
 def _finished(folder: Path, k: int) -> int:
     """Photos of shard k; 0 if it is not there, or not as it was written."""
     tar, part = folder / _tar(k), folder / _part(k)
-    if not (tar.is_file() and part.is_file()):
+    if not all(file.is_file() and not file.is_symlink() for file in (tar, part)):
         return 0
     try:
         sizes = pq.read_table(part, columns=["shard_bytes"])["shard_bytes"].to_pylist()
@@ -172,9 +209,8 @@ class _Sample:
         return sum(_BLOCK + _padded(len(content), _BLOCK) for content in (self.photo, self.told))
 
 
-def _samples(data: Dataset, start: int) -> Generator[_Sample, None, None]:
+def _samples(data: Dataset, photos: Packable, start: int) -> Generator[_Sample, None, None]:
     """The photos from row `start` on, with what is told of each; some are read ahead."""
-    photos = Photos(data, np.arange(len(data)))
     texts = [address.text for address in data.addresses]
     first = 0
     with (
@@ -187,7 +223,7 @@ def _samples(data: Dataset, start: int) -> Generator[_Sample, None, None]:
             first += batch.num_rows
             for i in range(0, len(rows), _AT_ONCE):
                 some = rows[i : i + _AT_ONCE]
-                contents = pool.map(photos.read_bytes, range(row + i, row + i + len(some)))
+                contents = pool.map(photos.read, range(row + i, row + i + len(some)))
                 for j, (values, content) in enumerate(zip(some, contents, strict=True)):
                     yield _Sample(row + i + j, values["split"], values["path"], content, _told(values, texts))
 
@@ -254,27 +290,31 @@ def _closed(end: int) -> int:
     return _padded(end + 2 * _BLOCK, tarfile.RECORDSIZE)
 
 
-def _write_index(data: Dataset, out: Path, n_kept: int) -> ExportSummary:
+def _write_index(out: Path) -> None:
     """Join the parts of the index."""
-    shards: dict[str, tuple[str, str]] = {}
-    parts = _numbered(out / FOLDER, "parquet")
-    rows = total = 0
     with (
         atomic_path(out / SHARDS) as temporary,
         pq.ParquetWriter(temporary, SHARD_SCHEMA, compression="zstd") as writer,
     ):
-        for part in parts:
-            table = pq.read_table(part)
-            writer.write_table(table)
-            split, name = SPLITS[data.split_codes[rows]], table["shard"][0].as_py()
-            shards[split] = (shards.get(split, (name,))[0], name)
-            rows += len(table)
-            total += table["shard_bytes"][0].as_py()
-    return ExportSummary(out, shards, len(parts), n_kept, total)
+        for part in _numbered(out / FOLDER, "parquet"):
+            writer.write_table(pq.read_table(part))
+
+
+def _summary(data: Dataset, out: Path, n_kept: int | None) -> ExportSummary:
+    """What is there now; `n_kept` is None where it was there before."""
+    written = Dataset(out).shards
+    assert written is not None  # noqa: S101 - its index was written just now
+    _, first = np.unique(written.shard, return_index=True)
+    shards: dict[str, tuple[str, str]] = {}
+    for row in np.sort(first).tolist():
+        split, name = SPLITS[data.split_codes[row]], written.path(row).name
+        shards[split] = (shards.get(split, (name,))[0], name)
+    n_shards = len(written.paths)
+    return ExportSummary(out, shards, n_shards, n_shards if n_kept is None else n_kept, int(written.bytes.sum()))
 
 
 def _copy_tables(data: Dataset, out: Path, shard_bytes: int) -> None:
-    for name in (ADDRESSES, PHOTOS, STREETS):
+    for name in (ADDRESSES, PHOTOS, STREETS, CONTENTS):
         if (data.folder / name).exists():
             with atomic_path(out / name) as temporary:
                 shutil.copyfile(data.folder / name, temporary)

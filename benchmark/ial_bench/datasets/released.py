@@ -23,15 +23,16 @@ import pyarrow.compute as pc
 
 from ial_bench.datasets.annotation import Records, find_annotations, read_records
 from ial_bench.datasets.columns import mapped, numbered
-from ial_bench.datasets.image_files import Layout, find_layout, measure
+from ial_bench.datasets.image_files import Layout, checksums, find_layout, measure
 from ial_bench.datasets.kept_names import another_name, own_name
 from ial_bench.datasets.known import DatasetCard
+from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.places import PlaceRule, detect_rule, named_rule
 from ial_bench.datasets.positions import Located, inside_city, locate, note_wide_places
 from ial_bench.datasets.rejects import REPORT, Reject, write_report
 from ial_bench.datasets.spellings import number_addresses, verbose_forms
 from ial_bench.datasets.splits import cut_val
-from ial_bench.datasets.table import DESCRIPTION, SPLITS, Bounds, Description, write_dataset
+from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
 from ial_bench.method import NoReport, Reporter
@@ -59,6 +60,7 @@ class ReleasedOptions:
         force: replace a dataset that is there.
         mats: folder of the MATLAB files of Pitts-250k; not with `coords`.
         card: the known dataset this should be; its counts are compared.
+        contents: whether to read every photo for its content digest.
     """
 
     annotations: Path
@@ -76,6 +78,7 @@ class ReleasedOptions:
     force: bool = False
     mats: Path | None = None
     card: DatasetCard | None = None
+    contents: bool = True
 
 
 @dataclass
@@ -113,13 +116,19 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
         reporter: told each step, and shows progress.
 
     Raises:
-        DataError: a file is missing, cut off or of another layout, too many records cannot be used, or what there is
-            is not the dataset whose name it was to have; a dataset that is in the folder stays as it is.
-        ConfigError: an option is missing or contradicts the data, or the name is kept for another dataset.
+        DataError: a file is missing, cut off, unreadable or of another layout, too many records cannot be used, or what
+            there is is not the dataset whose name it was to have; a dataset that is in the folder stays as it is.
+        ConfigError: an option is missing or contradicts the data, the name is kept for another dataset, the output is a
+            dataset already, or another process writes there.
         StorageError: the output cannot be written.
     """
-    reporter = reporter or NoReport()
     _check(options)
+    parts = {**vars(options), "force": None, "card": options.card and options.card.name}
+    with new_dataset(options.out, options.force, "bench data import", *parts.items()):
+        return _import(options, reporter or NoReport())
+
+
+def _import(options: ReleasedOptions, reporter: Reporter) -> ImportSummary:
     rejects: list[Reject] = []
     notes: list[str] = []
     files = find_annotations(options.annotations)
@@ -153,6 +162,8 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
     candidates = np.unique(rows[np.isin(split, [SPLITS.index("train"), SPLITS.index("database")])])
     _refuse_another(options, len(candidates), counts["query"], n_all, rejects)
 
+    paths = layout.files(records.path)
+    contents = checksums(layout.root, paths, sizes, reporter) if options.contents else None
     reporter.log(f"writing {options.out}")
     make_folder(options.out)
     write_report(options.out / REPORT, rejects)
@@ -163,7 +174,7 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
         verbose_forms(records, rows, addresses),
         {
             "photo_id": records.path,
-            "path": layout.files(records.path),
+            "path": paths,
             "bytes": pa.array(sizes),
             "split": pa.array(SPLITS).take(pa.array(split)),
             "place_id": places,
@@ -173,6 +184,7 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
             "heading": pa.array(located.headings, pa.float32(), mask=np.isnan(located.headings)),
             "caption": records.caption,
         },
+        contents=contents,
     )
     asked = np.unique(rows[split == SPLITS.index("query")])
     found = {
@@ -194,8 +206,6 @@ def _check(options: ReleasedOptions) -> None:
         raise ConfigError(f"--val-fraction {options.val_fraction} is not in [0, 1)", "give a share such as 0.1")
     if options.coords and options.mats:
         raise ConfigError("positions are given twice, by --coords and by --mats", "give one of the two")
-    if (options.out / DESCRIPTION).exists() and not options.force:
-        raise ConfigError(f"{options.out} is already a dataset", "give --force to replace it, or another --out")
     if not options.images.is_dir():
         raise DataError(f"no such folder of images: {options.images}", "give --images DIR")
 

@@ -5,14 +5,15 @@
     photos.parquet      one row a photo, sorted by split and photo id
     streets.parquet     the street network, where there is one
     shards.parquet      where photos lie in tar shards, in the order of photos.parquet, where they do
+    contents.parquet    SHA-256 of each photo's file, in the order of photos.parquet, where they were taken
 
 ``dataset.toml`` is written last: a folder without it is not a dataset.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,27 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
+from ial_bench.datasets.contents import CONTENTS, Sums, write_contents
+from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.shards import SHARD_SCHEMA, SHARDS
 from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import atomic_path, make_folder, read_toml, storage_errors, write_text
+from ial_bench.files import (
+    atomic_path,
+    checked_name,
+    digest,
+    make_folder,
+    read_json,
+    read_toml,
+    storage_errors,
+    write_json,
+    write_text,
+)
+from ial_bench.folders import LOCK, UNFINISHED, alone
+from ial_bench.parquet import read_table
 
 SCHEMA_VERSION = 1
 DESCRIPTION, ADDRESSES, PHOTOS = "dataset.toml", "addresses.parquet", "photos.parquet"
-
-SPLITS = ("train", "val", "database", "query")
-"""In table order. `val` is cut from the released train split; `database` holds reference photos that are not
-for training, where a dataset has such; `query` is the test split."""
 
 ADDRESS_SCHEMA = pa.schema(
     [
@@ -59,18 +70,8 @@ PHOTO_SCHEMA = pa.schema(
         pa.field("caption", pa.string(), nullable=False),  # empty where there is none
     ]
 )
+_SIDE_TABLES = (STREETS, SHARDS, CONTENTS)  # which a dataset may lack
 _ROW_GROUP = 131_072
-
-
-def checked_name(name: str) -> str:
-    """`name`, if it can be a dataset's: it becomes the name of folders.
-
-    Raises:
-        ConfigError: empty, or with characters that a folder's name should not have.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
-        raise ConfigError(f"{name!r} cannot be a dataset's name", "use letters, digits and - . _ + such as my-city")
-    return name
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def write_dataset(
     photos: Mapping[str, Any],
     streets: StreetLines | None = None,
     shards: pa.Table | None = None,
+    contents: Sums | None = None,
 ) -> None:
     """Write a dataset folder.
 
@@ -186,6 +188,7 @@ def write_dataset(
         photos: columns of `PHOTO_SCHEMA`, in any row order.
         streets: the street network, of rows of `addresses`; None for none.
         shards: columns of `SHARD_SCHEMA`, in the row order of `photos`; None where each photo is a file.
+        contents: uint8 [n, 32], SHA-256 of the photos' files, in the row order of `photos`; None where not taken.
 
     Raises:
         StorageError: the folder cannot be written to.
@@ -204,12 +207,13 @@ def write_dataset(
     photo_table = pa.table({name: photos[name] for name in PHOTO_SCHEMA.names}, schema=PHOTO_SCHEMA)
     _write_table(folder / ADDRESSES, address_table)
     with atomic_path(folder / PHOTOS) as temporary:
-        _write_photos(temporary, photo_table)
+        order = _write_photos(temporary, photo_table)
     if streets is not None:
         write_streets(folder, streets)
     if shards is not None:
-        order, _ = _row_order(photo_table)
         _write_table(folder / SHARDS, shards.select(SHARD_SCHEMA.names).take(order))
+    if contents is not None:
+        write_contents(folder, contents[order.to_numpy()])
     write_text(folder / DESCRIPTION, description.to_toml())
 
 
@@ -223,6 +227,49 @@ def refuse_dataset(out: Path, force: bool) -> None:
         raise ConfigError(f"{out} is already a dataset", "give --force to replace it, or another --out")
 
 
+@contextmanager
+def new_dataset(out: Path, force: bool, made_by: str, *of: object) -> Iterator[None]:
+    """Hold `out` while a dataset is made there, so that no other process writes to it.
+
+    Args:
+        out: the dataset folder.
+        force: replace a dataset that is there.
+        made_by: the command.
+        of: what tells its datasets apart, as texts. The same command goes on where it was killed, without `force`.
+
+    Raises:
+        ConfigError: it is a dataset already, and `force` is not given, or another process writes to it.
+        StorageError: the folder cannot be written to.
+    """
+    mark = {"made_by": made_by, "of": digest([str(part) for part in of])}
+    if not (out / LOCK).exists():  # no lock is laid into a dataset; one that was left there is swept
+        _refuse_another(out, force, mark)
+    with alone(out):
+        _refuse_another(out, force, mark)
+        write_json(out / UNFINISHED, mark)
+        try:
+            yield
+        except BaseException:
+            _drop_mark(out)
+            raise
+    _drop_mark(out)  # last of all: until it is gone, the same command is not told that the dataset is there
+
+
+def _refuse_another(out: Path, force: bool, mark: Mapping[str, str]) -> None:
+    """Refuse a dataset that is there, unless this very command was killed when it had just written it."""
+    try:
+        begun = read_json(out / UNFINISHED)
+    except DataError:
+        begun = None
+    if begun != mark:
+        refuse_dataset(out, force)
+
+
+def _drop_mark(out: Path) -> None:
+    with storage_errors(out):
+        (out / UNFINISHED).unlink(missing_ok=True)
+
+
 def clear_dataset(folder: Path) -> None:
     """Make `folder`; if it is a dataset, it is one no more, until ``dataset.toml`` is written.
 
@@ -231,9 +278,9 @@ def clear_dataset(folder: Path) -> None:
     """
     make_folder(folder)
     with storage_errors(folder):
-        for name in (DESCRIPTION, STREETS, SHARDS):
+        for name in (DESCRIPTION, *_SIDE_TABLES):
             (folder / name).unlink(missing_ok=True)
-        for name in (DESCRIPTION, ADDRESSES, PHOTOS, STREETS, SHARDS):
+        for name in (DESCRIPTION, ADDRESSES, PHOTOS, *_SIDE_TABLES):
             for half in folder.glob(f".{name}.*.tmp"):  # left by a killed process
                 half.unlink(missing_ok=True)
 
@@ -243,21 +290,21 @@ def _write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def _write_photos(path: Path, photos: pa.Table) -> None:
-    """Write `photos`, sorted; no row group has photos of two splits, so that a split can be read alone."""
-    order, rank = _row_order(photos)
+def _write_photos(path: Path, photos: pa.Table) -> pa.Array:
+    """Write `photos`, sorted; no row group has photos of two splits, so that a split can be read alone.
+
+    Returns:
+        The rows of `photos` as they are stored.
+    """
+    rank = pc.fill_null(pc.index_in(photos["split"], value_set=pa.array(SPLITS)), len(SPLITS))
+    keys = pa.table({"rank": rank, "photo_id": photos["photo_id"]})
+    order = pc.sort_indices(keys, sort_keys=[("rank", "ascending"), ("photo_id", "ascending")])
     ends = np.cumsum(np.bincount(rank.to_numpy(), minlength=len(SPLITS) + 1)).tolist()
     with pq.ParquetWriter(path, PHOTO_SCHEMA, compression="zstd") as writer:
         for start, end in zip([0, *ends], ends, strict=False):
             for first in range(start, end, _ROW_GROUP):
                 writer.write_table(photos.take(order.slice(first, min(_ROW_GROUP, end - first))))
-
-
-def _row_order(photos: pa.Table) -> tuple[pa.Array, pa.ChunkedArray]:
-    """The rows of `photos` as they are stored, and the rank of each one's split."""
-    rank = pc.fill_null(pc.index_in(photos["split"], value_set=pa.array(SPLITS)), len(SPLITS))
-    keys = pa.table({"rank": rank, "photo_id": photos["photo_id"]})
-    return pc.sort_indices(keys, sort_keys=[("rank", "ascending"), ("photo_id", "ascending")]), rank
+    return order
 
 
 def replace_column(folder: Path, name: str, values: Sequence[Any]) -> None:
@@ -271,7 +318,7 @@ def replace_column(folder: Path, name: str, values: Sequence[Any]) -> None:
     Raises:
         StorageError: the folder cannot be written to.
     """
-    old = pq.read_table(folder / PHOTOS, pre_buffer=False)
+    old = read_table(folder / PHOTOS)
     kind = PHOTO_SCHEMA.field(name)
     new = old.set_column(old.schema.get_field_index(name), kind, pa.array(values, kind.type))
     with atomic_path(folder / PHOTOS) as temporary:

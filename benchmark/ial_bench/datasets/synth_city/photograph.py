@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from concurrent.futures import as_completed
+from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from ial_bench.datasets.synth_city.captions import caption
@@ -21,10 +20,12 @@ from ial_bench.datasets.synth_city.render import photo_of
 from ial_bench.datasets.synth_city.trace import trace
 from ial_bench.errors import DataError
 from ial_bench.files import make_folder, read_json, storage_errors, write_json
+from ial_bench.folders import inside
 from ial_bench.images import RGB
+from ial_bench.processes import Workers
 
 ROWS = "rows"
-"""Folder of the captions and sizes of each sub-street."""
+"""Folder of the captions, sizes and content digests of each sub-street."""
 _JPEG_QUALITY = 92
 _UNFINISHED = ".part"
 
@@ -38,7 +39,7 @@ def kept_rows(out: Path, city: City, sub: int) -> dict[str, Any] | None:
         rows = read_json(path)
         ids, sizes, captions = rows["photo_id"], rows["bytes"], rows["caption"]
         suffix = SUFFIXES[city.options.image_format]
-        whole = len(ids) == len(sizes) == len(captions) and all(
+        whole = len(ids) == len(sizes) == len(captions) == len(rows.get("sha256", ids)) and all(
             _size_of(out / IMAGES / f"{photo_id}.{suffix}") == size for photo_id, size in zip(ids, sizes, strict=True)
         )
     except (DataError, KeyError, TypeError):
@@ -53,6 +54,13 @@ def _size_of(path: Path) -> int | None:
         return None
 
 
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
 def photograph(out: Path, city: City, missing: list[int], workers: int, progress: Callable[[int], object]) -> None:
     """Render the photos of the sub-streets that are `missing`, and their rows.
 
@@ -64,65 +72,35 @@ def photograph(out: Path, city: City, missing: list[int], workers: int, progress
         progress: called with the number of photos done since the last call.
 
     Raises:
-        DataError: a worker was ended from outside.
+        WorkerError: a process has ended, or cannot be started.
         StorageError: the folder cannot be written to.
     """
     if min(workers, len(missing)) <= 1:
         for sub in missing:
             progress(_one_sub_street(out, city, sub))
         return
-    # Not forked: the caller may have threads (of torch, say), and a lock held by one of them would stay locked.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(missing)), context, _start_worker, (out, city)) as pool:
-        try:
-            for done in as_completed([pool.submit(_in_worker, sub) for sub in missing]):
-                progress(done.result())
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a process that renders was ended from outside, for want of memory perhaps",
-                "give the same command again with fewer --workers; it goes on from there",
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(out: Path, city: City) -> None:
-    _worker.update(out=out, city=city)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed, or it would write beside whoever resumes, and then wait for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _in_worker(sub: int) -> int:
-    return _one_sub_street(_worker["out"], _worker["city"], sub)
+    work = partial(_one_sub_street, out, city)
+    with Workers(work, min(workers, len(missing)), [__name__]) as pool:
+        for done in as_completed([pool.submit(sub) for sub in missing]):
+            progress(done.result())
 
 
 def _one_sub_street(out: Path, city: City, sub: int) -> int:
-    """Render a sub-street; how many photos it has. Photos that are there are left as they are."""
+    """Render a sub-street; how many photos it has. Photos that are there and right are left as they are."""
     suffix, size = SUFFIXES[city.options.image_format], city.options.size
-    rows: dict[str, list[Any]] = {"photo_id": [], "bytes": [], "caption": [], "heading": []}
+    rows: dict[str, list[Any]] = {name: [] for name in ("photo_id", "bytes", "sha256", "caption", "heading")}
     views: dict[str, Iterator[Any]] = {}
     for shot in shots_of(city, sub):
         number = city.options.query_views if shot.place.role == QUERY else city.options.train_views
         capture = next(views.setdefault(shot.place.place_id, captures_of(city, shot.place, number)))
         seen = trace(city, capture, size)
         data = encode(photo_of(city, capture, seen), city.options.image_format)
-        target = out / IMAGES / f"{shot.photo_id}.{suffix}"
-        if _size_of(target) != len(data):
+        target = inside(out, f"{IMAGES}/{shot.photo_id}.{suffix}")
+        if not _holds(target, data):
             _write_photo(target, data)
-        for column, value in zip(
-            rows.values(), (shot.photo_id, len(data), caption(city, capture, seen), capture.heading), strict=True
-        ):
+        told = caption(city, capture, seen)
+        values = (shot.photo_id, len(data), hashlib.sha256(data).hexdigest(), told, capture.heading)
+        for column, value in zip(rows.values(), values, strict=True):
             column.append(value)
     write_json(out / ROWS / f"{sub:05d}.json", rows)
     return len(rows["photo_id"])
@@ -141,11 +119,12 @@ def encode(photo: RGB, image_format: str) -> bytes:
 
 
 def _write_photo(target: Path, data: bytes) -> None:
-    """Whole or not at all. Not synced: a power cut can cost photos, and then the size tells which."""
+    """Whole or not at all. Not synced: a power cut can cost photos, and then size or digest tells which."""
     make_folder(target.parent)
     with storage_errors(target):
         part = target.with_name(target.name + _UNFINISHED)
         try:
+            part.unlink(missing_ok=True)  # left by a killed process; were it a link, what it leads to would be written
             part.write_bytes(data)
             os.replace(part, target)  # noqa: PTH105 - Path.replace makes another Path of each of a million
         except BaseException:

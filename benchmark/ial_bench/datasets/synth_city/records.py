@@ -14,6 +14,7 @@ from ial_bench.datasets.synth_city.layout import City
 from ial_bench.datasets.synth_city.options import SUFFIXES, CityOptions
 from ial_bench.datasets.synth_city.tables import Floats, Ints
 from ial_bench.errors import DataError
+from ial_bench.files import sha256_file
 from ial_bench.seeds import generator
 
 IMAGES = "images"
@@ -53,7 +54,8 @@ def write_tables(out: Path, city: City, name: str, rows: list[dict[str, Any]]) -
         out: the dataset folder.
         city: the city.
         name: the name the dataset is reported by.
-        rows: of each sub-street: photo_id, bytes, caption and heading of its photos, in the order of `shots_of`.
+        rows: of each sub-street: photo_id, bytes, sha256, caption and heading of its photos, in the order of
+            `shots_of`; an earlier release left out sha256.
 
     Raises:
         DataError: `rows` are not those of all photos.
@@ -99,7 +101,18 @@ def write_tables(out: Path, city: City, name: str, rows: list[dict[str, Any]]) -
             "caption": [c for of in rows for c in of["caption"]],
         },
         _street_lines(city, row_of),
+        contents=_contents(out, suffix, rows),
     )  # fmt: skip
+
+
+def _contents(out: Path, suffix: str, rows: list[dict[str, Any]]) -> Any:
+    """uint8 [n, 32]: what was drawn; of an earlier release's photos, what lies there."""
+    texts = [
+        text
+        for of in rows
+        for text in of.get("sha256") or (sha256_file(out / IMAGES / f"{i}.{suffix}") for i in of["photo_id"])
+    ]
+    return np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(len(texts), -1)
 
 
 def _street_lines(city: City, row_of: Ints) -> Any:

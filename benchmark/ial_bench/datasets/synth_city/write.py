@@ -2,9 +2,9 @@
 
     synth-city.json         the options, written first: what the folder may be resumed with
     images/ROLE/SUB/*.jpg   the photos; a file under its own name is whole
-    rows/SUB.json           captions and sizes of a sub-street whose photos are all there
+    rows/SUB.json           captions, sizes and content digests of a sub-street whose photos are all there
     dataset.toml, ...       the dataset, written last
-    .synth-city.json.lock   held by the process that writes; gone once the city is whole
+    .writing.lock           held by the process that writes; gone once it is done
 
 The work is cut by sub-street. Nothing a photo depends on is shared between two, so neither the number of workers
 nor an interruption can show in a photo.
@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 from ial_bench.datasets.synth_city.layout import City, make_layout
 from ial_bench.datasets.synth_city.options import PRETRAIN_SEEDS, CityOptions
 from ial_bench.datasets.synth_city.photograph import ROWS, kept_rows, photograph
-from ial_bench.datasets.synth_city.records import CITY_VERSION, shots_of, write_tables
+from ial_bench.datasets.synth_city.records import CITY_VERSION, IMAGES, shots_of, write_tables
 from ial_bench.errors import ConfigError, DataError, StorageError
-from ial_bench.files import make_folder, read_json, storage_errors, write_json
+from ial_bench.files import read_json, storage_errors, write_json
+from ial_bench.folders import LOCK, alone, inside, is_free
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
 
 MARKER = "synth-city.json"
-_LOCK = f".{MARKER}.lock"
 
 
 def make_city(
@@ -68,13 +68,16 @@ def make_city(
     city = city or make_layout(options)
     subs = range(len(city.sub_streets))
     made = (out / DESCRIPTION).is_file() and all(kept_rows(out, city, sub) is not None for sub in subs)
-    # A city of an earlier release lacks its streets: they are added, where the folder can be written to.
-    if made and ((out / STREETS).is_file() or not os.access(out, os.W_OK)):
+    # A city of an earlier release lacks its streets, a killed process leaves its lock: mended where that can be.
+    mended = (out / STREETS).is_file() and not (out / LOCK).exists()
+    if made and (mended or not os.access(out, os.W_OK)):
         progress(sum(len(shots_of(city, sub)) for sub in subs))
         return Dataset(out)  # without a lock: the folder of a whole city may be read-only
-    with _stop_cleanly(out), _alone(out, say):
+    with _stop_cleanly(out), alone(out, say):
         if not _is_ours(out, mark):
             write_json(out / MARKER, mark)
+        for folder in (IMAGES, ROWS):
+            inside(out, folder)
         _sweep(out)
         missing = []
         for sub in subs:
@@ -135,11 +138,7 @@ def _is_ours(out: Path, mark: dict[str, Any]) -> bool:
                 "choose another folder or --name, or delete that one first",
             )
         return True
-    with storage_errors(out):
-        occupied = out.exists() and (
-            not out.is_dir() or any(not p.name.startswith(f".{MARKER}") for p in out.iterdir())
-        )
-    if occupied:
+    if not is_free(out):
         raise DataError(
             f"{out} is there and is not a synth city; it is not overwritten", "choose another folder or --name"
         )
@@ -154,27 +153,6 @@ def _difference(there: Any, mark: dict[str, Any]) -> str:
     old, new = ({**(m.get("streets") or {}), **(m.get("options") or {})} for m in (there, mark))
     differing = [k for k in {**new, **old} if old.get(k) != new.get(k)]
     return ", ".join(f"{k}: {old.get(k)}, not {new.get(k)}" for k in differing)
-
-
-@contextlib.contextmanager
-def _alone(out: Path, say: Callable[[str], object]) -> Iterator[None]:
-    """Hold the lock of `out`, so that no two processes write there. A killed process holds it no longer."""
-    from filelock import FileLock, Timeout
-
-    path = make_folder(out) / _LOCK
-    lock = FileLock(path)
-    with storage_errors(path):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"another process is making {out}; waiting for it")
-            lock.acquire()
-    try:
-        yield
-        # The city is whole: whoever holds or awaits a lock on this very file finds nothing left to write.
-        path.unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 def _sweep(out: Path) -> None:

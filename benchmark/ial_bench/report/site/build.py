@@ -17,7 +17,7 @@ from ial_bench.report.quantities import accuracy
 from ial_bench.report.site import data
 from ial_bench.report.site.areas import Areas, Share, shares
 from ial_bench.report.site.comparison import Comparison
-from ial_bench.report.site.folder import SiteFolder
+from ial_bench.report.site.folder import SiteFolder, site_folder
 from ial_bench.report.site.packing import bits, integers, script
 from ial_bench.report.site.pages import assets, check_installed, render
 from ial_bench.report.site.run_page import page_of, run_values
@@ -61,22 +61,21 @@ def build(out: Path, datasets: Sequence[str], options: Options, report: Reporter
 
     Raises:
         ConfigError: `out` holds something else, or jinja2 is not installed.
-        StorageError: `out` cannot be written to.
+        StorageError: `out` cannot be written to, or a link leads out of it.
     """
     check_installed()
-    folder = SiteFolder(out)
     sources, sections, problems = [], [], []
-    for name in datasets:
-        source = gather(options.results, name, options.home, options.limit)
-        part = _Part(folder, source, options, report)
-        sections.append(part.write())
-        sources.append(source)
-        problems += [*source.problems, *part.problems]
-    for name, content in assets().items():
-        folder.write(f"assets/{name}", content)
-    told = [_without_folders(p, options.results) for p in problems]
-    folder.write("index.html", render("index", root="", here="index", sections=sections, problems=told))
-    folder.close()
+    with site_folder(out, report.log) as folder:
+        for name in datasets:
+            source = gather(options.results, name, options.home, options.limit)
+            part = _Part(folder, source, options, report)
+            sections.append(part.write())
+            sources.append(source)
+            problems += [*source.problems, *part.problems]
+        for name, content in assets().items():
+            folder.write(f"assets/{name}", content)
+        told = [_without_folders(p, options.results) for p in problems]
+        folder.write("index.html", render("index", root="", here="index", sections=sections, problems=told))
     return sources, problems
 
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 from ial_bench.errors import BenchError, StorageError
+from ial_bench.folders import inside
+from ial_bench.report.escape import short_line
 from ial_bench.report.site.build import photos_script
 from ial_bench.report.site.pages import POLICY
 from ial_bench.report.site.source import Source
 from ial_bench.report.site.thumbnails import FOLDER, Thumbnails
 
 LOOPBACK = "127.0.0.1"
+SILENCE_S = 20.0
+"""Seconds for which a client may say or take nothing; then its connection is closed."""
+_WAITING = 128  # connections that may wait to be accepted: a browser opens many at once
 _PHOTO = re.compile(rf"/datasets/(?P<folder>[^/]+)/{FOLDER}/(?P<key>[^/]+)/\d+/(?P<i>\d{{1,9}})\.jpg")
 _PHOTOS = re.compile(r"/datasets/(?P<folder>[^/]+)/data/photos\.js")
 
@@ -28,9 +35,12 @@ class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "ial-bench"
     sys_version = ""
+    timeout = SILENCE_S
 
-    def __init__(self, *arguments: Any, thumbnails: Mapping[str, Thumbnails], **options: Any) -> None:
-        self.thumbnails = thumbnails
+    def __init__(
+        self, *arguments: Any, thumbnails: Mapping[str, Thumbnails], say: Callable[[str], object], **options: Any
+    ) -> None:
+        self.thumbnails, self.say = thumbnails, say
         super().__init__(*arguments, **options)
 
     def do_GET(self) -> None:
@@ -49,9 +59,12 @@ class _Handler(SimpleHTTPRequestHandler):
         if self._is_own_name():
             super().do_HEAD()
 
-    def list_directory(self, path: Any) -> None:  # noqa: ARG002
-        """Nothing: the pages link to all that is theirs."""
+    def send_head(self) -> Any:
+        """A file of the report's own: no folder's list, and nothing that a link leads to."""
+        if self._is_own_file():
+            return super().send_head()
         self.send_error(HTTPStatus.NOT_FOUND)
+        return None
 
     def end_headers(self) -> None:
         """With the pages' policy, which then holds for everything."""
@@ -63,7 +76,16 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """Say nothing of single requests."""
+        """Say nothing of single requests, nor of connections that are closed for their silence."""
+
+    def _is_own_file(self) -> bool:
+        folder = Path(self.directory)
+        try:
+            name = Path(self.translate_path(self.path)).relative_to(folder)
+            name = name / "index.html" if (folder / name).is_dir() else name
+            return inside(folder, name.as_posix()).is_file()
+        except (BenchError, OSError, ValueError):  # a link, or no name that a file could have
+            return False
 
     def _is_own_name(self) -> bool:
         """Whether the request names this machine: a page of elsewhere could have its own name lead here."""
@@ -80,7 +102,7 @@ class _Handler(SimpleHTTPRequestHandler):
             try:
                 mine.make(i)
             except BenchError as error:
-                self.log_error("%s", error.problem)
+                self.say(error.problem)
 
     def _send_script(self, text: str) -> None:
         content = text.encode()
@@ -91,30 +113,66 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def make_server(folder: Path, sources: Sequence[Source], port: int = 0) -> ThreadingHTTPServer:
-    """A server of the report in `folder`, bound to this machine's own address and to no other.
+class Server(ThreadingHTTPServer):
+    """A server of the report, a thread a client, bound to this machine's own address and to no other.
 
     Args:
         folder: a report.
         sources: its parts, whose datasets the thumbnails are made from.
         port: 0 for any free one.
+        say: told, a line each, what went wrong.
 
     Raises:
         StorageError: the port cannot be had.
     """
-    thumbnails = {
-        s.folder: Thumbnails(folder / "datasets" / s.folder, s.key, s.queries) for s in sources if s.queries is not None
-    }
-    handler = partial(_Handler, directory=str(folder), thumbnails=thumbnails)
-    try:
-        server = ThreadingHTTPServer((LOOPBACK, port), handler)
-    except OSError as error:
-        raise StorageError(f"cannot serve on port {port}: {error.strerror}", "another --port; 0 finds one") from error
-    server.daemon_threads = True
-    return server
+
+    daemon_threads = True
+    request_queue_size = _WAITING
+
+    def __init__(
+        self, folder: Path, sources: Sequence[Source], port: int = 0, say: Callable[[str], object] = lambda _: None
+    ) -> None:
+        self._say, self._saying = say, Lock()
+        self._thumbnails = {
+            s.folder: Thumbnails(folder / "datasets" / s.folder, s.key, s.queries)
+            for s in sources
+            if s.queries is not None
+        }
+        handler = partial(_Handler, directory=str(folder), thumbnails=self._thumbnails, say=self.say)
+        try:
+            super().__init__((LOOPBACK, port), handler)
+        except OSError as error:
+            raise StorageError(
+                f"cannot serve on port {port}: {error.strerror}", "another --port; 0 finds one"
+            ) from error
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it."""
+        return f"http://{LOOPBACK}:{self.server_address[1]}/"
+
+    def say(self, text: str) -> None:
+        """Tell a line, whole."""
+        with self._saying:
+            self._say(short_line(text))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """A line of what ended a connection; that a client went away is nothing wrong here."""
+        error = sys.exc_info()[1]
+        client = f"{client_address[0]}:{client_address[1]}"
+        told = "went away" if isinstance(error, ConnectionError) else f"{type(error).__name__}: {error}"
+        self.say(f"{client}: {told}")
+
+    def server_close(self) -> None:
+        """End it, when the thumbnails in work are whole."""
+        super().server_close()
+        for thumbnails in self._thumbnails.values():
+            thumbnails.close()
 
 
-def serve_report(folder: Path, sources: Sequence[Source], port: int, tell: Callable[[str], None]) -> None:
+def serve_report(
+    folder: Path, sources: Sequence[Source], port: int, tell: Callable[[str], object], say: Callable[[str], object]
+) -> None:
     """Serve the report until the user interrupts.
 
     Args:
@@ -122,10 +180,11 @@ def serve_report(folder: Path, sources: Sequence[Source], port: int, tell: Calla
         sources: its parts.
         port: 0 for any free one.
         tell: told the address.
+        say: told what went wrong, a line each, and the end.
     """
-    with make_server(folder, sources, port) as server:
-        tell(f"http://{LOOPBACK}:{server.server_address[1]}/")
+    with Server(folder, sources, port, say) as server:
+        tell(server.address)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            tell("ended")
+            server.say("ended")

@@ -92,7 +92,7 @@ def gather(results: Path, name: str, home: Path | None = None, limit: int | None
     notes: list[str] = []
     dataset = answers = queries = None
     if runs:
-        about = runs[0].record.dataset
+        about = max((run.record.dataset for run in runs), key=lambda told: told.contents_digest is not None)
         dataset = _dataset(name, about, home, notes)
         selection = None if dataset is None else Selection.of(dataset, about.limit)
         queries = None if selection is None else selection.queries
@@ -124,20 +124,12 @@ def _answers(results: Path, record: RunRecord, dataset: Dataset | None, selectio
 
 
 def _records(results: Path, name: str) -> tuple[list[RunRecord], list[str]]:
-    """Records that lie where they belong, and what is said of the others."""
-    good, problems = [], []
-    for path, record in records(results, name):
-        if isinstance(record, DataError):
-            problems.append(f"not read: {record}")
-            continue
-        lies = (path.parent.parent.name, path.parent.name, path.stem)
-        belongs = (record.dataset.name, record.method.name, record.run_id)
-        if lies != belongs:
-            where = " / ".join(short(part, 60) for part in belongs)
-            problems.append(f"not read: {path} is the record of another run: {where}")
-        else:
-            good.append(record)
-    return good, problems
+    """The dataset's records, and what is said of those that cannot be read."""
+    found = [record for _, record in records(results, name)]
+    return (
+        [record for record in found if not isinstance(record, DataError)],
+        [f"not read: {error}" for error in found if isinstance(error, DataError)],
+    )
 
 
 def _in_order(groups: Sequence[Group], table: Table) -> list[Group]:
@@ -167,7 +159,7 @@ def _dataset(name: str, about: DatasetRecord, home: Path | None, notes: list[str
     """The dataset that the runs were made on; where it cannot be had, `notes` says why."""
     try:
         dataset = open_dataset(name, home)
-        if dataset.digest == about.digest:
+        if dataset.is_version(about.digest, about.contents_digest):
             return dataset
         notes.append("No photos and no streets are shown: the dataset at hand is another version than was run on.")
     except UnknownNameError:

@@ -6,9 +6,11 @@ Their files are named by number, never by the photo's path, and hold pixels only
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import BenchError
 from ial_bench.files import write_bytes
+from ial_bench.folders import inside
 from ial_bench.images import RGB
 from ial_bench.method import Reporter
 
@@ -60,23 +63,35 @@ class Thumbnails:
 
     def __init__(self, folder: Path, key: str, photos: Photos) -> None:
         self.folder, self.key, self.photos = folder, key, photos
+        self._locks = [Lock() for _ in range(os.cpu_count() or 1)]
 
     def path(self, i: int) -> Path:
-        """Where the thumbnail of query i lies, or will."""
-        return self.folder / thumbnail_name(self.key, i)
+        """Where the thumbnail of query i lies, or will.
+
+        Raises:
+            StorageError: a link is on the way.
+        """
+        return inside(self.folder, thumbnail_name(self.key, i))
 
     def make(self, i: int) -> Path:
-        """The thumbnail of query i, made unless it is there.
+        """The thumbnail of query i, made unless it is there, whichever thread asks.
 
         Raises:
             DataError: the photo's path leads out of the images folder.
             ImageError: the photo is missing or damaged.
-            StorageError: it cannot be written.
+            StorageError: a link is on the way, or it cannot be written.
         """
         path = self.path(i)
-        if not path.is_file():
-            write_bytes(path, thumbnail(self.photos.image(i)))
+        # Whoever asks for one that is being made waits for it; and no more photos are in memory than there are locks.
+        with self._locks[i % len(self._locks)]:
+            if not path.is_file():
+                write_bytes(path, thumbnail(self.photos.image(i)))
         return path
+
+    def close(self) -> None:
+        """Make no more; those in work are finished."""
+        for lock in self._locks:
+            lock.acquire()
 
     def make_all(self, rows: npt.NDArray[np.int64], report: Reporter, name: str) -> list[str]:
         """Make those of `rows`; what is said of the photos that have none."""
@@ -95,8 +110,9 @@ class Thumbnails:
     def there(self) -> Iterator[int]:
         """The queries that have one."""
         for path in (self.folder / FOLDER / self.key).glob("*/*.jpg"):
-            if path.stem.isdigit() and int(path.stem) < len(self.photos) and path == self.path(int(path.stem)):
-                yield int(path.stem)
+            number = int(path.stem) if path.stem.isdecimal() and path.stem.isascii() else len(self.photos)
+            if number < len(self.photos) and path == self.folder / thumbnail_name(self.key, number):
+                yield number
 
     def _try(self, i: int) -> str:
         try:

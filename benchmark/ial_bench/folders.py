@@ -1,0 +1,133 @@
+"""Folders that a command writes to: one writer at a time, and nothing outside them, whatever links lie in them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from ial_bench.errors import ConfigError, StorageError
+from ial_bench.files import check_target, make_folder, storage_errors
+
+LOCK = ".writing.lock"
+"""Held by the process that writes to a folder, gone when it is done. A killed process leaves it, held by nobody."""
+UNFINISHED = ".unfinished.json"
+"""What is being made in a folder, the first thing in it and gone at the end: the same command goes on after a kill."""
+_HALF = ".*.tmp"
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path `name` below `folder`, to be written to or removed: no link on the way leads elsewhere.
+
+    Args:
+        folder: that the user named; it may be a link itself.
+        name: relative, in POSIX form, without ``..``.
+
+    Raises:
+        StorageError: a link is on the way.
+    """
+    path = folder
+    for part in PurePosixPath(name).parts:
+        path /= part
+        if path.is_symlink():
+            raise StorageError(
+                f"{path} is a link: nothing is written or removed through links in {folder}",
+                "remove the link, or name another folder",
+            )
+    return path
+
+
+def is_left(path: Path) -> bool:
+    """Whether `path` is named as what a killed process leaves besides its work."""
+    return path.name in {LOCK, UNFINISHED} or fnmatch(path.name, _HALF)
+
+
+def is_free(folder: Path, but: str = "") -> bool:
+    """Whether `folder` is not there, or holds nothing but what a killed process leaves, and what is named `but`.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    with storage_errors(folder):
+        return not folder.exists() or (folder.is_dir() and all(p.name == but or is_left(p) for p in folder.iterdir()))
+
+
+@contextlib.contextmanager
+def alone(folder: Path, say: Callable[[str], object] | None = None) -> Iterator[None]:
+    """Hold `folder` for writing, so that no two processes write there.
+
+    Args:
+        folder: made with its parents where they are not there, and removed again where nothing was put in.
+        say: told a line where this process waits for another; None: it does not wait.
+
+    Raises:
+        ConfigError: another process writes there, and `say` is None.
+        StorageError: the folder cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    with storage_errors(folder):
+        missing = [f for f in (folder, *folder.parents) if not f.exists()]
+    path = make_folder(folder) / LOCK
+    check_target(path)  # a lock empties the file that it is: no file of somebody's, through a link
+    lock = FileLock(path)
+    with storage_errors(path), _without_locks():
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            if say is None:
+                raise ConfigError(
+                    f"another process writes to {folder}", "wait for it, or give another folder"
+                ) from error
+            say(f"another process writes to {folder}; waiting for it")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # whoever waits looks at the path again, not at this file
+        lock.release()
+        with contextlib.suppress(OSError):  # not empty, as a rule
+            for made in missing:
+                made.rmdir()
+
+
+@contextlib.contextmanager
+def _without_locks() -> Iterator[None]:
+    """Go on where the file system has no locks, a cluster's say: there nobody can be kept out."""
+    try:
+        yield
+    except NotImplementedError:  # of filelock before version 4
+        return
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}:
+            raise
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a folder into the place of another, also to another disk; `target` is whole or not there.
+
+    Raises:
+        StorageError: the target's disk is full or cannot be written to.
+    """
+    with storage_errors(target):
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            half = target.with_name(f".{target.name}.tmp")
+            shutil.rmtree(half, ignore_errors=True)
+            try:
+                shutil.copytree(source, half)
+            except shutil.Error as several:  # of each file that could not be copied: source, target, why
+                shutil.rmtree(half, ignore_errors=True)
+                raise StorageError(
+                    f"cannot copy {source} to {target}: {several.args[0][0][2]}",
+                    "free some space on that disk, or point the command at another one",
+                ) from several
+            half.rename(target)
+            shutil.rmtree(source, ignore_errors=True)
