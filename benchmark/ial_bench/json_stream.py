@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ial_bench.errors import DataError
+from ial_bench.files import check_regular
 
 _BLOCK = 1 << 22  # bytes
 _LONGEST = 1 << 24  # characters of a member; a longer one is taken for a fault in the file
@@ -30,6 +31,7 @@ def read_members(path: Path, advance: Callable[[int], object] = lambda _: None) 
     Raises:
         DataError: the file is missing, of another encoding, not JSON (cut off, say), or no object.
     """
+    check_regular(path)
     try:
         with path.open("rb") as file:
             yield from _members(_Window(file, advance), path)

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.columns import numbered
+from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.rejects import Reject
-from ial_bench.datasets.table import SPLITS
 from ial_bench.errors import AddressError, DataError
 from ial_bench.files import safe_relative
 from ial_bench.json_stream import read_members

@@ -14,6 +14,7 @@ import pyarrow.csv as pa_csv
 
 from ial_bench.datasets.columns import mapped, numbered, texts
 from ial_bench.errors import ConfigError, DataError
+from ial_bench.files import check_regular
 from ial_bench.geo.points import Points, utm_to_wgs84
 
 _NAME_COLUMNS = ("filename", "file", "path", "image")
@@ -65,6 +66,7 @@ def read_coords(path: Path, utm_zone: str | None) -> Coords:
     """
     types = {c: pa.float64() for c in (*_UTM_COLUMNS, *(c for pair in _DEGREE_COLUMNS for c in pair))}
     types |= dict.fromkeys(_NAME_COLUMNS, pa.string())
+    check_regular(path)
     try:
         table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=types))
         header = table.column_names

@@ -1,11 +1,11 @@
-"""Where the photos of an annotation lie, and how large their files are."""
+"""Where the photos of a dataset to be made lie, how large their files are, and what is in them."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ial_bench.datasets.columns import chunks, mapped
+from ial_bench.datasets.contents import Sums, sums_of
+from ial_bench.errors import DataError
 from ial_bench.method import Reporter
 
 _SAMPLE = 200  # of the paths, to find the folder
@@ -124,3 +126,36 @@ def _measure(root: Path, paths: Sequence[str]) -> tuple[npt.NDArray[np.int64], d
         else:
             sizes[i] = status.st_size
     return sizes, wrong
+
+
+def checksums(root: Path, paths: pa.ChunkedArray, sizes: npt.NDArray[np.int64], reporter: Reporter) -> Sums:
+    """SHA-256 of files, by all cores.
+
+    Args:
+        root: the folder that `paths` lie below.
+        paths: [n].
+        sizes: int64 [n], of the files as they were measured.
+        reporter: shows progress.
+
+    Raises:
+        DataError: a file cannot be read, or has another size now.
+    """
+
+    def read(part: slice) -> Iterator[bytes]:
+        some = paths.slice(part.start, part.stop - part.start).to_pylist()
+        for path, size in zip(some, sizes[part].tolist(), strict=True):
+            try:
+                data = Path(f"{root}/{path}").read_bytes()
+            except OSError as error:
+                raise DataError(
+                    f"cannot read {root}/{path}: {error.strerror}",
+                    "mend or remove that file; with --no-contents photos are not read",
+                ) from error
+            if len(data) != size:
+                raise DataError(
+                    f"{root}/{path} has changed just now", "give the same command when nothing writes there"
+                )
+            yield data
+
+    with reporter.track(len(paths), "read photos", "photos") as advance:
+        return sums_of(len(paths), read, _THREADS * (os.cpu_count() or 1), advance)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ial_bench.datasets.known import DatasetCard
-from ial_bench.datasets.table import checked_name
 from ial_bench.errors import ConfigError
+from ial_bench.files import checked_name
 from ial_bench.registry import dataset_cards
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ial_bench.datasets.coords import Coords, from_utm
 from ial_bench.errors import DataError
+from ial_bench.files import check_regular
 
 FILES = tuple(f"pitts250k_{part}.mat" for part in ("train", "val", "test"))
 QUERIES = "queries_real"
@@ -49,6 +50,7 @@ def _read(path: Path) -> tuple[list[str], npt.NDArray[np.float64], list[str], np
     """Database names, their metres [n, 2], query names, their metres [m, 2]."""
     from scipy.io import loadmat
 
+    check_regular(path)
     try:
         with path.open("rb") as file:
             head = file.read(max(_HDF5_AT) + len(_HDF5))

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ial_bench.datasets.columns import chunks, mapped, numbered
 from ial_bench.errors import DataError, ImageError
 from ial_bench.files import safe_relative
+from ial_bench.parquet import open_table, read_columns, schema_of
 
 SHARDS = "shards.parquet"
 SHARD_SCHEMA = pa.schema(
@@ -91,9 +91,13 @@ class Shards:
         """Whether photo `row` lies in a shard."""
         return bool(self.shard[row] >= 0)
 
+    def path(self, row: int) -> Path:
+        """The shard that photo `row` lies in."""
+        return self.paths[int(self.shard[row])]
+
     def where(self, row: int, path: str) -> str:
         """The place of photo `row`, whose path is `path`, in words."""
-        return f"{path} in {self.paths[self.shard[row]]}"
+        return f"{path} in {self.path(row)}"
 
     def read(self, row: int, path: str) -> bytes:
         """The bytes of photo `row`, whose path is `path`.
@@ -104,7 +108,7 @@ class Shards:
         """
         if path_crc32(path) != self._path_crc32[row]:
             raise DataError(f"row {row} of {self._index} is not of {path}: it was made of other photos", _MEND)
-        shard, offset, size = self.paths[self.shard[row]], int(self.offset[row]), int(self.size[row])
+        shard, offset, size = self.path(row), int(self.offset[row]), int(self.size[row])
         try:
             data = self._file(shard).read(offset, size)
         except OSError as error:
@@ -147,13 +151,12 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pa.Table:
     """
     path = folder / SHARDS
     try:
-        # As in dataset.py: pre_buffer is for stores that answer slowly.
-        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
-            if file.schema_arrow.remove_metadata() != SHARD_SCHEMA:
+        with open_table(path, mapped=True) as file:
+            if schema_of(file).remove_metadata() != SHARD_SCHEMA:
                 wanted = ", ".join(f"{f.name}: {f.type}" for f in SHARD_SCHEMA)
                 raise DataError(f"{path} has not the columns {wanted}", _MEND)
-            table = file.read(columns)
-    except (pa.ArrowException, OSError) as error:
+            table = read_columns(file, columns)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}", _MEND) from error
     if any(column.null_count for column in table.columns):
         raise DataError(f"{path} has values that are missing", _MEND)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from ial_bench.errors import DataError, SkipMethod
 from ial_bench.files import atomic_path
 from ial_bench.geo.points import Points, valid
+from ial_bench.parquet import open_table, read_columns
 
 STREETS = "streets.parquet"
 
@@ -139,14 +140,13 @@ def read_streets(folder: Path, n_addresses: int) -> StreetLines | None:
     if not path.exists():
         return None
     try:
-        # As in dataset.py: pre_buffer is for stores that answer slowly.
-        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+        with open_table(path, mapped=True) as file:
             if file.schema_arrow.remove_metadata() != STREET_SCHEMA:
                 wanted = ", ".join(f"{f.name}: {f.type}" for f in STREET_SCHEMA)
                 raise DataError(f"{path} has not the columns {wanted}", _MEND)
-            table = file.read().combine_chunks()
+            table = read_columns(file).combine_chunks()
         lat, lon = (_flat(path, table[name]) for name in ("lat", "lon"))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}", _MEND) from error
     if not np.array_equal(lat[0], lon[0]):
         raise DataError(f"{path} has a line with more of one coordinate than of the other", _MEND)

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
-from ial_bench.errors import AddressError, DataError
+from ial_bench.errors import AddressError, DataError, MismatchError
 from ial_bench.files import atomic_path, digest, make_folder
 from ial_bench.geo.points import Points, haversine_m, unit_vectors
+from ial_bench.parquet import RowsError, read_table
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 FOLDER = "ground-truth"
 _KEY_DIGITS = 16
+_MOST_ADDRESS_BYTES = 1 << 28  # of the table of addresses in memory: no city has millions of them
 _FIX = "`bench score --dataset NAME` writes it, where the dataset is"
 
 
@@ -143,31 +145,38 @@ class GroundTruth:
         )  # fmt: skip
 
     @classmethod
-    def read(cls, results: Path, key: str) -> GroundTruth:
+    def read(cls, results: Path, key: str, queries: int | None = None) -> GroundTruth:
         """What `write` stored.
 
+        Args:
+            results: the dataset's folder of results.
+            key: of the photos.
+            queries: that there must be, as a record tells; None: any number.
+
         Raises:
+            MismatchError: of another size.
             DataError: missing, damaged, or of another form.
         """
         files = _files(results, key)
         try:
-            # Not pre-buffered: local files gain nothing, and pyarrow 26 then reads them in threads of its own.
-            queries, addresses = (pq.read_table(f, pre_buffer=False) for f in files)
-            rows = queries["address"].to_numpy()
+            asked, addresses = read_table(files[0], rows=queries), read_table(files[1], most=_MOST_ADDRESS_BYTES)
+            rows = asked["address"].to_numpy()
             parsed = [Address.parse(text) for text in addresses["text"].to_pylist()]
             candidate = np.flatnonzero(addresses["candidate"].to_numpy())
             if len(rows) and not 0 <= rows.min() <= rows.max() < len(parsed):
                 raise DataError(f"{files[0]} names addresses that {files[1].name} lacks", _FIX)
             return cls(
-                queries["photo_id"].to_pylist(), queries["path"].to_pylist(), queries["place"].to_numpy(), rows,
-                np.stack([queries["lat"].to_numpy(), queries["lon"].to_numpy()], axis=1),
-                queries["heading"].to_numpy(), queries["train_m"].to_numpy(), parsed, candidate.astype(np.int32),
+                asked["photo_id"].to_pylist(), asked["path"].to_pylist(), asked["place"].to_numpy(), rows,
+                np.stack([asked["lat"].to_numpy(), asked["lon"].to_numpy()], axis=1),
+                asked["heading"].to_numpy(), asked["train_m"].to_numpy(), parsed, candidate.astype(np.int32),
                 np.stack([addresses["lat"].to_numpy(), addresses["lon"].to_numpy()], axis=1)[candidate],
                 addresses["train_photos"].to_numpy()[candidate],
             )  # fmt: skip
+        except RowsError as error:
+            raise MismatchError(f"{files[0]} does not hold the ground truth of its records: {error}", _FIX) from error
         except FileNotFoundError as error:
             raise DataError(f"no ground truth beside the results: {error.filename or files[0]}", _FIX) from error
-        except (pa.ArrowException, OSError, KeyError, AddressError) as error:
+        except (pa.ArrowException, OSError, KeyError, ValueError, AddressError) as error:
             raise DataError(f"{files[0]} and {files[1].name} do not hold ground truth: {error}", _FIX) from error
 
 

@@ -13,11 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ial_bench.errors import DataError, PredictionError
+from ial_bench.errors import DataError, MismatchError, PredictionError
 from ial_bench.files import atomic_path, sha256_file
+from ial_bench.parquet import RowsError, open_table, read_columns, read_table, schema_of
 from ial_bench.topk import TopK
 
 _ROW_GROUP = 65_536
+_AGAIN = "run it again with --rerun"
 
 
 def write_chunk(path: Path, top: TopK) -> None:
@@ -80,14 +82,20 @@ def write_predictions(path: Path, ids: list[str], top: TopK) -> str:
     return sha256_file(path)
 
 
-def read_predictions(path: Path) -> tuple[list[str], TopK]:
+def read_predictions(path: Path, queries: int | None = None, k: int | None = None) -> tuple[list[str], TopK]:
     """Query ids and answers.
 
+    Args:
+        path: the file.
+        queries: that it must answer, as its record tells; None: any number.
+        k: candidates to each, as its record tells; None: any number.
+
     Raises:
+        MismatchError: of another size.
         DataError: missing, damaged, or of another form.
     """
     try:
-        table = pq.read_table(path)
+        table = _table(path, queries, k)
         width = table.schema.field("candidates").type.list_size
         shape = (len(table), width)
         indices = table["candidates"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(shape)
@@ -97,10 +105,23 @@ def read_predictions(path: Path) -> tuple[list[str], TopK]:
             positions = np.stack([table["lat"].to_numpy(), table["lon"].to_numpy()], axis=1)
         log_sum = table["log_sum"].to_numpy() if "log_sum" in table.column_names else None
         return table["photo_id"].to_pylist(), TopK(indices, scores, positions, log_sum)
+    except RowsError as error:
+        raise MismatchError(f"{path} does not hold the predictions of its record: {error}", _AGAIN) from error
     except FileNotFoundError as error:
-        raise DataError(f"no such predictions: {path}", "run it again with --rerun") from error
+        raise DataError(f"no such predictions: {path}", _AGAIN) from error
     except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} does not hold predictions: {error}", "run it again with --rerun") from error
+        raise DataError(f"{path} does not hold predictions: {error}", _AGAIN) from error
+
+
+def _table(path: Path, queries: int | None, k: int | None) -> pa.Table:
+    """The table, whose size is compared before it is read; `RowsError` where it is another."""
+    if queries is None:
+        return read_table(path)
+    with open_table(path, rows=queries) as file:
+        width = schema_of(file).field("candidates").type.list_size
+        if k is not None and width != k:
+            raise RowsError(f"{width:,} candidates to a query instead of {k:,}")
+        return read_columns(file)
 
 
 def _lists(values: npt.NDArray[np.generic], k: int) -> pa.Array:

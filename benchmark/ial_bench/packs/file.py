@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ial_bench.engine.record import RunRecord, record_from
 from ial_bench.errors import DataError
 from ial_bench.files import atomic_path, parse_json, sha256_file
+from ial_bench.parquet import open_table, read_columns
 from ial_bench.topk import TopK
 
 SUFFIX = ".ialpack"
@@ -208,14 +209,9 @@ def packed_answers(top: TopK) -> bytes:
 
 def _top_of(data: bytes, queries: int) -> TopK:
     """Answers from a table whose form is looked at before any of it is unpacked; `ValueError` where it is another."""
-    file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
-    told = file.metadata
-    if told.num_rows != queries:
-        raise ValueError(f"{told.num_rows:,} rows instead of {queries:,}")
-    if sum(told.row_group(i).total_byte_size for i in range(told.num_row_groups)) > MOST_ANSWER_BYTES:
-        raise ValueError("too large")
-    width = _width(file.schema_arrow)
-    table = file.read()
+    with open_table(data, rows=queries, most=MOST_ANSWER_BYTES) as file:
+        width = _width(file.schema_arrow)
+        table = read_columns(file)
     lists = [table[name].combine_chunks().flatten() for name in ("candidates", "scores")]
     if any(len(v) != queries * width or v.null_count for v in lists) or any(c.null_count for c in table.columns):
         raise ValueError("empty cells")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import write_text
+from ial_bench.files import check_regular, read_file, write_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -113,8 +113,8 @@ def read_signers(path: Path) -> list[Signer]:
         DataError: it cannot be read, or a line of it is of another form; names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+        lines = read_file(path, 16 * _MOST_BYTES).decode().splitlines()
+    except ValueError as error:
         raise DataError(f"cannot read {path}: {error}") from error
     found = []
     for number, line in enumerate(lines, 1):
@@ -154,7 +154,7 @@ def _private(key: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
     try:
-        data = key.expanduser().read_bytes()
+        data = read_file(key.expanduser(), _MOST_BYTES)
         found: Any
         try:
             found = load_ssh_private_key(data, None)
@@ -169,15 +169,13 @@ def _private(key: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey:
 
 def _signed(pack: Path) -> bytes:
     """What is signed of a file, by OpenSSH's rule."""
-    try:
-        digest = hashlib.sha512(pack.read_bytes()).digest()
-    except OSError as error:
-        raise DataError(f"cannot read {pack}: {error.strerror}") from error
+    digest = hashlib.sha512(read_file(pack)).digest()
     return _MAGIC + b"".join(map(_text, (NAMESPACE, b"", _HASH, digest)))
 
 
 def _read(file: Path) -> tuple[bytes, bytes]:
     """Public key and signature, both as on the wire."""
+    check_regular(file)
     try:
         lines = file.read_text(encoding="ascii")[:_MOST_BYTES].split()
         text = " ".join(lines)
