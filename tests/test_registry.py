@@ -87,11 +87,20 @@ def test_broken_plugins_stay_listed_with_their_reason(site: Path) -> None:
     assert "a library that this plugin needs is missing" in found["broken-on-import"]["summary"]
     assert "not a subclass" in found["not-a-method"]["summary"]
     assert "info.name is 'third-party'" in found["misnamed"]["summary"]
+    assert "SystemExit: 0" in found["exits-on-import"]["summary"]
     shown = bench(site, "show", "broken-on-import")
     assert "Traceback" in shown.stdout
     ran = bench(site, "run", "-d", "x", "-m", "broken-on-import")
     assert ran.returncode == 2
     assert "is broken" in ran.stderr
+
+
+def test_a_plugin_that_ends_the_command_is_named(site: Path) -> None:
+    """Its exit code would say that all went well."""
+    ran = bench(site, "run", "-d", "x", "-m", "exits-on-import")
+    assert ran.returncode == 2
+    assert "method 'exits-on-import' of ial-bench-test-plugin is broken: SystemExit: 0" in ran.stderr
+    assert "Traceback" in bench(site, "show", "exits-on-import").stdout
 
 
 def test_built_in_names_win(site: Path) -> None:
@@ -105,7 +114,7 @@ def test_all_leaves_out_the_broken_ones_and_says_so(site: Path, tiny_city: Any) 
     planned = bench(site, "run", "-d", str(tiny_city.folder), "--dry-run", "--json", "--set", "linear-probe.c=1")
     assert {p["method"] for p in json.loads(planned.stdout)} == BUILT_IN | {"third-party"}
     told = [line for line in planned.stderr.splitlines() if "is broken and left out" in line]
-    assert len(told) == 3
+    assert len(told) == 4
     (broken,) = [line for line in told if "'broken-on-import'" in line]
     assert broken.startswith(
         "note: method 'broken-on-import' of ial-bench-test-plugin is broken and left out: ImportError"
@@ -153,6 +162,9 @@ def test_a_plugin_file_goes_before_what_is_installed_and_the_first_file_before_o
         ("import json; json.loads('{')", "JSONDecodeError: Expecting property name"),
         ("raise ValueError('two\\nlines')", "ValueError: two lines (FILE:2)"),
         ("assert False", "AssertionError (FILE:2)"),
+        ("import sys; sys.exit()", "SystemExit (FILE:2)"),
+        ("import sys; sys.exit('no GPU here')", "SystemExit: no GPU here (FILE:2)"),
+        ("raise SystemExit(0)", "SystemExit: 0 (FILE:2)"),
     ],
 )
 def test_a_broken_plugin_file_is_listed_with_its_error_and_place(tmp_path: Path, text: str, reason: str) -> None:
@@ -202,6 +214,80 @@ def test_a_method_without_predict_is_broken(tmp_path: Path) -> None:
     assert registry.notes == [f"method 'abstract' of {file} is broken: {found.reason}"]
     with pytest.raises(ConfigError, match="does not implement predict"):
         registry.select("all")
+
+
+def test_an_interrupt_is_none_of_a_plugin_s_faults(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        Registry([file])
+
+
+NO_NAMES = [
+    "../../elsewhere",
+    "a/b",
+    "/absolute",
+    "..",
+    ".",
+    "",
+    ".hidden",
+    "-x",
+    "a b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "ä",
+    "a" * 101,
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_a_name_that_leads_elsewhere_is_broken(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(METHOD.replace('"{name}"', repr(name)))
+    registry = Registry([file])
+    found = registry.look("mine")
+    assert isinstance(found, Broken)
+    assert found.reason == f"ConfigError: {name!r} cannot be a method's name ({file}:6)"
+    assert registry.notes == [f"{file} cannot be imported: {found.reason}"]
+
+
+@pytest.mark.parametrize("name", ["mine", "Mine_2", "my.own+method", "a" * 100, "7"])
+def test_names_of_letters_digits_and_some_signs_are_none_of_these(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(METHOD.format(name=name))
+    assert Registry([file]).get(name).info.name == name
+
+
+def test_an_info_that_is_none_is_broken(tmp_path: Path) -> None:
+    """One that only looks like it could have any name."""
+    file = tmp_path / "mine.py"
+    for info in ('type("Info", (), {"name": "../../elsewhere"})()', "3"):
+        file.write_text(re.sub(r"MethodInfo\(name.*\)", info, METHOD))
+        registry = Registry([file])
+        (name,) = [n for n in registry.names if registry.origin(n) == str(file)]
+        found = registry.look(name)
+        assert isinstance(found, Broken)
+        assert re.fullmatch(r"TypeError: its info is a \w+, not an ial_bench.MethodInfo", found.reason)
+
+
+def test_a_preset_that_ends_the_command_is_broken(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(METHOD.format(name="mine") + SETTINGS)
+    found = Registry([file]).look("mine")
+    assert isinstance(found, Broken)
+    assert "preset 'small'" in found.reason
+    assert "the Config of mine called sys.exit(3)" in found.reason
+
+
+SETTINGS = """
+    presets = {"small": {"size": 1}}
+    class Config(Method.Config):
+        size: int = 2
+        def model_post_init(self, _):
+            if self.size < 2:
+                raise SystemExit(3)
+"""
 
 
 # ---------------------------------------------------------------------------------------------------- its source

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class BenchError(Exception):
@@ -31,6 +32,10 @@ class DataError(BenchError):
     """A dataset folder, annotation file or table that cannot be used."""
 
 
+class MismatchError(DataError):
+    """A table that is not of the size that the record beside it tells: one of both is false. Its cause says how."""
+
+
 class ImageError(BenchError):
     """A photo that cannot be decoded."""
 
@@ -47,6 +52,10 @@ class StorageError(BenchError):
     """A place that cannot be written to: permission, read-only, full."""
 
 
+class WorkerError(BenchError):
+    """A process that worked for this one has ended, or cannot be started: of this machine, not of what was run."""
+
+
 class PredictionError(BenchError):
     """A method answered with something that is not a valid prediction."""
 
@@ -60,6 +69,21 @@ class SkipMethod(Exception):  # noqa: N818 - not an error: the method cannot run
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@contextmanager
+def no_exit(what: str) -> Iterator[None]:
+    """For code of others: an exit in it would end the command in silence, as if all had gone well.
+
+    Raises:
+        BenchError: it called ``sys.exit``.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise BenchError(
+            f"{what} called sys.exit({error.code!r})", "mend the plugin: it is to raise an error"
+        ) from error
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], fix: str) -> UnknownNameError:

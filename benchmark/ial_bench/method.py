@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from ial_bench.files import checked_name
 from ial_bench.seeds import generator
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class MethodInfo:
         scores: what scores say besides the order: ``logits``, that their softmax over all candidates gives the
             method's probabilities; ``sigmoid``, that the sigmoid of each is the probability that this candidate is
             right, whatever the others; ``order``, nothing.
+
+    Raises:
+        ConfigError: a name that cannot be one: records lie in folders of it.
     """
 
     name: str
@@ -71,6 +75,9 @@ class MethodInfo:
     oracle: bool = False
     final_fit: FinalFit = "train+val"
     scores: Scores = "order"
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "method")
 
 
 class MethodConfig(BaseModel):
@@ -297,7 +304,7 @@ def config_from_text(method: type[Method], settings: Mapping[str, str]) -> Metho
     """
     from pydantic import ValidationError
 
-    from ial_bench.errors import ConfigError, unknown_name
+    from ial_bench.errors import ConfigError, no_exit, unknown_name
 
     fields = method.Config.model_fields
     values: dict[str, Any] = {}
@@ -312,7 +319,8 @@ def config_from_text(method: type[Method], settings: Mapping[str, str]) -> Metho
             raise ConfigError(error.problem, error.fix)
         values[key] = _value(text)
     try:
-        return method.Config(**values)
+        with no_exit(f"the Config of {method.info.name}"):
+            return method.Config(**values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])

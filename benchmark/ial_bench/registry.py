@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
-from ial_bench.errors import ConfigError, UnknownNameError, unknown_name
+from ial_bench.errors import BenchError, ConfigError, UnknownNameError, unknown_name
 from ial_bench.plugin_source import distribution_digest, file_digest, import_file
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Registry:
 
     @staticmethod
     def _load(entry: Entry) -> type[Method] | Broken:
-        from ial_bench.method import Method
+        from ial_bench.method import Method, MethodInfo
         from ial_bench.settings import check_presets
 
         try:
@@ -197,10 +197,12 @@ class Registry:
             if inspect.isabstract(loaded):
                 missing = ", ".join(sorted(loaded.__abstractmethods__))
                 raise TypeError(f"{loaded.__name__} does not implement {missing}")
+            if not isinstance(loaded.info, MethodInfo):
+                raise TypeError(f"its info is a {type(loaded.info).__name__}, not an ial_bench.MethodInfo")
             if loaded.info.name != entry.name:
                 raise TypeError(f"its info.name is {loaded.info.name!r}, its entry point {entry.name!r}")
             check_presets(loaded)
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is listed as broken
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; it is listed as broken
             return Broken(entry.name, entry.origin, _reason(error, entry.file), traceback.format_exc())
         return loaded
 
@@ -213,14 +215,15 @@ def _broken(problem: str, found: Broken, entry: Entry) -> ConfigError:
     return ConfigError(f"{problem}: {found.reason}", f"`bench show {found.name}{option}` prints its traceback; {mend}")
 
 
-def _reason(error: Exception, file: Path | None) -> str:
+def _reason(error: BaseException, file: Path | None) -> str:
     """An error in a line, with FILE:LINE: the last place in a plugin's file, of an installed one where it was raised.
 
     An error that is found here, of a class that is no method say, has no place.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    told = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    text = error.problem if isinstance(error, BenchError) else str(error)
+    told = f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")
     frames = traceback.extract_tb(error.__traceback__)
     places = [f for f in frames if file is not None and f.filename == str(file)]
     places = places or [f for f in frames if not f.filename.startswith("<frozen")]
@@ -239,7 +242,7 @@ def _file_entries(file: Path) -> list[Entry]:
     source = partial(file_digest, file)
     try:
         module = import_file(file, module_name)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is listed as broken
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; it is listed as broken
         return [Entry(file.stem.replace("_", "-"), str(file), _Unread(error), source, file)]
     classes = [
         value
@@ -250,14 +253,19 @@ def _file_entries(file: Path) -> list[Entry]:
     ]  # fmt: skip
     if not classes:
         raise ConfigError(f"{file} defines no method", "a method is a subclass of ial_bench.Method with an `info`")
-    return [Entry(c.info.name, str(file), lambda c=c: c, source, file) for c in classes]  # type: ignore[misc]
+    return [Entry(_name(c), str(file), lambda c=c: c, source, file) for c in classes]  # type: ignore[misc]
+
+
+def _name(method: type[Method]) -> str:
+    """Its name; of a class whose `info` has none, and which is broken, the class's."""
+    return str(getattr(method.info, "name", method.__name__))
 
 
 @dataclass(frozen=True)
 class _Unread:
     """Loads a method of a file that cannot be imported: raises its error again."""
 
-    error: Exception
+    error: BaseException
 
     def __call__(self) -> Any:
         """Raise it."""
@@ -269,5 +277,18 @@ def _no_source() -> None:
 
 
 def dataset_cards() -> dict[str, DatasetCard]:
-    """The datasets known by name, sorted."""
-    return {p.name: p.load() for p in sorted(entry_points(group=DATASETS), key=lambda p: p.name)}
+    """The datasets known by name, sorted.
+
+    Raises:
+        ConfigError: one of a plugin cannot be imported.
+    """
+    cards = {}
+    for point in sorted(entry_points(group=DATASETS), key=lambda p: p.name):
+        try:
+            cards[point.name] = point.load()
+        except (Exception, SystemExit) as error:
+            origin = point.dist.name if point.dist else point.value
+            raise ConfigError(
+                f"dataset {point.name!r} of {origin} is broken: {_reason(error, None)}", "mend or uninstall the plugin"
+            ) from error
+    return cards

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ial_bench.errors import ConfigError, unknown_name
+from ial_bench.errors import BenchError, ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from ial_bench.method import Method, MethodConfig
@@ -79,7 +79,7 @@ def check_presets(method: type[Method]) -> None:
     for name in method.presets:
         try:
             config_from_text(method, preset_texts(method, name))
-        except ConfigError as error:
+        except BenchError as error:
             raise ConfigError(f"preset {name!r}: {error.problem}", error.fix) from error
 
 

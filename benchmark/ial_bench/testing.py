@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.addresses import Address
+from ial_bench.datasets.contents import sums_of
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import StreetLines
 from ial_bench.datasets.table import Bounds, Description, write_dataset
@@ -110,6 +111,7 @@ def make_tiny_city(
             "caption",
         )
     }
+    files: list[Path] = []
     for row in range(n_addresses):
         for place in range(train_places + query_places):
             split = "query" if place >= train_places else "val" if val and place == 0 and train_places > 1 else "train"
@@ -122,6 +124,7 @@ def make_tiny_city(
                 target = folder / "images" / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(np.clip(photo, 0, 255).astype(np.uint8)).save(target)
+                files.append(target)
                 values = (
                     path, path, target.stat().st_size, split, f"{row}-{place}",
                     (row + query_label_shift) % n_addresses if split == "query" else row,
@@ -133,7 +136,8 @@ def make_tiny_city(
         "tiny-city", "Tiny city", "images", Bounds(39.0, -81.0, 41.0, -79.0), "drawn by ial-bench"
     )
     streets = _tiny_streets(n_addresses)
-    write_dataset(folder, description, addresses, [a.verbose for a in addresses], columns, streets)
+    contents = sums_of(len(files), lambda part: (file.read_bytes() for file in files[part]))
+    write_dataset(folder, description, addresses, [a.verbose for a in addresses], columns, streets, contents=contents)
     return Dataset(folder)
 
 
@@ -193,7 +197,7 @@ def _problem(check: Callable[[], None]) -> str | None:
         return str(error)
     except BenchError as error:
         return error.problem
-    except Exception as error:  # noqa: BLE001 - whatever a method raises is its problem
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a method raises is its problem
         return f"{type(error).__name__}: {error}"
     return None
 
