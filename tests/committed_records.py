@@ -50,19 +50,20 @@ def without_positions(truth: GroundTruth) -> GroundTruth:
 
 def copy(results: Path, dataset: str, to: Path) -> list[Path]:
     """The records of the dataset's finished runs, with predictions and ground truth, in a folder of results."""
-    written, truths = [], {}
+    found, truths = [], {}
     for path in sorted((results / dataset).glob("*/*.json")):
         record = read_record(path)
         if record.status != "done" or record.predictions is None:
             continue
         truths[ground_truth_key(record.dataset)] = GroundTruth.read(results / dataset, ground_truth_key(record.dataset))
-        written.append(_copy(path, record, to))
-    for key, truth in truths.items():
-        without_positions(truth).write(to / dataset, key, again=True)
-    return written
+        found.append((path, record))
+    public = {key: without_positions(truth) for key, truth in truths.items()}
+    for key, truth in public.items():
+        truth.write(to / dataset, key, again=True)
+    return [_copy(path, record, to, public[ground_truth_key(record.dataset)]) for path, record in found]
 
 
-def _copy(path: Path, record: RunRecord, to: Path) -> Path:
+def _copy(path: Path, record: RunRecord, to: Path, truth: GroundTruth) -> Path:
     target = record_path(to, record.dataset.name, record.method.name, record.run_id)
     target.parent.mkdir(parents=True, exist_ok=True)
     assert record.predictions is not None
@@ -71,7 +72,8 @@ def _copy(path: Path, record: RunRecord, to: Path) -> Path:
         target.parent / record.predictions.path, ids, TopK(top.indices, top.scores, None, top.log_sum)
     )
     predictions = record.predictions.model_copy(update={"sha256": sha256})
-    write_record(target, record.model_copy(update={"predictions": predictions}))
+    about = record.dataset.model_copy(update={"truth_digest": truth.digest})
+    write_record(target, record.model_copy(update={"predictions": predictions, "dataset": about}))
     return target
 
 

@@ -13,7 +13,6 @@ failed. Status 2: no such device. Speeds are read, never asserted. `--device cpu
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
@@ -165,21 +164,22 @@ class Check:
 
     def training(self) -> dict[str, Any]:
         """Photos a second of AddressCLIP as it was published, in bf16."""
+        from ial_bench.datasets.loader import _AHEAD
         from ial_bench.training.loop import _repeatable
         from ial_methods.addressclip.task import AddressClipTask
 
         city, size = self._sharded, self.size
         train = city.split("train")
-        workers = self._loaders()
+        workers = self.workers
         method = self._addressclip(workers)
         task = AddressClipTask(method, train, city.split("val"))
         trainer = task.trainer
-        batch, warm_up = trainer.order.size, 2 * workers + 3  # what workers have ready beforehand is used up in it
-        wanted = warm_up + size.steps + 2 * workers  # loading goes on to the end of what is timed
+        batch, warm_up = trainer.order.size, _AHEAD + 3  # what workers have ready beforehand is used up in it
+        wanted = warm_up + size.steps + _AHEAD  # loading goes on to the end of what is timed
         rows = list(islice((r for epoch in count() for r in trainer.order.epoch(epoch)), wanted))
         told = {
             "backbone": size.large_backbone, "precision": trainer.config.precision, "batch": batch,
-            "pixels": self._side, "photos": len(train), "workers": workers, "cores": self.workers,
+            "pixels": self._side, "photos": len(train), "workers": workers,
         }  # fmt: skip
 
         def loaded() -> closing[Any]:
@@ -249,14 +249,6 @@ class Check:
         out = self.folder / "shards"
         export_webdataset(self._large, out, self.size.shard_bytes)
         return Dataset(out)
-
-    def _loaders(self) -> int:
-        """All cores, or as many as shared memory has room for: each has two batches ready and a third in work."""
-        shared = Path("/dev/shm")  # noqa: S108 - where torch puts what workers hand over
-        if not shared.is_dir():
-            return self.workers
-        batch = self.size.batch * 3 * self._side**2 * 4
-        return min(self.workers, shutil.disk_usage(shared).free // (3 * batch))
 
     def aims(self) -> list[dict[str, Any]]:
         """What was aimed at and what came of it; None where it was not measured."""

@@ -14,7 +14,7 @@ from ial_bench.engine.record import PredictionsRecord, RunRecord, record_path, w
 from ial_bench.engine.score import score
 from ial_bench.topk import TopK
 from made_city import truth_of
-from made_records import make_record
+from made_records import identified, make_record
 
 
 def noisy_scores(truth: GroundTruth, noise: float, seed: int = 0) -> npt.NDArray[np.float32]:
@@ -44,13 +44,14 @@ def store_run(
                 "n_train": len(dataset.split("train")), "n_queries": len(truth),
                 "n_candidates": len(truth.candidate_rows)}
     )  # fmt: skip
+    record = identified(record, dataset=about, k=k)
     path = record_path(results, dataset.name, record.method.name, record.run_id)
     truth.write(results / dataset.name, ground_truth_key(about))
     stored = path.with_suffix(".predictions.parquet")
     stored.parent.mkdir(parents=True, exist_ok=True)
     sha = write_predictions(stored, truth.ids, top)
     made = record.model_copy(
-        update={"dataset": about, "k": k, "metrics": score(top, truth),
+        update={"metrics": score(top, truth),
                 "predictions": PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1])}
     )  # fmt: skip
     write_record(path, made)
@@ -62,12 +63,12 @@ def a_run(
     told: bool = True, latency_ms: float = 1.0, storage: int = 1000, hardware: str = "fast machine", epochs: int = 0,
     **settings: float,
 ) -> RunRecord:  # fmt: skip
-    """A stored run of `name`; noise makes it wrong, `epochs` lets it tell of a training."""
+    """A stored run of `name`; noise, drawn by `run`, makes it wrong; `epochs` lets it tell of a training."""
     record = make_record(
         name, seed=seed, config=settings, latency_ms=latency_ms, storage_bytes=storage, hardware=hardware
     )
     told_epochs = [{"losses": {"loss": 2.0 / e, "address": 1.0 / e}, "val_ssa1": 0.1 * e} for e in range(1, epochs + 1)]
     facts = {"training": {"epochs": told_epochs, "best_epoch": epochs}} if epochs else {}
     method = record.method.model_copy(update={"facts": facts})
-    record = record.model_copy(update={"run_id": f"{run:016x}", "method": method})
+    record = record.model_copy(update={"method": method})
     return store_run(results, dataset, record, noisy_scores(truth_of(dataset), noise, run), k, told=told)

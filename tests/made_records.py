@@ -8,6 +8,7 @@ from typing import Any
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.plan import Choice, EngineOptions, plan
 from ial_bench.engine.record import (
     PROTOCOL_VERSION,
@@ -23,6 +24,8 @@ from ial_bench.engine.record import (
     Size,
     Status,
     TimedPhase,
+    record_path,
+    write_record,
 )
 from ial_bench.engine.run import Engine
 from ial_bench.method import NoReport
@@ -84,8 +87,8 @@ def make_record(
             decode_p50_ms=1.0, images_per_second=10.0, throughput_batch=32,
         )  # fmt: skip
     moment = TimedPhase(seconds=1.0)
-    return RunRecord(
-        run_id="0123456789abcdef",
+    record = RunRecord(
+        run_id="to be told",
         status=status,
         reason=reason,
         method=MethodRecord(
@@ -113,6 +116,20 @@ def make_record(
             engine={}, started=finished, finished=finished,
         ),
     )  # fmt: skip
+    return identified(record)
+
+
+def identified(record: RunRecord, **update: Any) -> RunRecord:
+    """The record with some of its parts changed, and the id that it then has."""
+    changed = record.model_copy(update=update)
+    return changed.model_copy(update={"run_id": RunSpec.of(changed).run_id})
+
+
+def store(results: Path, record: RunRecord) -> Path:
+    """Write a record to where it belongs."""
+    path = record_path(results, record.dataset.name, record.method.name, record.run_id)
+    write_record(path, record)
+    return path
 
 
 def run_baselines(

@@ -86,18 +86,18 @@ def write_results(
 ) -> list[RunRecord]:
     """Store records, answers and the truth as the engine does."""
     written = []
-    for number, method in enumerate(methods):
+    for method in methods:
         top = made_top(truth, method)
         record = make_record(
-            method.name, title=method.title, oracle=method.oracle, seed=method.seed, dataset=name, limit=limit
-        )
-        run_id = f"{number:016x}"
-        path = record_path(results, name, method.name, run_id)
+            method.name, title=method.title, oracle=method.oracle, seed=method.seed, dataset=name, limit=limit,
+            counts=(len(truth.candidate_rows), len(truth)),
+        )  # fmt: skip
+        path = record_path(results, name, method.name, record.run_id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_name(f"{run_id}.predictions.parquet")
+        file = path.with_suffix(".predictions.parquet")
         stored = PredictionsRecord(path=file.name, sha256=write_predictions(file, truth.ids, top), k=10)
         metrics = score(top, truth)
-        record = record.model_copy(update={"run_id": run_id, "predictions": stored, "metrics": metrics})
+        record = record.model_copy(update={"predictions": stored, "metrics": metrics})
         truth.write(results / name, ground_truth_key(record.dataset))
         write_record(path, record)
         written.append(record)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from bench_command import Bench
 from ial_bench.captions.captioner import CaptionLength
 from ial_bench.captions.write import caption, read_captions
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.table import PHOTOS
-from ial_bench.errors import DataError
+from ial_bench.errors import DataError, StorageError
+from ial_bench.folders import LOCK
 from ial_bench.images import RGB
 from ial_bench.testing import make_tiny_city
 from tiny_captioners import save_tiny_blip
@@ -127,3 +129,38 @@ def test_captions_of_strangers_are_refused(bench: Bench, city: Dataset, tmp_path
     assert said.code == 1
     assert "nobody.jpg" in said.err
     assert (city.folder / PHOTOS).read_bytes() == before
+
+
+def test_two_at_once(bench: Bench, city: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text(json.dumps({"photo_id": city.split("train").ids[0], "caption": "x"}) + "\n", encoding="utf-8")
+    before = (city.folder / PHOTOS).read_bytes()
+    with FileLock(city.folder / LOCK):
+        said = bench("data", "caption", city.folder, "--captioner", file, "--overwrite")
+    assert said.code == 2
+    assert f"another process writes to {city.folder}" in said.err
+    assert (city.folder / PHOTOS).read_bytes() == before
+    assert bench("data", "caption", city.folder, "--captioner", file, "--overwrite").code == 0
+
+
+def test_what_was_kept_on_the_way_goes_when_all_is_in_the_table(bench: Bench, city: Dataset) -> None:
+    """Killed when the table was written, and before what it was made of was removed."""
+    train = dict(zip(city.split("train").ids, city.split("train").captions, strict=True))
+    assert all(train.values())
+    (city.folder / "captions").mkdir()
+    whole, own, open_ = (city.folder / "captions" / f"{name}.jsonl" for name in ("0" * 16, "mine", "1" * 16))
+    lines = [json.dumps({"photo_id": i, "caption": text}) + "\n" for i, text in train.items()]
+    for file in (whole, own):
+        file.write_text("".join(lines), encoding="utf-8")
+    open_.write_text(lines[0].replace("a drawn", "another"), encoding="utf-8")
+    said = bench("data", "caption", city.folder, "--captioner", "blip-large")
+    assert (said.code, "lacks a caption" in said.out) == (0, True)
+    assert sorted(p.name for p in (city.folder / "captions").iterdir()) == [open_.name, own.name]
+
+
+def test_captions_are_not_kept_through_links(city: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (city.folder / "captions").symlink_to(tmp_path / "mine")
+    with pytest.raises(StorageError, match="is a link"):
+        caption(city, city.split("train"), Counting(), LENGTH, 3, nothing)
+    assert list((tmp_path / "mine").iterdir()) == []

@@ -11,6 +11,7 @@ import pytest
 
 from bench_command import Bench
 from ial_bench.cli import main as cli
+from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
@@ -167,6 +168,8 @@ def test_a_failed_run_sets_the_exit_code(tiny_city: Dataset, bench: Bench, tmp_p
         (["show", "linear-prob"], 2, "did you mean 'linear-probe'"),
         (["check", "no-such"], 2, "unknown method"),
         (["new-method", "Bad Name"], 2, "cannot be a method's name"),
+        (["new-method", "../mine"], 2, "cannot be a method's name"),
+        (["new-method", "my-" + "long" * 25], 2, "cannot be a method's name"),
         (["new-method", "majority"], 2, "there is a method 'majority' already"),
         (["data", "verify", "./absent"], 1, "no such dataset folder"),
     ],
@@ -233,11 +236,14 @@ def test_a_new_method_works_as_written(bench: Bench, tiny_city: Dataset, tmp_pat
     )
     (record,) = json.loads(ran.out)
     assert record["metrics"]["accuracy"]["SSA-1"]["value"] > 0.8  # colours tell the drawn addresses apart
-    assert "is there already" in bench("new-method", "my-method", "--out", str(file)).err
+    assert bench("new-method", "my-method", "--out", str(file)).code == 0  # as a call that was killed leaves it
     for tool in (["ruff", "check", "--isolated"], ["mypy", "--strict", "--follow-imports=silent"]):
         done = subprocess.run([sys.executable, "-m", *tool, str(file)], capture_output=True, text=True)
         if "No module named" not in done.stderr:
             assert done.returncode == 0, done.stdout + done.stderr
+    file.write_text(file.read_text() + "# mine\n")
+    assert "is there already" in bench("new-method", "my-method", "--out", str(file)).err
+    assert file.read_text().endswith("# mine\n")
 
 
 def test_check_names_what_a_method_does_wrong(bench: Bench, tmp_path: Path) -> None:
@@ -261,6 +267,7 @@ def test_check_names_what_a_method_does_wrong(bench: Bench, tmp_path: Path) -> N
 
 def test_a_broken_photo_fails_the_run_and_names_the_file(bench: Bench, tmp_path: Path) -> None:
     city = make_tiny_city(tmp_path / "city")
+    (city.folder / CONTENTS).unlink()  # broken when it was imported
     victim = city.split("query").path(3)
     victim.write_bytes(victim.read_bytes()[:100] + bytes(victim.stat().st_size - 100))
     said = bench(

@@ -11,7 +11,8 @@ import pytest
 
 from bench_command import Bench, Said
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.plan import RunSpec
+from ial_bench.engine.identity import RunSpec
+from made_contents import without_contents
 from published_models import SMALL, weights_of
 
 
@@ -93,6 +94,12 @@ def test_predict_finds_the_encoder_again(bench: Bench, homes: Path, tiny_city: D
 CHECK = "openclip:tiny-check/random-init"
 
 
+@pytest.fixture
+def old_city(tiny_city: Dataset, tmp_path: Path) -> Dataset:
+    """Of that time."""
+    return without_contents(tiny_city, tmp_path / "old-city")
+
+
 def as_version_1(homes: Path) -> str:
     """Turn the only record into what schema version 1 had; its id."""
     (path,) = (homes / "results").glob("*/retrieval/*.json")
@@ -112,38 +119,38 @@ def as_version_1(homes: Path) -> str:
     return spec.first_id
 
 
-def test_an_earlier_record_of_the_same_encoder_stays_done(bench: Bench, homes: Path, tiny_city: Dataset) -> None:
-    run(bench, tiny_city, CHECK)
+def test_an_earlier_record_of_the_same_encoder_stays_done(bench: Bench, homes: Path, old_city: Dataset) -> None:
+    run(bench, old_city, CHECK)
     (now,) = records(homes)
     earlier = as_version_1(homes)
     assert earlier != now["run_id"]
-    said = run(bench, tiny_city, CHECK)
+    said = run(bench, old_city, CHECK)
     assert "1 done already" in said.err
     (record,) = records(homes)
     assert record["run_id"] == earlier  # run ids stay
     assert record["method"]["weights_digest"] == now["method"]["weights_digest"]
     assert record["method"]["encoder"] == now["method"]["encoder"]  # beside the old digest
-    run(bench, tiny_city, CHECK, "--rerun")
+    run(bench, old_city, CHECK, "--rerun")
     assert [r["run_id"] for r in records(homes)] == [earlier]
 
 
-def test_an_earlier_record_by_other_libraries_is_run_again(bench: Bench, homes: Path, tiny_city: Dataset) -> None:
-    run(bench, tiny_city, CHECK)
+def test_an_earlier_record_by_other_libraries_is_run_again(bench: Bench, homes: Path, old_city: Dataset) -> None:
+    run(bench, old_city, CHECK)
     earlier = as_version_1(homes)
     (path,) = (homes / "results").glob("*/retrieval/*.json")
     path.write_text(path.read_text().replace('"open_clip_torch": "', '"open_clip_torch": "0.'))
-    said = run(bench, tiny_city, CHECK)
+    said = run(bench, old_city, CHECK)
     assert "1 done" in said.err
     assert "done already" not in said.err
     assert {r["run_id"] for r in records(homes)} > {earlier}
 
 
-def test_an_earlier_record_of_a_file_is_run_again(bench: Bench, homes: Path, tiny_city: Dataset) -> None:
+def test_an_earlier_record_of_a_file_is_run_again(bench: Bench, homes: Path, old_city: Dataset) -> None:
     """Its number could be another network's."""
     backbone = own_model(homes)
-    run(bench, tiny_city, backbone)
+    run(bench, old_city, backbone)
     as_version_1(homes)
-    said = run(bench, tiny_city, backbone)
+    said = run(bench, old_city, backbone)
     assert "done already" not in said.err
     assert len(records(homes)) == 2
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.record import RunRecord, read_record, record_path, records, write_record
-from made_records import PAPER_COUNTS, make_record, run_baselines
+from ial_bench.engine.ground_truth import GroundTruth
+from ial_bench.engine.predictions import read_predictions, write_predictions
+from ial_bench.engine.record import Interval, RunRecord, read_record, record_path, records, write_record
+from ial_bench.topk import TopK
+from made_records import PAPER_COUNTS, make_record, run_baselines, store
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +87,7 @@ def test_each_format_goes_to_stdout_or_to_a_file(
 
 
 def test_every_dataset_with_results_is_shown_and_written(bench: Bench, results: Path, tmp_path: Path) -> None:
-    write_record(record_path(results, "other-city", "m", "1"), make_record("m", {"SSA-1": 0.5}, dataset="other-city"))
+    store(results, make_record("m", {"SSA-1": 0.5}, dataset="other-city"))
     printed = bench("leaderboard", "--results", results)
     assert printed.out.index("**other-city**") < printed.out.index("**tiny-city**")
     file = tmp_path / "table.csv"
@@ -94,7 +99,7 @@ def test_every_dataset_with_results_is_shown_and_written(bench: Bench, results: 
 def test_published_rows_are_appended_unless_declined(bench: Bench, tmp_path: Path) -> None:
     counts = PAPER_COUNTS["pitts-ial"]
     record = make_record("m", {"SSA-1": 0.5, "SA-1": 0.6}, dataset="pitts-ial", counts=counts)
-    write_record(record_path(tmp_path, "pitts-ial", "m", "1"), record)
+    store(tmp_path, record)
     assert (
         "| *AddressCLIP* \\[xu2024addressclip\\] |  | 80.4 | 82.6 |" in bench("leaderboard", "--results", tmp_path).out
     )
@@ -160,7 +165,7 @@ def test_a_dataset_whose_records_are_all_damaged_does_not_hide_the_others(bench:
 
 def test_skipped_methods_are_listed_below_the_table(bench: Bench, results: Path) -> None:
     record = make_record("clip", status="skipped", reason="no [weights] here", dataset="tiny-city")
-    write_record(record_path(results, "tiny-city", "clip", "1"), record)
+    store(results, record)
     outcome = bench("leaderboard", "--results", results)
     assert outcome.code == 0
     assert "- clip was skipped: no \\[weights\\] here" in outcome.out
@@ -210,7 +215,7 @@ def test_a_run_on_what_is_only_called_so_gets_no_published_rows(
 
 
 def test_a_published_row_named_by_a_layout_is_refused_beside_other_runs(bench: Bench, tmp_path: Path) -> None:
-    write_record(record_path(tmp_path, "pitts-ial", "m", "1"), make_record("m", dataset="pitts-ial"))
+    store(tmp_path, make_record("m", dataset="pitts-ial"))
     layout = tmp_path / "main.toml"
     layout.write_text('[[rows]]\nmethod = "m"\n[[rows]]\npublished = "AddressCLIP"\n', encoding="utf-8")
     said = bench("leaderboard", "--results", tmp_path, "--layout", layout)
@@ -227,7 +232,7 @@ def edited(results: Path, method: str, value: float) -> Path:
     record = read_record(path)
     assert record.metrics is not None
     accuracy = record.metrics.accuracy
-    told = {**accuracy, "SSA-1": accuracy["SSA-1"].model_copy(update={"value": value})}
+    told = {**accuracy, "SSA-1": Interval(value=value, ci95=(0.5, 1.0))}
     metrics = record.metrics.model_copy(update={"accuracy": told})
     write_record(path, record.model_copy(update={"metrics": metrics}))
     return path
@@ -242,6 +247,48 @@ def test_a_number_that_was_edited_is_no_best_and_ends_with_1(bench: Bench, resul
     assert "**99.1**" not in row
     assert f"run {path.stem}: SSA-1 is 99.10 % in its record and" in said.out
     assert "bench score --dataset" in said.out
+
+
+def test_another_ground_truth_beside_the_results_is_noticed(bench: Bench, results: Path, tiny_city: Dataset) -> None:
+    """By one that makes every first answer right, a method would be perfect."""
+    (file,) = (results / tiny_city.name / "ground-truth").glob("*.queries.parquet")
+    (answers,) = (results / tiny_city.name / "majority").glob("*.predictions.parquet")
+    truth = GroundTruth.read(results / tiny_city.name, file.name.removesuffix(".queries.parquet"))
+    first = read_predictions(answers)[1].indices[:, 0]
+    swapped = replace(truth, address_rows=truth.candidate_rows[first])
+    swapped.write(results / tiny_city.name, file.name.removesuffix(".queries.parquet"), again=True)
+    edited(results, "majority", 1.0)
+    said = bench("leaderboard", "--results", results, "--format", "md")
+    assert said.code == 1
+    assert "**100.0**" not in next(line for line in said.out.splitlines() if "Most frequent" in line)
+    assert "the ground truth beside the results is another one than it was measured against" in said.out
+
+
+@pytest.mark.parametrize("which", ["queries", "candidates", "ground truth"])
+def test_a_table_of_another_size_contradicts_its_record(
+    bench: Bench, tiny_city: Dataset, tmp_path: Path, which: str
+) -> None:
+    """Neither is it read, nor is the row believed for want of answers."""
+    run_baselines(tiny_city, tmp_path, ["random"])
+    results = tmp_path / "results"
+    path = edited(results, "random", 0.991)
+    record, n = read_record(path), len(tiny_city.rows("query"))
+    assert record.predictions is not None
+    if which == "ground truth":
+        changed = record.dataset.model_copy(update={"n_queries": n - 1})
+        write_record(path, record.model_copy(update={"dataset": changed}))
+        told = f"{n} rows instead of {n - 1}"
+    else:
+        rows, k = (100_000, record.predictions.k) if which == "queries" else (n, 9_999)
+        top = TopK(np.zeros((rows, k), np.int32), np.zeros((rows, k), np.float32))
+        sha256 = write_predictions(path.with_suffix(".predictions.parquet"), ["a"] * rows, top)
+        predictions = record.predictions.model_copy(update={"sha256": sha256})
+        write_record(path, record.model_copy(update={"predictions": predictions}))
+        told = f"100,000 rows instead of {n}" if which == "queries" else "9,999 candidates to a query instead of 6"
+    said = bench("leaderboard", "--results", results, "--format", "md")
+    assert said.code == 1
+    assert f"run {path.stem}: what lies beside its record has {told};" in said.out
+    assert str(tmp_path) not in said.out
 
 
 def test_rows_tell_where_they_come_from(bench: Bench, tmp_path: Path, tiny_city: Dataset) -> None:

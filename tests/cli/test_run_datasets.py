@@ -17,6 +17,7 @@ from filelock import FileLock
 from ial_bench.cli import main as cli
 from ial_bench.datasets.synth_city import options
 from ial_bench.datasets.table import DESCRIPTION
+from ial_bench.folders import LOCK
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
 Run = Callable[..., tuple[int, str, str]]
@@ -61,7 +62,7 @@ def test_two_runs_at_once_draw_one_city(run: Run, tmp_path: Path) -> None:
     held = threading.Event()
 
     def hold() -> None:
-        with FileLock(home / ".synth-city.json.lock"):
+        with FileLock(home / LOCK):
             held.set()
             time.sleep(0.5)
 
@@ -71,7 +72,7 @@ def test_two_runs_at_once_draw_one_city(run: Run, tmp_path: Path) -> None:
     code, _, err = run("-m", "majority")
     other.join()
     assert code == 0, err
-    assert f"another process is making {home}; waiting for it" in err
+    assert f"another process writes to {home}; waiting for it" in err
 
 
 def test_what_is_left_is_told_after_each_run(run: Run, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench_command import Bench
-from ial_bench.engine.record import RECORD_VERSION, record_path, write_record
-from made_records import PAPER_COUNTS, make_record
+from ial_bench.engine.record import RECORD_VERSION, record_path
+from made_records import PAPER_COUNTS, make_record, store
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def results(tmp_path: Path) -> Path:
                 name, accuracy, title=f"{name} & co", config=config, dataset=dataset, latency_ms=value,
                 counts=PAPER_COUNTS[dataset],
             )  # fmt: skip
-            write_record(record_path(folder, dataset, name, f"{name}{value}"), record)
+            store(folder, record)
     return folder
 
 
@@ -133,7 +133,8 @@ def test_a_table_is_checked_by_the_options_that_it_keeps(
 
     counts = PAPER_COUNTS["pitts-ial"]
     record = make_record("a", {"SSA-1": 0.123}, title="<b>a", dataset="pitts-ial", latency_ms=0.5, counts=counts)
-    write_record(record_path(results, "pitts-ial", "a", "a0.5"), record)
+    (path,) = (results / "pitts-ial" / "a").glob("*.json")
+    assert store(results, record) == path
     said = bench("leaderboard", "--results", results, "--check", file)
     assert said.code == 1
     assert "does not follow from the records" in said.err
@@ -186,6 +187,17 @@ def test_a_damaged_record_fails_a_check_that_else_agrees(bench: Bench, results: 
     [
         ("no table here\n", 1, "does not say how its table was made"),
         ("<!-- bench leaderboard --colour red -->\n<!-- end of bench leaderboard -->\n", 2, "No such option"),
+        (
+            "<!-- bench leaderboard --help -->\n| Mine | 99.9 |\n<!-- end of bench leaderboard -->\n",
+            2,
+            "prints no table",
+        ),
+        ("% bench leaderboard --out x.tex\n% end of bench leaderboard\n", 2, "--out has no place in a file"),
+        (
+            "% bench leaderboard --results elsewhere\n% end of bench leaderboard\n",
+            2,
+            "--results has no place in a file",
+        ),
         ("<!-- bench leaderboard -d nowhere -->\n<!-- end of bench leaderboard -->\n", 2, "'nowhere'"),
         ("<!-- bench leaderboard -f docx -->\n<!-- end of bench leaderboard -->\n", 2, "unknown format 'docx'"),
         ("<!-- bench leaderboard -->\n", 1, "the table has no end"),
@@ -204,7 +216,7 @@ def test_what_cannot_be_checked_is_said(
 
 
 def test_a_newer_record_is_refused_by_name_and_the_rest_is_shown(bench: Bench, results: Path) -> None:
-    path = record_path(results, "pitts-ial", "a", "a0.5")
+    (path,) = (results / "pitts-ial" / "a").glob("*.json")
     newer = {**json.loads(path.read_text(encoding="utf-8")), "schema_version": RECORD_VERSION + 1}
     path.write_text(json.dumps(newer), encoding="utf-8")
     said = bench("leaderboard", "--results", results, "-d", "pitts-ial", "-f", "html")

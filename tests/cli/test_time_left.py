@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ial_bench.cli.time_left import TimeLeft
-from ial_bench.engine.plan import Planned, RunSpec
+from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.plan import Planned
 from ial_bench.engine.record import FeaturePhase, Phases, RunRecord, TimedPhase
 from ial_bench.method import MethodConfig
 from ial_bench.registry import Registry

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.load import load_encoder
@@ -139,7 +140,8 @@ def test_a_full_disk_keeps_what_is_finished(photos: Photos, tmp_path: Path, monk
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_photo_is_named(tmp_path: Path, workers: int) -> None:
     city = make_tiny_city(tmp_path / "city")
-    photos = city.split("train")
+    (city.folder / CONTENTS).unlink()  # broken when it was imported
+    photos = Dataset(city.folder).split("train")
     victim = photos.path(9)
     victim.write_bytes(victim.read_bytes()[:-200] + bytes(200))
     with pytest.raises(ImageError) as caught:
@@ -180,3 +182,25 @@ def test_the_loader_leaves_torch_alone(photos: Photos, tmp_path: Path) -> None:
     torch.manual_seed(5)
     store(tmp_path).encoder(CHECK_BACKBONE)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("name", ["lock", "marks", "features.f32"])
+def test_a_shared_cache_is_not_written_through_links(photos: Photos, tmp_path: Path, name: str) -> None:
+    store(tmp_path / "cache").extract(CHECK_BACKBONE, photos)
+    file = features_file(tmp_path / "cache").with_name(name)
+    file.unlink()
+    (tmp_path / "mine").write_text("mine")
+    file.symlink_to(tmp_path / "mine")
+    with pytest.raises(StorageError, match="is a link"):
+        store(tmp_path / "cache").extract(CHECK_BACKBONE, photos)
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_folders_of_the_cache_may_be_links(photos: Photos, tmp_path: Path) -> None:
+    """To another disk, say."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "features").symlink_to(tmp_path / "disk")
+    found = store(tmp_path / "cache").photos(CHECK_BACKBONE, photos)
+    np.testing.assert_array_equal(found, store(tmp_path / "other").photos(CHECK_BACKBONE, photos))
+    assert len(list((tmp_path / "disk").rglob("features.f32"))) == 1

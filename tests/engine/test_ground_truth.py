@@ -6,6 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyproj import Geod
 
@@ -84,3 +86,28 @@ def test_missing_and_damaged_files_are_named(city: Dataset, tmp_path: Path) -> N
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(DataError, match="do not hold ground truth"):
         GroundTruth.read(tmp_path, "key")
+
+
+def test_of_another_size_than_the_record_says(city: Dataset, tmp_path: Path) -> None:
+    truth_of(city).write(tmp_path, "key")
+    assert len(GroundTruth.read(tmp_path, "key", 3)) == 3
+    with pytest.raises(DataError, match=r"does not hold the ground truth .*: 3 rows instead of 4"):
+        GroundTruth.read(tmp_path, "key", 4)
+
+
+@pytest.mark.parametrize("which", ["queries", "addresses"])
+def test_rows_without_end_are_refused_unread(
+    city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """A few kilobytes that stand for two million rows; their number in the record does not help."""
+    truth_of(city).write(tmp_path, "key")
+    file = tmp_path / "ground-truth" / f"key.{which}.parquet"
+    n, table = 2_000_000, pq.read_table(file)
+    zeros = {"string": pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), ["a"]),
+             "bool": pa.array(np.zeros(n, bool))}  # fmt: skip
+    columns = {f.name: zeros.get(str(f.type), pa.array(np.zeros(n))) for f in table.schema}
+    pq.write_table(pa.table(columns), file)
+    assert file.stat().st_size < 200_000
+    monkeypatch.setattr("ial_bench.engine.ground_truth._MOST_ADDRESS_BYTES", 1 << 24)
+    with pytest.raises(DataError, match=r"ground truth.*: (2,000,000 rows instead of 3|too large)"):
+        GroundTruth.read(tmp_path, "key", 3)

@@ -19,6 +19,9 @@ SLOW = '''
 import time
 import numpy as np
 from ial_bench import FrozenEncoderMethod, MethodInfo, State
+from ial_bench.engine import run
+
+run.ANSWER_ROWS = 4  # as if there were thousands of queries
 
 
 class Slow(FrozenEncoderMethod):
@@ -43,7 +46,7 @@ class Slow(FrozenEncoderMethod):
 def bench(folder: Path, home: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable, "-m", "ial_bench.cli", "run", "--dataset", str(folder / "city"), "--methods", "slow,majority",
-        "--plugin", str(folder / "slow.py"), "--backbone", CHECK_BACKBONE, "--batch-size", "4", "--chunk", "4",
+        "--plugin", str(folder / "slow.py"), "--backbone", CHECK_BACKBONE, "--chunk", "4",
         "--workers", "0", "--no-timing", "--results", str(home / "results"), "--cache", str(home / "cache"),
     ]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ))
@@ -75,7 +78,6 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     ),
     "a fitted method": lambda home: any(home.glob("cache/runs/*/state/phases.json")),
     "some answers": lambda home: len(list(home.glob("cache/runs/*/answers-*.npz"))) >= 2,
-    "a finished run": lambda home: any(home.glob("results/*/*/*.json")),
 }
 
 
@@ -101,4 +103,4 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     assert marked >= (2 if moment == "some chunks of features" else 0)
     assert ("resuming after its fit" in said) == (moment in {"a fitted method", "some answers"})
     assert answered >= (2 if moment == "some answers" else 0)
-    assert not list(tmp_path.rglob("*.tmp")) or moment != "a finished run"
+    assert not list(tmp_path.rglob("*.tmp"))

@@ -185,3 +185,31 @@ def test_a_table_of_another_form_is_a_data_error(tmp_path: Path, columns: dict[s
 def test_missing_predictions_are_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such predictions"):
         read_predictions(tmp_path / "p.parquet")
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is of another size than its record says is refused before it is read."""
+
+    def read(*_: object, **__: object) -> None:
+        pytest.fail("it was read")
+
+    monkeypatch.setattr(pq.ParquetFile, "read", read)
+
+
+@pytest.mark.usefixtures("unread")
+def test_more_rows_than_queries_are_refused_unread(tmp_path: Path) -> None:
+    n = 500_000
+    top = TopK(np.zeros((n, 2), np.int32), np.zeros((n, 2), np.float32))
+    write_predictions(tmp_path / "p.parquet", ["a"] * n, top)
+    assert (tmp_path / "p.parquet").stat().st_size < 40_000
+    with pytest.raises(DataError, match=r"p\.parquet does not hold .*: 500,000 rows instead of 20") as caught:
+        read_predictions(tmp_path / "p.parquet", 20, 2)
+    assert "--rerun" in (caught.value.fix or "")
+
+
+@pytest.mark.usefixtures("unread")
+def test_other_candidates_than_the_record_says_are_refused_unread(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "p.parquet", ["a"], TopK(np.zeros((1, 9), np.int32), np.zeros((1, 9), np.float32)))
+    with pytest.raises(DataError, match="9 candidates to a query instead of 5"):
+        read_predictions(tmp_path / "p.parquet", 1, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import (
     MIGRATIONS,
+    MOST_BYTES,
     RECORD_VERSION,
     SCHEMA_FILE,
     Interval,
@@ -44,8 +46,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, real: RunRecord) -> 
         backbone="timm:resnet50", weights="ab", latency_ms=0.1, limit=3, storage_bytes=2**40,
     )  # fmt: skip
     skipped = make_record("m", status="skipped", reason="no weights")
-    for number, record in enumerate([full, skipped, real]):
-        path = tmp_path / f"{number}.json"
+    for record in [full, skipped, real]:
+        path = tmp_path / f"{record.run_id}.json"
         write_record(path, record)
         assert read_record(path) == record
 
@@ -139,8 +141,9 @@ def test_an_older_record_is_read_as_it_would_be_today(
     monkeypatch.setitem(MIGRATIONS, 0, second)
     today = real.model_dump(mode="json")
     older = {**{k: v for k, v in today.items() if k != "seed"}, "random_seed": today["seed"], "schema_version": -1}
-    write_anyhow(tmp_path / "r.json", older)
-    assert read_record(tmp_path / "r.json") == real
+    path = tmp_path / f"{real.run_id}.json"
+    write_anyhow(path, older)
+    assert read_record(path) == real
 
 
 def test_a_record_cut_off_anywhere_is_a_data_error(tmp_path: Path, real: RunRecord) -> None:
@@ -169,37 +172,128 @@ def test_a_missing_record_and_a_folder_in_its_place_are_data_errors(tmp_path: Pa
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_nan_and_infinity_are_never_written(tmp_path: Path, bad: float) -> None:
+def test_nan_and_infinity_are_never_written(tmp_path: Path, real: RunRecord, bad: float) -> None:
     with pytest.raises(ValueError, match="finite number"):
         Interval(value=bad, ci95=None)
-    path = tmp_path / "r.json"
-    write_record(path, make_record(config={"a": bad}))  # what a method says of itself may hold anything
+    path = tmp_path / f"{real.run_id}.json"
+    told = real.method.model_copy(update={"facts": {"a": bad}})  # what a method says of itself may hold anything
+    write_record(path, real.model_copy(update={"method": told}))
     json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
-    assert read_record(path).method.config == {"a": None}
+    assert read_record(path).method.facts == {"a": None}
 
 
-def test_nan_is_not_read_either(tmp_path: Path) -> None:
-    data = make_record(accuracy={"SSA-1": 0.5}).model_dump(mode="json")
-    data["metrics"]["accuracy"]["SSA-1"]["value"] = float("nan")
-    write_anyhow(tmp_path / "r.json", data)
-    with pytest.raises(DataError, match=r"metrics\.accuracy\.SSA-1\.value"):
-        read_record(tmp_path / "r.json")
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+ODD = {
+    "not a number": (float("nan"), "is no number of JSON"),
+    "infinity": (float("inf"), "is no number of JSON"),
+    "an integer of 400 digits": (10**400, "out of all bounds"),
+    "half a character": ("\ud800", "lone surrogate"),
+    "nested 300 levels deep": (nested(300), "nested deeper than"),
+    "as deep as the parser goes": (nested(900), "nested deeper than"),
+}
+
+
+@pytest.mark.parametrize(("value", "why"), ODD.values(), ids=ODD)
+@pytest.mark.parametrize("where", [("method", "facts"), ("provenance", "hardware")])
+def test_what_no_record_holds_is_refused_when_it_is_read(
+    tmp_path: Path, real: RunRecord, value: Any, why: str, where: tuple[str, str]
+) -> None:
+    data = real.model_dump(mode="json")
+    data[where[0]][where[1]]["x"] = value
+    path = tmp_path / f"{real.run_id}.json"
+    write_anyhow(path, data)
+    with pytest.raises(DataError, match=why):
+        read_record(path)
+
+
+@pytest.mark.parametrize("name", ["half a character", "nested 300 levels deep", "an integer of 400 digits"])
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, real: RunRecord, name: str) -> None:
+    told = real.method.model_copy(update={"facts": {"x": ODD[name][0]}})
+    path = tmp_path / f"{real.run_id}.json"
+    with pytest.raises(ValueError, match=r"Unable to serialize|surrogate|deeper|bounds|depth"):
+        write_record(path, real.model_copy(update={"method": told}))
+    assert not path.exists()
+
+
+def test_a_record_that_is_too_large_is_not_read_at_all(tmp_path: Path, real: RunRecord) -> None:
+    path = tmp_path / f"{real.run_id}.json"
+    write_record(path, real)
+    with path.open("ab") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(DataError, match=r"4,194,305 bytes, more than the 4,194,304"):
+        read_record(path)
+
+
+FALSE = {
+    "99 % beside 47 to 72": put("metrics", "accuracy", "SSA-1", value={"value": 0.99, "ci95": [0.472, 0.722]}),
+    "700 %": put("metrics", "accuracy", "SSA-1", value={"value": 7.0, "ci95": None}),
+    "an interval the wrong way round": put("metrics", "accuracy", "SSA-1", value={"value": 0.5, "ci95": [0.9, 0.1]}),
+    "an interval that ends above 1": put("metrics", "accuracy", "SSA-1", value={"value": 0.5, "ci95": [0.1, 9.0]}),
+    "less than none right": put("metrics", "accuracy", "SSA-1", value={"value": -0.1, "ci95": None}),
+    "farther than the earth is round": put("metrics", "distance_m", "median", value=3e7),
+    "nearer than nothing": put("metrics", "distance_m", "median", value=-1.0),
+    "fewer photos than none": put("dataset", "n_queries", value=-5),
+    "a storage below nothing": put("size", "storage_bytes", value=-1),
+    "a fit that ended before it began": put("phases", "fit", "seconds", value=-1.0),
+    "a year for a moment": put("provenance", "finished", value="9999"),
+    "a moment without a zone": put("provenance", "finished", value="2026-01-01T00:00:00"),
+    "a moment of a thousand years on": put("provenance", "finished", value="3026-01-01T00:00:00+00:00"),
+    "another seed than its id's": put("seed", value=1),
+    "another k than its id's": put("k", value=9),
+    "another method than its id's": put("method", "name", value="majority"),
+    "another setting than its id's": put("method", "config", "x", value=1),
+}
+
+
+@pytest.mark.parametrize("change", FALSE.values(), ids=FALSE)
+def test_numbers_that_cannot_be_are_refused_by_name(
+    tmp_path: Path, real: RunRecord, change: Callable[[Any], None]
+) -> None:
+    data = copy.deepcopy(real.model_dump(mode="json"))
+    change(data)
+    path = tmp_path / f"{real.run_id}.json"
+    write_anyhow(path, data)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        read_record(path)
+
+
+def test_a_copy_under_another_name_is_no_second_run(tmp_path: Path, real: RunRecord) -> None:
+    path = tmp_path / "copy.json"
+    write_record(path, real)
+    with pytest.raises(DataError, match="is the record of another run"):
+        read_record(path)
+
+
+def stored(folder: Path, dataset: str, method: str, seed: int = 0) -> Path:
+    record = make_record(method, dataset=dataset, seed=seed)
+    path = record_path(folder, dataset, method, record.run_id)
+    write_record(path, record)
+    return path
 
 
 def test_records_go_on_after_one_that_cannot_be_read(tmp_path: Path) -> None:
-    for dataset, method, run in [("a", "m", "1"), ("a", "m", "2"), ("a", "n", "3"), ("b", "m", "4")]:
-        write_record(record_path(tmp_path, dataset, method, run), make_record(method, dataset=dataset))
-    bad = record_path(tmp_path, "a", "m", "2")
+    paths = [stored(tmp_path, *which) for which in (("a", "m"), ("a", "m", 1), ("a", "n"), ("b", "m"))]
+    bad = sorted(paths[:2])[1]
     bad.write_bytes(bad.read_bytes()[:100])
+    moved = record_path(tmp_path, "a", "z", paths[3].stem)
+    moved.parent.mkdir()
+    moved.write_bytes(paths[3].read_bytes())
     found = list(records(tmp_path, "a"))
-    assert [path.stem for path, _ in found] == ["1", "2", "3"]
-    assert [isinstance(record, DataError) for _, record in found] == [False, True, False]
+    assert [path for path, _ in found] == [*sorted(paths[:2]), paths[2], moved]
+    assert [isinstance(record, DataError) for _, record in found] == [False, True, False, True]
     assert str(bad) in str(found[1][1])
-    assert [path.stem for path, _ in records(tmp_path)] == ["1", "2", "3", "4"]
+    assert "is the record of another run: b / m" in str(found[3][1])
+    assert [path for path, _ in records(tmp_path)] == [*sorted(paths[:2]), paths[2], moved, paths[3]]
 
 
 @pytest.mark.parametrize("name", ["*", "[ab]", "..", "", "a/m"])
 def test_the_name_of_a_dataset_is_no_pattern(tmp_path: Path, name: str) -> None:
-    write_record(record_path(tmp_path, "a", "m", "1"), make_record(dataset="a"))
+    stored(tmp_path, "a", "m")
     assert list(records(tmp_path, name)) == []
     assert list(records(tmp_path, str(tmp_path / "a"))) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -18,10 +20,12 @@ from ial_bench import ImageBatch, Method, MethodInfo, Photos, SkipMethod, TopK
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import provenance
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, Planned, RunSpec, plan
+from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.plan import Choice, EngineOptions, Planned, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import SCHEMA_FILE, RunRecord, read_record, record_path
 from ial_bench.engine.run import Engine
+from ial_bench.errors import StorageError
 from ial_bench.method import NoReport, config_from_text
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
@@ -149,6 +153,7 @@ SPEC = RunSpec("m", "1", {"a": 1}, "w", "d", "c", None, 0, 10)
         {"encoder_digest": "x"},
         {"streets_digest": "s"},
         {"source_digest": "s"},
+        {"contents_digest": "s"},
     ],
 )
 def test_whatever_can_change_a_result_changes_its_identity(change: dict[str, Any]) -> None:
@@ -187,7 +192,7 @@ def of_an_earlier_protocol(bench: Bench, record: RunRecord) -> Path:
     data = json.loads(path.read_text())
     data |= {"schema_version": 2, "protocol_version": 1}
     del data["metrics"]["distance_m"]["median_ci95"]
-    data["metrics"]["accuracy"]["SSA-1"]["ci95"] = [0.0, 0.01]
+    data["metrics"]["accuracy"]["SSA-1"]["ci95"] = [0.0, 1.0]
     path.write_text(json.dumps(data))
     return path
 
@@ -201,14 +206,17 @@ def test_a_run_of_an_earlier_protocol_is_scored_again_and_not_made_again(tiny_ci
     assert bench.prediction_bytes() == answers
 
 
-def test_changed_answers_are_not_scored_again(tiny_city: Dataset, tmp_path: Path) -> None:
+def test_changed_answers_are_made_again_and_not_scored(tiny_city: Dataset, tmp_path: Path) -> None:
     bench = Bench(tiny_city, tmp_path)
     (first,) = bench.run(built_in("majority"))
+    answers = bench.prediction_bytes()
     path = of_an_earlier_protocol(bench, first)
     with path.with_suffix(".predictions.parquet").open("ab") as file:
         file.write(b" ")
-    (same,) = bench.run(built_in("majority"))
-    assert same.protocol_version == 1
+    (planned,) = bench.plan(built_in("majority"))
+    assert planned.state == "run"
+    assert bench.engine.execute(planned).metrics == first.metrics
+    assert bench.prediction_bytes() == answers
 
 
 def test_batch_size_and_workers_do_not_change_the_identity(tiny_city: Dataset, tmp_path: Path) -> None:
@@ -271,6 +279,66 @@ def test_a_failed_run_is_tried_again(tiny_city: Dataset, tmp_path: Path, monkeyp
     assert bench.run([Awkward])[0].status == "done"
 
 
+@pytest.mark.parametrize("how", [lambda images, k: 1 / 0, lambda images, k: _skip()])
+def test_a_finished_run_is_replaced_by_a_finished_one_alone(
+    tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Any
+) -> None:
+    monkeypatch.setattr(Awkward, "answer", lambda images, k: TopK.from_scores(np.zeros((len(images), 6)), k))
+    bench = Bench(tiny_city, tmp_path)
+    (done,) = bench.run([Awkward])
+    kept = {p: p.read_bytes() for p in bench.options.results.rglob("*") if p.is_file()}
+    monkeypatch.setattr(Awkward, "answer", how)
+    again = Bench(tiny_city, tmp_path, rerun=True)
+    (failed,) = again.run([Awkward])
+    assert failed.status in {"failed", "skipped"}  # which the command tells, and ends with 1
+    assert {p: p.read_bytes() for p in bench.options.results.rglob("*") if p.is_file()} == kept
+    (planned,) = bench.plan([Awkward])
+    assert planned.done == done
+
+
+def _skip() -> Any:
+    raise SkipMethod("not here")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_an_error_of_the_disk_is_no_failure_of_the_method(
+    tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def answer(images: ImageBatch, k: int) -> TopK:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            raise RuntimeError("cannot read my index") from error
+
+    monkeypatch.setattr(Awkward, "answer", answer)
+    bench = Bench(tiny_city, tmp_path)
+    with pytest.raises(StorageError, match=os.strerror(number)):
+        bench.run([Awkward])
+    assert list(bench.options.results.rglob("*.json")) == []
+    monkeypatch.setattr(Awkward, "answer", lambda images, k: TopK.from_scores(np.zeros((len(images), 6)), k))
+    assert bench.run([Awkward])[0].status == "done"
+
+
+def test_what_a_killed_run_left_behind_its_record_is_tidied(tiny_city: Dataset, tmp_path: Path) -> None:
+    """A kill between the record and the move of the fitted method, or in the midst of removing the run's folder."""
+    bench = Bench(tiny_city, tmp_path)
+    (record,) = bench.run(built_in("majority"))
+    model = bench.options.cache / "models" / record.run_id
+    state = bench.options.cache / "runs" / record.run_id / "state"
+    state.parent.mkdir()
+    fitted = {p.name: p.read_bytes() for p in model.iterdir()}
+    model.rename(state)
+    (state.parent / "answers-000000000-000000024.npz").write_bytes(b"left")
+    half = bench.options.results / tiny_city.name / "majority" / f".{record.run_id}.json.writing.tmp"
+    half.write_text("half")
+    again = Bench(tiny_city, tmp_path)
+    (planned,) = again.plan(built_in("majority"))
+    assert again.engine.adopt(planned) == record
+    assert not state.parent.exists()
+    assert not half.exists()
+    assert {p.name: p.read_bytes() for p in model.iterdir()} == fitted
+
+
 def test_facts_that_are_no_json_fail_the_run_alone(tiny_city: Dataset, tmp_path: Path) -> None:
     class Told(built_in("majority")[0]):  # type: ignore[misc]
         info = MethodInfo(name="told", title="Told", family="test")
@@ -321,7 +389,8 @@ def test_a_resumed_run_takes_over_what_was_finished(
                 raise KeyboardInterrupt
             return super().predict(images, k)  # type: ignore[no-any-return]
 
-    bench = Bench(tiny_city, tmp_path, chunk_rows=4)  # 24 queries: 6 chunks
+    monkeypatch.setattr("ial_bench.engine.run.ANSWER_ROWS", 4)
+    bench = Bench(tiny_city, tmp_path)  # 24 queries: 6 chunks
     (planned,) = bench.plan([Counts])
     with pytest.raises(KeyboardInterrupt):
         bench.engine.execute(planned)
@@ -329,20 +398,23 @@ def test_a_resumed_run_takes_over_what_was_finished(
     resumed = bench.engine.execute(planned)
     assert resumed.status == "done"
     assert calls == {"fit": 1, "predict": 3 + 4}  # the fit and two chunks were kept
-    whole = Bench(tiny_city, tmp_path / "whole", chunk_rows=100)
+    monkeypatch.setattr("ial_bench.engine.run.ANSWER_ROWS", 100)
+    whole = Bench(tiny_city, tmp_path / "whole")
     (straight,) = whole.run([Counts])
     assert straight.run_id == resumed.run_id
     assert whole.prediction_bytes() == bench.prediction_bytes()
 
 
-def test_a_cut_off_chunk_is_answered_again(tiny_city: Dataset, tmp_path: Path) -> None:
+def test_a_cut_off_chunk_is_answered_again(tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ial_bench.engine.run.ANSWER_ROWS", 4)
+
     class Stops(built_in("majority")[0]):  # type: ignore[misc]
         def predict(self, images: ImageBatch, k: int) -> TopK:
             if images.keys[0] == tiny_city.split("query").keys()[8]:
                 raise KeyboardInterrupt
             return super().predict(images, k)  # type: ignore[no-any-return]
 
-    bench = Bench(tiny_city, tmp_path, chunk_rows=4)
+    bench = Bench(tiny_city, tmp_path)
     (planned,) = bench.plan([Stops])
     with pytest.raises(KeyboardInterrupt):
         bench.engine.execute(planned)

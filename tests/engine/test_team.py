@@ -58,7 +58,7 @@ def bench(folder: Path, home: str, methods: str, processes: int) -> subprocess.C
     command = [
         sys.executable, *(launcher if processes > 1 else []), "-m", "ial_bench.cli", "run",
         "--dataset", str(folder / "city"), "--methods", methods, "--plugin", str(folder / "wrong.py"),
-        "--backbone", CHECK_BACKBONE, "--device", "cpu", "--workers", "0", "--batch-size", "8", "--no-timing",
+        "--backbone", CHECK_BACKBONE, "--device", "cpu", "--workers", "0", "--no-timing",
         "--set", "clip-address.epochs=2", "--set", "clip-address.batch_size=12", "--set", "linear-probe.c=1",
         "--results", str(folder / home / "results"), "--cache", str(folder / home / "cache"),
     ]  # fmt: skip

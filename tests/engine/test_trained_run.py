@@ -9,10 +9,13 @@ import pytest
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
 from ial_bench.method import NoReport, config_from_text
 from ial_bench.registry import Registry
+from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.training.config import TrainingConfig
+from ial_bench.training.loop import Trainer
 
 TRAINED = [n for n in Registry().names if issubclass(Registry().get(n).Config, TrainingConfig)]
 BACKBONE = "openclip:tiny-street/random-init"  # its image tower is a vision transformer, which MaPLe needs
@@ -40,3 +43,37 @@ def test_a_run_is_done_and_measured(tiny_city: Dataset, tmp_path: Path, name: st
     assert 0 < record.size.parameters_trained <= record.size.parameters
     facts = record.method.facts
     assert facts.get("stage1", facts)["training"]["best_epoch"] == 1  # a pipeline tells of its first stage by itself
+
+
+def test_a_damaged_checkpoint_becomes_no_result_and_rerun_gets_past_it(
+    tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(rerun: bool = False) -> RunRecord:
+        options = EngineOptions(tmp_path / "results", tmp_path / "cache", batch_size=8, timing=False, rerun=rerun)
+        report = NoReport()
+        store = FeatureStore(options.cache, "cpu", 8, 0, report)
+        method = Registry().get("addressclip")
+        config = config_from_text(method, {"backbone": CHECK_BACKBONE, "epochs": "2", "batch_size": "8"})
+        (planned,) = plan(tiny_city, [Choice(method, config, "tests")], (0,), options, store, report)
+        return Engine(tiny_city, options, store, report).execute(planned)
+
+    end_epoch = Trainer._end_epoch
+
+    def stops(trainer: Trainer, epoch: int) -> None:
+        end_epoch(trainer, epoch)
+        raise RuntimeError("the power went")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_end_epoch", stops)
+        assert run().status == "failed"
+    (path,) = tmp_path.glob("cache/runs/*/training.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    record = run()
+    assert record.status == "failed"
+    assert record.reason is not None
+    assert f"the checkpoint {path} is damaged" in record.reason
+    assert "--rerun" in record.reason
+    assert not list(tmp_path.glob("results/*/*/*.parquet"))
+    assert run(rerun=True).status == "done"

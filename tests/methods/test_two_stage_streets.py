@@ -11,7 +11,8 @@ import pytest
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, Planned, RunSpec, plan
+from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.plan import Choice, EngineOptions, Planned, plan
 from ial_bench.engine.run import Engine
 from ial_bench.errors import SkipMethod
 from ial_bench.method import NoReport, RunContext, config_from_text

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ial_bench.datasets.contents import take_contents
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import Choice, EngineOptions, plan
@@ -23,11 +24,12 @@ from ial_bench.packs.merge import merge_run
 from ial_bench.packs.verify import Verifier
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
+from made_contents import replace_photo, without_contents
 from made_records import run_baselines
 from tampered_packs import CHANGES, Open, tamper
 
 TIMES = 4
-"""How often each change is made: of 56 kinds, more than 200 packs."""
+"""How often each change is made: of 57 kinds, more than 200 packs."""
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,23 @@ def test_the_same_results_give_the_same_bytes(
 ) -> None:
     make_pack(packed_results, tiny_city.name, [], tmp_path / "again.ialpack")
     assert (tmp_path / "again.ialpack").read_bytes() == pack.read_bytes()
+
+
+def test_other_contents_of_photos_are_named_where_both_are_known(
+    pack: Path, tiny_city: Dataset, tmp_path: Path
+) -> None:
+    """A record and a dataset may each lack them; then nothing is held against the run."""
+    old = without_contents(tiny_city, tmp_path / "old")
+    run_baselines(old, tmp_path / "of-old", ["majority"])
+    theirs = make_pack(tmp_path / "of-old" / "results", old.name, [], tmp_path / "old.ialpack")[0].path
+    for path, data in ((pack, old), (theirs, tiny_city), (theirs, old)):
+        assert problems_of(path, Verifier(data, None)) == []
+    changed = Dataset(Path(shutil.copytree(tiny_city.folder, tmp_path / "changed")))
+    replace_photo(changed.split("train"), 0)
+    take_contents(changed, overwrite=True)
+    found = problems_of(pack, Verifier(Dataset(changed.folder), None))
+    assert len(found) == len(Pack.open(pack).manifest.runs)
+    assert all(line.startswith("the digest of the photos' contents is ") for line in found)
 
 
 def test_another_dataset_is_another_ground_truth(pack: Path, tmp_path: Path) -> None:
@@ -203,7 +222,7 @@ def test_a_record_of_an_earlier_protocol_is_scored_by_this_one(pack: Path, verif
     record.update(protocol_version=1, schema_version=2)
     del record["received"]
     del record["metrics"]["distance_m"]["median_ci95"]
-    record["metrics"]["accuracy"]["SSA-1"]["ci95"] = [0.1, 0.2]
+    record["metrics"]["accuracy"]["SSA-1"]["ci95"] = [0.0, 1.0]
     taken.write(tmp_path / "old.ialpack")
     opened = Pack.open(tmp_path / "old.ialpack")
     assert merge_run(opened, verifier.run(opened, run), verifier, tmp_path / "results").fate == "merged"

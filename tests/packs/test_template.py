@@ -72,7 +72,7 @@ def test_a_changed_number_stops_it(repository: Path, tiny_city: Dataset, tmp_pat
     done = run(repository, steps_of(repository)[0])
     assert done.returncode == 1
     assert "second.ialpack" in done.stderr
-    assert "SSA-1.value is 0.9" in done.stderr
+    assert "lies outside of its interval" in done.stderr
 
 
 def test_a_pull_request_can_read_and_no_more(repository: Path) -> None:
@@ -89,3 +89,20 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there already"):
         write_template(tmp_path)
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_what_a_kill_left_is_gone_on_with(tmp_path: Path) -> None:
+    written = write_template(tmp_path / "straight")
+    folder = tmp_path / "board"
+    folder.mkdir()
+    shutil.copy(written[0], folder)
+    (folder / ".datasets.sh.a1b2.tmp").touch()
+    (folder / "packs").mkdir()
+    write_template(folder)
+    for file in [p for p in (tmp_path / "straight").rglob("*") if p.is_file()]:
+        assert (folder / file.relative_to(tmp_path / "straight")).read_bytes() == file.read_bytes()
+    written = write_template(folder)  # killed when all was there
+    written[0].write_text("mine")
+    with pytest.raises(ConfigError, match="there already"):
+        write_template(folder)
+    assert written[0].read_text() == "mine"

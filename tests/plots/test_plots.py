@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine.record import RunRecord, records
 from ial_bench.errors import BenchError, ConfigError, DataError
 from ial_bench.metrics.confusion import Miss, Nearness
 from ial_bench.plots import kinds
@@ -197,8 +198,11 @@ def test_reliability_has_two_charts_where_probabilities_are_known(scene: Scenes)
     assert any("no ECE" in note for note in none.notes)
 
 
-def test_map_counts_right_near_and_wrong(scene: Scenes, tiny_city: Dataset) -> None:
-    asked = scene(f"{4:016x}", dataset=tiny_city)
+def test_map_counts_right_near_and_wrong(runs: Path, scene: Scenes, tiny_city: Dataset) -> None:
+    (nine,) = [
+        r.run_id for _, r in records(runs) if isinstance(r, RunRecord) and r.method.config == {"neighbours": 9}
+    ]  # fmt: skip
+    asked = scene(nine, dataset=tiny_city)
     picture = draw("map", asked)
     truth = truth_of(tiny_city)
     answered = truth.candidate_rows[noisy_scores(truth, 0.9, 4).argmax(axis=1)]

@@ -25,7 +25,7 @@ from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.folder import MARK, SiteFolder
 from ial_bench.report.site.thumbnails import Thumbnails, chosen, thumbnail
 from made_city import write_city
-from made_records import run_baselines
+from made_records import identified, run_baselines
 from made_results import NAME, Method, made_truth, write_results
 
 HOSTILE = "</script><script src=//evil.example/x.js></script><img src=x onerror=alert(1)>\u2028'\"{{7*7}}<!--"
@@ -67,10 +67,13 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def change(results: Path, method: str, edit: Callable[[dict[str, Any]], None]) -> Path:
-    """Edit a stored record as JSON."""
+    """Edit a stored record as JSON; it gets the id and the file name that it then has."""
     (path,) = (results / NAME / method).glob("*.json")
     value = json.loads(path.read_text())
     edit(value)
+    value["run_id"] = identified(RunRecord.model_validate(value)).run_id
+    path.unlink()
+    path = path.with_stem(value["run_id"])
     path.write_text(json.dumps(value))
     return path
 
@@ -128,7 +131,7 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     def edit(value: dict[str, Any]) -> None:
         value["method"] |= {"config": {HOSTILE: HOSTILE, "__proto__": {HOSTILE: [HOSTILE]}}, "backbone": HOSTILE}
         value["method"]["facts"] = {"training": {"epochs": [{"losses": {HOSTILE: 1.0}, "val_ssa1": 0.5}]}}
-        value["provenance"]["hardware"] = {"cpu": HOSTILE + "\ud800\x00"}
+        value["provenance"]["hardware"] = {"cpu": HOSTILE + "\x00"}
 
     change(tmp_path / "results", "a", edit)
     change(tmp_path / "results", "b", lambda v: v.update(status="failed", reason=HOSTILE, traceback=HOSTILE * 9_999))
@@ -231,7 +234,12 @@ def test_another_version_of_the_dataset_shows_no_photos(tiny_city: Dataset, tmp_
     value = json.loads(path.read_text())
     old = value["dataset"]["digest"]
     value["dataset"]["digest"] = "0" * 64
-    path.write_text(json.dumps(value))
+    moved = identified(RunRecord.model_validate(value))
+    path.unlink()
+    answers = path.with_suffix(".predictions.parquet")
+    answers.rename(answers.with_name(f"{moved.run_id}.predictions.parquet"))
+    stored = moved.predictions and moved.predictions.model_copy(update={"path": f"{moved.run_id}.predictions.parquet"})
+    write_record(path.with_stem(moved.run_id), moved.model_copy(update={"predictions": stored}))
     for file in (tmp_path / "results" / tiny_city.name / "ground-truth").iterdir():
         file.rename(file.with_name(file.name.replace(old[:16], "0" * 16)))
     (tmp_path / "data").mkdir()

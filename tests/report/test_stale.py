@@ -104,7 +104,8 @@ def test_runs_on_other_photos_do_not_supersede() -> None:
 
 
 def test_a_failed_run_supersedes_nothing() -> None:
-    failed = make_record("idea", status="failed", origin="idea.py", source="c" * 64, finished="2027")
+    later = "2026-02-02T00:00:00+00:00"
+    failed = make_record("idea", status="failed", origin="idea.py", source="c" * 64, finished=later)
     assert standings([idea(0.1), failed], NO_CODE) == [None, None]
     assert shown(table_of(idea(0.1), failed)) == {"Idea": 0.1}
 

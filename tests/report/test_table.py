@@ -217,7 +217,7 @@ def test_other_datasets_are_ignored() -> None:
 def test_limited_runs_never_stand_among_whole_ones_however_new() -> None:
     whole = [ssa("a", 0.5), ssa("b", 0.4)]
     limited = [
-        ssa(n, 0.9, limit=limit, finished="2027-01-01T00:00:00+00:00") for n, limit in [("a", 5), ("c", 5), ("d", 6)]
+        ssa(n, 0.9, limit=limit, finished="2026-03-01T00:00:00+00:00") for n, limit in [("a", 5), ("c", 5), ("d", 6)]
     ]
     table = table_of(*limited, *whole)
     assert titles(table) == ["a", "b"]

@@ -1,7 +1,7 @@
 """One of several processes of a training, for `test_ranks.py`: trains, and stores the weights it ended with.
 
-python ranks_worker.py CITY METHOD OUT: METHOD is addressclip, location,
-multi-similarity, cosface, batch-norm or features.
+python ranks_worker.py CITY OUT METHOD...: METHOD is addressclip, location, multi-similarity, cosface, batch-norm or
+features; each has a folder in OUT.
 """
 
 from __future__ import annotations
@@ -88,10 +88,15 @@ def _few(photos: Photos) -> Photos:
 
 if __name__ == "__main__":
     ranks = Ranks("cpu")
-    weights, epochs = trained(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]) / f"cache{ranks.rank}")
-    losses = {f"loss {i} {n}": torch.tensor(v) for i, e in enumerate(epochs) for n, v in e["losses"].items()}
-    told = torch.tensor([float(ranks.tell({"rank": ranks.rank} if ranks.main else None)["rank"]), float(ranks.size)])
-    save_file({**weights, **losses, "told": told}, Path(sys.argv[3]) / f"{ranks.rank}.safetensors")
+    city, out, *kinds = sys.argv[1:]
+    for kind in kinds:
+        folder = Path(out) / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        weights, epochs = trained(Path(city), kind, folder / f"cache{ranks.rank}")
+        losses = {f"loss {i} {n}": torch.tensor(v) for i, e in enumerate(epochs) for n, v in e["losses"].items()}
+        main = float(ranks.tell({"rank": ranks.rank} if ranks.main else None)["rank"])
+        told = torch.tensor([main, float(ranks.size)])
+        save_file({**weights, **losses, "told": told}, folder / f"{ranks.rank}.safetensors")
     ranks.wait()
     torch.distributed.destroy_process_group()
     sys.stdout.flush()

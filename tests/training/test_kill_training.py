@@ -22,7 +22,7 @@ def bench(city: Path, home: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable, "-m", "ial_bench.cli", "run", "--dataset", str(city), "--methods", "addressclip",
         "--backbone", CHECK_BACKBONE, "--set", "addressclip.epochs=4", "--set", "addressclip.batch_size=6",
-        "--checkpoint-steps", "3", "--batch-size", "8", "--workers", "0", "--no-timing",
+        "--checkpoint-steps", "3", "--workers", "0", "--no-timing",
         "--results", str(home / "results"), "--cache", str(home / "cache"),
     ]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ))

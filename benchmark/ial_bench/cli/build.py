@@ -102,6 +102,7 @@ def build(
     seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     licence: Annotated[str, typer.Option(help="Terms of the photos, in words.")] = "",
+    contents: options.Contents = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
     data_home: options.DataHome = None,
     cache: options.Cache = None,
@@ -118,6 +119,7 @@ def build(
     from ial_bench.build.options import BuildOptions
     from ial_bench.build.report import HTML
     from ial_bench.build.splits import SplitRule
+    from ial_bench.cli.console import ConsoleReporter
     from ial_bench.errors import ConfigError
     from ial_bench.homes import cache_home
     from ial_bench.homes import data_home as home
@@ -138,9 +140,9 @@ def build(
             geocoder_cache=cache_home(cache) if geocoder else None, same_place_m=same_place,
             split=SplitRule(split, query_fraction, gap, numbers_of(query_headings), query_since, split_list,
                             val_fraction, seed),
-            title=title, licence=licence, force=force,
+            title=title, licence=licence, force=force, contents=contents,
         ),
-        lambda text: typer.echo(text, err=True),
+        ConsoleReporter(),
     )  # fmt: skip
     counts = ", ".join(f"{n:,} {part}" for part, n in built.counts.items() if n)
     typer.echo(f"{name}: {counts} photos of {len(built.places):,} places; {len(built.addresses):,} addresses")

@@ -36,27 +36,41 @@ def caption(
 
     Example: bench data caption my-city --captioner blip-large
     """
-    import numpy as np
-
-    from ial_bench.captions.captioner import CaptionLength, is_file_spec
+    from ial_bench.captions.captioner import CaptionLength
     from ial_bench.datasets.locate import open_dataset
-    from ial_bench.datasets.table import SPLITS
+    from ial_bench.datasets.photos import SPLITS
     from ial_bench.errors import ConfigError, unknown_name
+    from ial_bench.folders import alone
 
     if least > most:
         raise ConfigError(f"--least {least} is more than --most {most}", "for instance --least 10 --most 30")
-    data = open_dataset(dataset, data_home)
+    folder = open_dataset(dataset, data_home).folder
     wanted = [name.strip() for name in splits.split(",") if name.strip()]
     for name in wanted:
         if name not in SPLITS:
             raise unknown_name("split", name, SPLITS, f"there are {', '.join(SPLITS)}")
-    photos = data.split(*wanted)
+    with alone(folder):
+        _caption(folder, wanted, captioner, overwrite, CaptionLength(least, most), batch_size, device)
+
+
+def _caption(
+    folder: Path, splits: list[str], captioner: str, overwrite: bool, length: CaptionLength, batch_size: int,
+    device: str,
+) -> None:  # fmt: skip
+    import numpy as np
+
+    from ial_bench.captions.captioner import is_file_spec
+    from ial_bench.captions.write import drop_finished
+    from ial_bench.datasets.dataset import Dataset
+
+    data = Dataset(folder)
+    photos = data.split(*splits)
     if not overwrite:
         photos = photos.part(np.flatnonzero([not text for text in photos.captions]))
     if not len(photos):
-        typer.echo(f"{data.name}: no photo of {', '.join(wanted)} lacks a caption; --overwrite makes them anew")
+        drop_finished(data)
+        typer.echo(f"{data.name}: no photo of {', '.join(splits)} lacks a caption; --overwrite makes them anew")
         return
-    length = CaptionLength(least, most)
     if is_file_spec(captioner):
         _from_file(data, photos, Path(captioner), length)
     else:

@@ -60,7 +60,11 @@ def join(
 
     parts = [open_dataset(dataset, data_home) for dataset in datasets]
     name = name or "+".join(data.name for data in parts)
-    _told(join_datasets(parts, name, out or home(data_home) / name, force), out)
+    joined = join_datasets(parts, name, out or home(data_home) / name, force)
+    _told(joined, out)
+    without = [shown for shown, data in zip(datasets, parts, strict=True) if data.contents is None]
+    if without and len(without) < len(parts):
+        typer.echo(f"note: no content digests, for {', '.join(without)} has none: `bench data contents` gives them")
 
 
 def _told(data: Dataset, out: Path | None) -> None:

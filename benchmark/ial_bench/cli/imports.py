@@ -72,6 +72,7 @@ def import_released(
     max_bad: MaxBad = "1%",
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     licence: Annotated[str, typer.Option(help="Terms of the photos, in words.")] = "",
+    contents: options.Contents = True,
     force: Force = False,
     data_home: options.DataHome = None,
 ) -> None:
@@ -89,7 +90,7 @@ def import_released(
         ReleasedOptions(
             annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
             utm_zone=utm_zone, place_rule=place_rule, val_fraction=val_fraction, seed=seed, max_bad=share(max_bad),
-            title=title, licence=licence, force=force,
+            title=title, licence=licence, contents=contents, force=force,
         ),
         out,
     )  # fmt: skip
@@ -108,6 +109,7 @@ def import_pitts_ial(
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
     max_bad: MaxBad = "1%",
+    contents: options.Contents = True,
     force: Force = False,
     data_home: options.DataHome = None,
 ) -> None:
@@ -127,7 +129,8 @@ def import_pitts_ial(
         )
     _import_known(
         "pitts-ial", name, annotations, images, out, data_home,
-        coords=coords, mats=mats, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
+        coords=coords, mats=mats, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
+        force=force,
     )  # fmt: skip
 
 
@@ -141,6 +144,7 @@ def import_sf_ial_base(
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
     max_bad: MaxBad = "1%",
+    contents: options.Contents = True,
     force: Force = False,
     data_home: options.DataHome = None,
 ) -> None:
@@ -153,7 +157,8 @@ def import_sf_ial_base(
     """
     _import_known(
         "sf-ial-base", name, annotations, images, out, data_home,
-        coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
+        coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
+        force=force,
     )  # fmt: skip
 
 
@@ -167,6 +172,7 @@ def import_sf_ial_large(
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
     max_bad: MaxBad = "1%",
+    contents: options.Contents = True,
     force: Force = False,
     data_home: options.DataHome = None,
 ) -> None:
@@ -179,13 +185,15 @@ def import_sf_ial_large(
     """
     _import_known(
         "sf-ial-large", name, annotations, images, out, data_home,
-        coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, force=force,
+        coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
+        force=force,
     )  # fmt: skip
 
 
 def _import_known(
     known: str, name: str | None, annotations: Path, images: Path, out: Path | None, data_home: Path | None,
-    *, coords: Path | None, mats: Path | None, val_fraction: float, seed: int, max_bad: str, force: bool,
+    *, coords: Path | None, mats: Path | None, val_fraction: float, seed: int, max_bad: str, contents: bool,
+    force: bool,
 ) -> None:  # fmt: skip
     from ial_bench.datasets.released import ReleasedOptions
     from ial_bench.homes import data_home as home
@@ -198,7 +206,7 @@ def _import_known(
             annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
             mats=mats, utm_zone=card.utm_zone or None, place_rule=card.place_rule or None, val_fraction=val_fraction,
             seed=seed, max_bad=share(max_bad), title=card.title if name == known else "", licence=card.licence,
-            force=force, card=card,
+            contents=contents, force=force, card=card,
         ),
         out,
     )  # fmt: skip

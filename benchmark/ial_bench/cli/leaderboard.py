@@ -125,7 +125,7 @@ class Asked:
         """The options that stand in a file.
 
         Raises:
-            ConfigError: they are none of `bench leaderboard`'s.
+            ConfigError: they are none of `bench leaderboard`'s, or none that decide what a table shows.
         """
         from ial_bench.cli.main import app
         from ial_bench.errors import ConfigError
@@ -137,6 +137,14 @@ class Asked:
         except _UsageError as error:
             fix = "`bench leaderboard --help` names the options"
             raise ConfigError(f"bench leaderboard {' '.join(words)}: {error}", fix) from error
+        except typer.Exit as asked_for_help:
+            raise ConfigError(
+                f"bench leaderboard {' '.join(words)} prints no table", "leave out --help"
+            ) from asked_for_help
+        if other := [name for name in given if name not in cls.__dataclass_fields__ and given[name]]:
+            options = ", ".join(f"--{name}" for name in other)
+            fix = "give it to the command that checks the file"
+            raise ConfigError(f"bench leaderboard {' '.join(words)}: {options} has no place in a file", fix)
         found = {name: given[name] for name in cls.__dataclass_fields__}
         return cls(**{**found, "layout": None if found["layout"] is None else Path(found["layout"])})
 

@@ -20,20 +20,22 @@ def new_method(
     from importlib.resources import files
 
     from ial_bench.errors import ConfigError
-    from ial_bench.files import write_text
+    from ial_bench.files import checked_name, write_text
     from ial_bench.registry import Registry
 
-    words = name.split("-")
-    if not all(w.isalnum() and w == w.lower() and w.isascii() for w in words) or not name[0].isalpha():
+    words = checked_name(name, "method").split("-")
+    if not all(w.isalnum() and w == w.lower() for w in words) or not name[0].isalpha():
         raise ConfigError(f"{name!r} cannot be a method's name", "use lower-case words joined by -, such as my-method")
     if name in Registry().names:
         raise ConfigError(f"there is a method {name!r} already", "choose another name")
     path = out or Path(f"{name.replace('-', '_')}.py")
-    if path.exists() and not force:
-        raise ConfigError(f"{path} is there already", "give --force to replace it, or another --out")
     template = files("ial_bench").joinpath("method_template.py.txt").read_text(encoding="utf-8")
     text = template.replace("NAME", name).replace("TITLE", " ".join(words).capitalize())
-    write_text(path, text.replace("CLASS", "".join(w.capitalize() for w in words)))
+    text = text.replace("CLASS", "".join(w.capitalize() for w in words))
+    unchanged = path.is_file() and path.read_bytes() == text.encode()  # a call that was killed had written it
+    if path.exists() and not unchanged and not force:
+        raise ConfigError(f"{path} is there already", "give --force to replace it, or another --out")
+    write_text(path, text)
     typer.echo(f"wrote {path}")
     typer.echo(
         f"next: bench check {name} --plugin {path}; bench run --methods {name} --plugin {path} --dataset DATASET"

@@ -19,6 +19,10 @@ Cache = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder of features, half-done runs and fitted methods. [env IAL_BENCH_CACHE]"),
 ]
+Contents = Annotated[
+    bool,
+    typer.Option(help="Read every photo once for its SHA-256, so that one that is replaced later is noticed."),
+]
 DataHome = Annotated[Path | None, typer.Option("--data-home", help="Folder of datasets. [env IAL_BENCH_DATA]")]
 Plugins = Annotated[
     list[Path] | None,

@@ -162,7 +162,7 @@ def _about(record: RunRecord, data: Dataset) -> str:
     parts.append(f"finished {record.provenance.finished}")
     if record.dataset.limit is not None:
         parts.append(f"limited to {record.dataset.limit:,} photos a split")
-    if record.dataset.digest != data.digest:
+    if not data.is_version(record.dataset.digest, record.dataset.contents_digest):
         parts.append(f"made on another version of {data.name}, with the same addresses")
     return f"answers are those of run {record.run_id} ({', '.join(parts)})"
 

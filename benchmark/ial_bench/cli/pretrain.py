@@ -56,13 +56,14 @@ def tiny(
     from ial_bench.encoders.pretrain import MODEL, Recipe, pretrain, relearn_merges
     from ial_bench.encoders.pretrain_photos import PhotoPlan, make_photos
     from ial_bench.errors import ConfigError
-    from ial_bench.files import check_writable
+    from ial_bench.files import check_target, check_writable
     from ial_bench.homes import cache_home
 
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} is not a safetensors file", "give a name that ends in .safetensors")
     plan = PhotoPlan(cities=cities, seed=seed)
     recipe = Recipe(plan=plan, seed=seed, steps=steps, minutes=minutes, mix=shares(mix), batch=batch)
+    check_target(out)
     check_writable(out.absolute().parent)
     reporter, home = ConsoleReporter(), cache_home(cache)
     with reporter.track(plan.n_photos, "photos", "photos") as advance:

@@ -59,7 +59,7 @@ def report(
     if serve:
         from ial_bench.report.site.serve import serve_report
 
-        serve_report(folder, sources, port, lambda url: typer.echo(f"{url} (ctrl-c ends it)"))
+        serve_report(folder, sources, port, lambda url: typer.echo(f"{url} (ctrl-c ends it)"), reporter.log)
     if problems:
         raise typer.Exit(1)
 

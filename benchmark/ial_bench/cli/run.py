@@ -29,6 +29,13 @@ _WHAT_IT_WAS = (
 )
 
 
+def _no_batch_size(value: int | None) -> int | None:
+    if value is not None:
+        told = "note: --batch-size has no effect: answers hung on it, and photos are encoded in batches of one size now"
+        print(told, file=sys.stderr)
+    return value
+
+
 def run(
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Names or folders, comma-separated; all: every one in the data home.")
@@ -63,7 +70,9 @@ def run(
     precision: Annotated[
         str, typer.Option(help="Arithmetic that photos are encoded with for frozen encoders: fp32, bf16 or fp16.")
     ] = "fp32",
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos to encode at once.")] = 32,
+    batch_size: Annotated[  # noqa: ARG001 - of scripts for earlier releases alone: told in its callback
+        int | None, typer.Option(hidden=True, callback=_no_batch_size)
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Threads, beside a GPU processes, that decode photos. [default: half the cores]"),
@@ -111,13 +120,12 @@ def run(
     if team.main:
         options.tell_notes(registry)
     engine_options = EngineOptions(
-        results_home(results), cache_home(cache), device, batch_size,
-        default_workers() if workers is None else workers,
-        k=k, limit=limit, timing=timing, rerun=rerun, chunk_rows=chunk, checkpoint_steps=checkpoint_steps,
-        precision=precision_of(precision),
+        results_home(results), cache_home(cache), device,
+        workers=default_workers() if workers is None else workers, k=k, limit=limit, timing=timing, rerun=rerun,
+        chunk_rows=chunk, checkpoint_steps=checkpoint_steps, precision=precision_of(precision),
     )  # fmt: skip
     store = FeatureStore(
-        engine_options.cache, engine_options.device, batch_size, engine_options.workers, report, chunk,
+        engine_options.cache, engine_options.device, engine_options.batch_size, engine_options.workers, report, chunk,
         engine_options.precision,
     )  # fmt: skip
     if not team.main:

@@ -35,6 +35,7 @@ def score(
     from ial_bench.engine.rescore import disagreements, rescore
     from ial_bench.engine.score import DEFAULT_KS
     from ial_bench.errors import ConfigError, DataError, unknown_name
+    from ial_bench.files import sweep
     from ial_bench.homes import results_home
 
     if check and ks is not None:
@@ -42,6 +43,8 @@ def score(
     wanted_ks = None if ks is None else _numbers(ks)
     data = open_dataset(dataset, data_home)
     home = results_home(results)
+    if not check:
+        sweep(home / data.name)
     found = list(records(home, data.name))
     names = sorted({r.method.name for _, r in found if not isinstance(r, DataError) and r.status == "done"})
     chosen = names if methods == "all" else [m.strip() for m in methods.split(",")]

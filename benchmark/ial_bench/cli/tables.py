@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ial_bench.cli.leaderboard import Asked
+from ial_bench.cli.terminal import console
 from ial_bench.engine.record import RunRecord, datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
-from ial_bench.files import write_text
+from ial_bench.files import read_file, write_text
 from ial_bench.report.blocks import blocks, difference, enclosed, made_anew
 from ial_bench.report.formats import FORMATS, format_for, text_of
 from ial_bench.report.formats.shared import Style
@@ -95,12 +96,10 @@ def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Ta
 def print_tables(tables: Sequence[Table], layout: Layout, fmt: str | None) -> None:
     """Tables on stdout: as `fmt` says, else drawn on a terminal and Markdown elsewhere."""
     if fmt is None and sys.stdout.isatty():
-        from rich.console import Console
-
         from ial_bench.report.formats.terminal import drawn
 
         for table in tables:
-            Console().print(drawn(table, _style(layout)))
+            console().print(drawn(table, _style(layout)))
     elif tables:
         print(_text(tables, layout, fmt or "md"), end="")
 
@@ -119,10 +118,8 @@ def check_file(home: Path, asked: Asked, file: Path, update: bool, code: Code = 
         DataError: it differs, it cannot be read, or it does not say how it was made.
     """
     try:
-        text = file.read_bytes().decode()
-    except FileNotFoundError as error:
-        raise DataError(f"no such file: {file}") from error
-    except (OSError, ValueError) as error:
+        text = read_file(file).decode()
+    except ValueError as error:
         raise DataError(f"cannot read {file}: {error}") from error
     all_read = True
 
@@ -132,6 +129,8 @@ def check_file(home: Path, asked: Asked, file: Path, update: bool, code: Code = 
         layout = one.as_layout(file.parent)
         tables, whole = tables_of(home, layout, code)
         all_read &= whole
+        if not tables:
+            raise DataError(f"{file} has a table for which {home} has no finished runs", "`bench list runs` shows all")
         return _text(tables, layout, one.fmt or format_for(file))
 
     if blocks(text):

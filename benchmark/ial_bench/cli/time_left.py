@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from ial_bench.engine.plan import Planned, RunSpec
+from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.plan import Planned
 from ial_bench.engine.record import RunRecord
 
 
@@ -57,7 +58,7 @@ def _kind_of(record: RunRecord) -> str:
         method.name, method.version, method.config, method.weights_digest, data.digest, data.candidate_digest,
         data.limit, 0, record.k, record.dtype,
         streets_digest=data.streets_digest, encoder_digest=None if method.encoder is None else method.encoder.digest,
-        source_digest=method.source_digest,
+        source_digest=method.source_digest, contents_digest=data.contents_digest,
     ).run_id  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.base import EncoderCard, remembered_spec
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
+from ial_bench.engine import models
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.timing import inference_mode
-from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod
+from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod, no_exit
 from ial_bench.images import RGB, ImageBatch
 from ial_bench.method import Method, MethodConfig, RunContext, chunks
 from ial_bench.settings import BACKBONE
@@ -96,7 +97,9 @@ def fitting(
             fit.append(record)
 
     def rank(record: RunRecord) -> tuple[bool, bool, str]:
-        return record.dataset.digest == dataset.digest, record.dataset.limit is None, record.provenance.finished
+        about = record.dataset
+        now = dataset.is_version(about.digest, about.contents_digest)
+        return now, about.limit is None, record.provenance.finished
 
     return sorted(fit, key=rank, reverse=True)
 
@@ -132,12 +135,13 @@ def fitted(
         config = _with_encoder(method, config, record, context, backbone)
         made = method(config, context)
         made.prepare()
+        models.unsealed(folder)
         made.load(folder)
     except SkipMethod as skip:
         raise BenchError(f"{method.info.name} cannot run here: {skip.reason}") from skip
     except BenchError:
         raise
-    except Exception as error:  # a damaged file makes libraries and plugins raise whatever they like
+    except (Exception, SystemExit) as error:  # a damaged file makes libraries and plugins raise whatever they like
         raise DataError(
             f"the fitted method in {folder} cannot be read: {type(error).__name__}: {error}", "delete the folder"
         ) from error
@@ -206,7 +210,7 @@ def _answers(method: Method, batch: ImageBatch, dataset: Dataset, top: int) -> l
     addresses = dataset.candidates.addresses
     logits = method.scores_are == "logits"
     k = len(addresses) if logits else min(top, len(addresses))  # a softmax needs the scores of all
-    with inference_mode():
+    with inference_mode(), no_exit(f"method {method.info.name}"):
         found = method.predict(batch, k)
     found.check(len(batch), k, len(addresses), method.info.name)
     # What stands behind the last candidate has no share.

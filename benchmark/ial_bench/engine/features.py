@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.loader import photo_tensors
+from ial_bench.datasets.loader import expect_processes, photo_tensors
 from ial_bench.encoders.base import FLOAT32, Encoder, EncoderCard, Precision, remember_card, remembered_card
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
-from ial_bench.files import make_folder, storage_errors, write_json
+from ial_bench.files import check_target, make_folder, storage_errors, write_json
 from ial_bench.memory import keep_freed_memory
 from ial_bench.method import Reporter, chunks
 
@@ -87,8 +87,9 @@ class FeatureStore:
         self._cards: dict[str, EncoderCard] = {}
         self._ready: dict[tuple[str, str], FloatRows] = {}
         self._full: FeatureStore | None = None
-        if device == "cpu":
-            keep_freed_memory()
+        keep_freed_memory()
+        if device.startswith("cuda") and workers:
+            expect_processes()
 
     def in_float32(self) -> FeatureStore:
         """The same in full precision; itself where it is."""
@@ -188,6 +189,8 @@ class FeatureStore:
         card = self.card(spec)
         folder = make_folder(self.cache / "features" / card.digest[:16] / photos.digest[:16])
         file = _FeatureFile(folder, len(photos), card.dim)
+        for own in (folder / "lock", file.data, file.marks):
+            check_target(own)  # they are written in place: no file of somebody's, through a link in a shared cache
         with storage_errors(folder), FileLock(folder / "lock"):
             if not (folder / "meta.json").is_file():
                 meta = {"encoder": shown_spec(spec), "encoder_digest": card.digest, "photos_digest": photos.digest}

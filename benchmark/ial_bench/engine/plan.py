@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,78 +12,24 @@ import numpy as np
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.datasets.streets import needed
-from ial_bench.datasets.table import SPLITS
 from ial_bench.encoders.base import FLOAT32, EncoderCard, Precision
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
 from ial_bench.engine.features import CHUNK_ROWS, FeatureStore
-from ial_bench.engine.record import ANSWERS_VERSION, RunRecord, read_record, record_path
+from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.record import RunRecord, read_record, record_path
 from ial_bench.engine.score import DEFAULT_KS
-from ial_bench.errors import DataError, SkipMethod
-from ial_bench.files import digest
+from ial_bench.errors import DataError, SkipMethod, no_exit
+from ial_bench.files import sha256_file
 from ial_bench.method import Method, MethodConfig, Reporter, RunContext
 from ial_bench.settings import BACKBONE
 
-DTYPE: Precision = FLOAT32
 STORED_K = 10
-_ID_LENGTH = 16  # hexadecimal digits of the SHA-256
+ENCODE_ROWS, ANSWER_ROWS = 32, 1024
+"""Photos that are encoded, and queries that a method is asked about, at once.
 
-
-@dataclass(frozen=True)
-class RunSpec:
-    """Everything that can change a run's predictions; what cannot (batch size, device, paths) is left out.
-
-    Attributes:
-        config: full configuration; files of the encoder by their base names.
-        protocol_version: of the answers, `ANSWERS_VERSION`.
-        weights_digest: `EncoderCard.first_digest`, by which records of schema version 1 are known.
-        encoder_digest: `EncoderCard.digest`; with it, the encoder's name is no part of the identity.
-        known_as: id of the record of schema version 1 that this run already has.
-    """
-
-    method: str
-    version: str
-    config: Mapping[str, Any]
-    weights_digest: str | None
-    dataset_digest: str
-    candidate_digest: str
-    limit: int | None
-    seed: int
-    k: int
-    dtype: str = DTYPE
-    splits: tuple[str, ...] = SPLITS
-    protocol_version: int = ANSWERS_VERSION
-    streets_digest: str | None = None
-    encoder_digest: str | None = None
-    source_digest: str | None = None
-    known_as: str | None = None
-
-    @property
-    def run_id(self) -> str:
-        """The first 16 digits of the SHA-256 of the canonical JSON of all of it.
-
-        Without the street network where the method does not read it, without the source of what comes with ial-bench,
-        and with the encoder's digest in the place of its name and weights: one encoder under two names or paths is one
-        run.
-        """
-        if self.known_as is not None:
-            return self.known_as
-        if self.encoder_digest is None:
-            return self.first_id
-        config = {key: value for key, value in self.config.items() if key != BACKBONE}
-        return _id_of(replace(self, config=config), without={"weights_digest"})
-
-    @property
-    def first_id(self) -> str:
-        """The id by the rule of schema version 1, which is still that of runs without an encoder."""
-        return _id_of(self, without={"encoder_digest"})
-
-
-def _id_of(spec: RunSpec, without: set[str]) -> str:
-    told = {key: value for key, value in asdict(spec).items() if key not in {"known_as", *without}}
-    for name in ("streets_digest", "source_digest"):
-        if told[name] is None:
-            del told[name]
-    return digest(told)[:_ID_LENGTH]
+The last digits of a sum depend on what is computed beside it: each photo keeps its company, whatever the workers, the
+chunks and the kills on the way.
+"""
 
 
 @dataclass(frozen=True)
@@ -94,7 +40,7 @@ class EngineOptions:
         results: folder of records and predictions.
         cache: folder of features, half-done runs and fitted methods.
         device: torch device.
-        batch_size: photos to encode at once.
+        batch_size: photos to encode at once; answers are comparable where it is `ENCODE_ROWS`.
         workers: processes that read and decode photos.
         k: candidates stored per query.
         ks: the k of SSA-k and SA-k.
@@ -109,7 +55,7 @@ class EngineOptions:
     results: Path
     cache: Path
     device: str = "cpu"
-    batch_size: int = 32
+    batch_size: int = ENCODE_ROWS
     workers: int = 0
     k: int = STORED_K
     ks: Sequence[int] = DEFAULT_KS
@@ -228,10 +174,12 @@ def _plan_one(
     reason: str | None = None
     card: EncoderCard | None = None
     streets: str | None = None
-    method = choice.method(choice.config, make_context(choice.method, options, store, report, seed))
+    with no_exit(f"method {info.name}"):
+        method = choice.method(choice.config, make_context(choice.method, options, store, report, seed))
+        named = method.backbone
     try:
-        if method.backbone is not None:
-            card = method.context.features.card(method.backbone)
+        if named is not None:
+            card = method.context.features.card(named)
         if method.reads_streets:
             streets = needed(dataset.streets).digest
     except SkipMethod as skip:
@@ -239,12 +187,13 @@ def _plan_one(
     spec = RunSpec(
         info.name, info.version, recorded_config(choice.config), None if card is None else card.first_digest,
         dataset.digest, dataset.candidates.digest, options.limit, seed, options.k,
-        dtype=options.precision if choice.method.uses_features else DTYPE,
+        dtype=options.precision if choice.method.uses_features else FLOAT32,
         streets_digest=streets, encoder_digest=None if card is None else card.digest, source_digest=choice.source,
+        contents_digest=dataset.contents_digest,
     )  # fmt: skip
     if card is not None and _has_first_record(options.results, dataset.name, spec, card):
         spec = replace(spec, known_as=spec.first_id)
-    backbone = None if method.backbone is None else shown_spec(method.backbone)
+    backbone = None if named is None else shown_spec(named)
     common = (spec, choice.method, choice.config, choice.origin, backbone, card)
     if reason is not None:
         return Planned(*common, "skip", reason=reason)
@@ -277,7 +226,7 @@ def _has_first_record(results: Path, dataset: str, spec: RunSpec, card: EncoderC
 
 
 def finished(results: Path, dataset: str, spec: RunSpec) -> RunRecord | None:
-    """The record of the run if it is done and its predictions are there."""
+    """The record of the run if it is done and its predictions are there as they were written."""
     path = record_path(results, dataset, spec.method, spec.run_id)
     if not path.is_file():
         return None
@@ -285,5 +234,7 @@ def finished(results: Path, dataset: str, spec: RunSpec) -> RunRecord | None:
         record = read_record(path)
     except DataError:
         return None  # it is run again, and the record replaced
-    whole = record.predictions is not None and (path.parent / record.predictions.path).is_file()
-    return record if record.status == "done" and whole else None
+    if record.status != "done" or record.predictions is None:
+        return None
+    file = path.parent / Path(record.predictions.path).name
+    return record if file.is_file() and sha256_file(file) == record.predictions.sha256 else None

@@ -7,55 +7,98 @@ from these classes.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ial_bench.encoders.base import Precision
+from ial_bench.engine.identity import RunSpec
 from ial_bench.errors import DataError
 from ial_bench.files import read_json, write_json
+from ial_bench.geo.points import FARTHEST_M
 from ial_bench.method import Scores
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 PROTOCOL_VERSION = 2
 """Of the numbers. Records of an earlier one are scored again from their answers."""
-ANSWERS_VERSION = 1
-"""Of the protocol under which answers are given, which run ids hash: version 2 measures the answers of version 1."""
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: lambda data: {**data, "schema_version": 2},
     2: lambda data: {**data, "schema_version": 3},
+    3: lambda data: {**data, "schema_version": 4},
 }
-"""From a record of each earlier version to one of the next: 2 has `method.encoder`, 3 `median_ci95` and `received`."""
+"""From a record of each earlier version to one of the next: 2 has `method.encoder`, 3 `median_ci95` and `received`, 4
+`dataset.truth_digest` and
+`dataset.contents_digest`."""
+MOST_BYTES = 4 << 20
+"""Of a record's file."""
+_SLACK = 1e-9  # of a number in its interval: sums in another order
+_MOST_DEPTH, _MOST_INTEGER = 32, 1 << 63
+_SURROGATE = re.compile("[\ud800-\udfff]")
 SCHEMA_FILE = Path(__file__).parent / "run-record.schema.json"
 
 Status = Literal["done", "failed", "skipped"]
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Quantity = Annotated[float, Field(ge=0)]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _check_within(value: float, ci95: tuple[float, float] | None) -> None:
+    if ci95 is not None and not ci95[0] - _SLACK <= value <= ci95[1] + _SLACK:
+        raise ValueError(f"{value:g} lies outside of its interval, {ci95[0]:g} to {ci95[1]:g}")
+
+
+def _check_moment(text: str) -> str:
+    """An ISO date with a zone, and not of tomorrow: the latest run decides which ones stand together."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or moment > datetime.now(timezone.utc) + timedelta(days=1):
+        raise ValueError(f"{text} is no moment with a zone, or has yet to come")
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_check_moment)]
+
+
 class Interval(_Part):
     """A fraction with its 95 % interval."""
 
-    value: float
-    ci95: tuple[float, float] | None = Field(
+    value: float = Field(ge=0, le=1)
+    ci95: tuple[Fraction, Fraction] | None = Field(
         None, description="over places: see the protocol of the record's version; null with a single place"
     )
+
+    @model_validator(mode="after")
+    def _lies_within(self) -> Interval:
+        _check_within(self.value, self.ci95)
+        return self
 
 
 class DistanceMetrics(_Part):
     """Distance in metres from the query's true position."""
 
-    median: float
+    median: float = Field(ge=0, le=FARTHEST_M)
     median_ci95: tuple[float, float] | None = Field(None, description="over places; null before protocol version 2")
     to: str = Field(description="what the distance is measured to")
     within_25: Interval
     within_50: Interval
     within_100: Interval
     within_200: Interval
+
+    @model_validator(mode="after")
+    def _lies_within(self) -> DistanceMetrics:
+        _check_within(self.median, self.median_ci95)
+        return self
 
 
 class Metrics(_Part):
@@ -114,28 +157,34 @@ class DatasetRecord(_Part):
     digest: str
     candidate_digest: str
     streets_digest: str | None = Field(None, description="SHA-256 of the street network, of runs that read it")
-    limit: int | None = Field(None, description="photos per split at most; null: all")
-    n_train: int
-    n_val: int
-    n_database: int
-    n_queries: int
-    n_places: int = Field(description="places of the queries")
-    n_candidates: int
-    n_queries_without_candidate: int = Field(description="their address is no candidate: they count as wrong")
+    truth_digest: str | None = Field(
+        None, description="SHA-256 of what answers are measured against, of finished runs; null before schema version 4"
+    )
+    contents_digest: str | None = Field(
+        None, description="SHA-256 over the content digests of all its photos; null where the dataset has none"
+    )
+    limit: Positive | None = Field(None, description="photos per split at most; null: all")
+    n_train: Count
+    n_val: Count
+    n_database: Count
+    n_queries: Count
+    n_places: Count = Field(description="places of the queries")
+    n_candidates: Count
+    n_queries_without_candidate: Count = Field(description="their address is no candidate: they count as wrong")
 
 
 class FeaturePhase(_Part):
     """Encoding of all photos, where the method works on cached features."""
 
-    seconds: float = Field(description="computing time, whenever it was spent")
-    images: int
+    seconds: Quantity = Field(description="computing time, whenever it was spent")
+    images: Count
     cached: bool = Field(description="true if nothing had to be computed in this run")
 
 
 class TimedPhase(_Part):
     """A phase that is run once."""
 
-    seconds: float
+    seconds: Quantity
     peak_rss_bytes: int | None = None
     peak_device_bytes: int | None = None
 
@@ -143,14 +192,14 @@ class TimedPhase(_Part):
 class QueryPhase(_Part):
     """Answering one photo, decoded RGB in memory to top-k list, batch 1."""
 
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    n: int
-    warmup: int
-    decode_p50_ms: float = Field(description="decoding the photo, which is not part of the latency")
-    images_per_second: float = Field(description="throughput at `throughput_batch`, measured apart")
-    throughput_batch: int
+    p50_ms: Quantity
+    p95_ms: Quantity
+    p99_ms: Quantity
+    n: Count
+    warmup: Count
+    decode_p50_ms: Quantity = Field(description="decoding the photo, which is not part of the latency")
+    images_per_second: Quantity = Field(description="throughput at `throughput_batch`, measured apart")
+    throughput_batch: Count
     torch_flops: int | None = Field(None, description="floating point operations of torch a query, where counted")
     peak_rss_bytes: int | None = None
     peak_device_bytes: int | None = None
@@ -168,9 +217,9 @@ class Phases(_Part):
 class Size(_Part):
     """What the method takes at query time."""
 
-    storage_bytes: int = Field(description="weights, index and candidate features, exact")
-    parameters: int
-    parameters_trained: int
+    storage_bytes: Count = Field(description="weights, index and candidate features, exact")
+    parameters: Count
+    parameters_trained: Count
 
 
 class PredictionsRecord(_Part):
@@ -178,7 +227,7 @@ class PredictionsRecord(_Part):
 
     path: str
     sha256: str
-    k: int
+    k: Positive
 
 
 class Provenance(_Part):
@@ -189,8 +238,8 @@ class Provenance(_Part):
     hardware: dict[str, Any]
     hardware_digest: str = Field(description="latencies of different digests are not comparable")
     engine: dict[str, Any] = Field(description="settings that cannot change a result: batch size, workers, device")
-    started: str
-    finished: str
+    started: Moment
+    finished: Moment
 
 
 class Received(_Part):
@@ -205,15 +254,15 @@ class Received(_Part):
 class RunRecord(_Part):
     """One run of one method on one dataset with one seed."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     run_id: str
     status: Status
     reason: str | None = Field(None, description="why it was skipped or failed")
     traceback: str | None = None
     method: MethodRecord
     dataset: DatasetRecord
-    seed: int
-    k: int
+    seed: Count
+    k: Positive
     dtype: str
     protocol_version: int
     metrics: Metrics | None = None
@@ -230,17 +279,33 @@ def record_path(results: Path, dataset: str, method: str, run_id: str) -> Path:
 
 
 def write_record(path: Path, record: RunRecord) -> None:
-    """Store a record, whole or not at all."""
-    write_json(path, record.model_dump(mode="json"))
+    """Store a record, whole or not at all.
+
+    Raises:
+        ValueError: a method tells of itself what could not be read again.
+        StorageError: it cannot be written.
+    """
+    data = record.model_dump(mode="json")
+    if problem := _odd(data):
+        raise ValueError(problem)
+    write_json(path, data)
 
 
 def read_record(path: Path) -> RunRecord:
     """Read a record; one of an earlier version as it would be today.
 
     Raises:
-        DataError: cut off, of a newer schema, or of another form.
+        DataError: cut off, of a newer schema, of another form, with numbers that cannot be, or of another run than its
+            name and its id say.
     """
-    return record_from(read_json(path), str(path))
+    record = record_from(read_json(path, MOST_BYTES, strict=True), str(path))
+    if path.stem != record.run_id or not RunSpec.of(record).is_called(record.run_id):
+        raise DataError(
+            f"{path} is the record of another run: {RunSpec.of(record).run_id} is the id of its method, version, "
+            f"settings, encoder, dataset, seed and k",
+            "run it again, or delete the file",
+        )
+    return record
 
 
 def record_from(data: Any, name: str) -> RunRecord:
@@ -249,6 +314,8 @@ def record_from(data: Any, name: str) -> RunRecord:
     Raises:
         DataError: as of `read_record`.
     """
+    if problem := _odd(data):
+        raise DataError(f"{name} is not a run record: {problem}", "run it again, or delete the file")
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > RECORD_VERSION:
         raise DataError(
@@ -265,6 +332,29 @@ def record_from(data: Any, name: str) -> RunRecord:
         ) from error
 
 
+def _odd(data: Any) -> str | None:
+    """What no record holds, though JSON may: it would be met far from here, by whatever shows or stores it."""
+    level, depth = [data], 0
+    while level:
+        if depth > _MOST_DEPTH:
+            return f"it is nested deeper than {_MOST_DEPTH} levels"
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is dict:
+                below += value
+                below += value.values()
+            elif kind is list:
+                below += value
+            elif kind is str:
+                if not value.isascii() and _SURROGATE.search(value):
+                    return "half a character (a lone surrogate) in its texts"
+            elif (kind is int and abs(value) >= _MOST_INTEGER) or (kind is float and not math.isfinite(value)):
+                return "a number that is out of all bounds"
+        level, depth = below, depth + 1
+    return None
+
+
 def _migrated(data: Any, version: Any) -> Any:
     """A record of an earlier version, brought to this one; anything else, for the validation to refuse."""
     while type(version) is int and version in MIGRATIONS:
@@ -278,9 +368,15 @@ def records(results: Path, dataset: str | None = None) -> Iterator[tuple[Path, R
         if dataset is not None and path.parent.parent.name != dataset:
             continue
         try:
-            yield path, read_record(path)
+            record = read_record(path)
+            lies = (path.parent.parent.name, path.parent.name)
+            if lies != (record.dataset.name, record.method.name):
+                belongs = " / ".join(part[:60] for part in (record.dataset.name, record.method.name))
+                raise DataError(f"{path} is the record of another run: {belongs}", "delete the file")
         except DataError as error:
             yield path, error
+        else:
+            yield path, record
 
 
 def datasets_with_results(results: Path) -> list[str]:

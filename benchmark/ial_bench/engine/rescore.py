@@ -8,11 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ial_bench.datasets.contents import differ
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
+from ial_bench.engine.identity import ANSWERS_VERSION
 from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import ANSWERS_VERSION, PROTOCOL_VERSION, RunRecord, write_record
+from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, write_record
 from ial_bench.engine.score import DEFAULT_KS, PREDICTED_POSITION, score, told_ks
 from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
@@ -36,9 +38,10 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
             or hold fewer candidates than the largest k.
     """
     top, truth = _answers(path, record, dataset, ks)
-    truth.write(path.parents[1], ground_truth_key(record.dataset), again=True)
+    _write_truth(dataset, record.dataset.limit, path.parents[1], ground_truth_key(record.dataset))
     metrics = score(top, truth, DEFAULT_KS if ks is None else ks) if len(top) else None
-    updated = record.model_copy(update={"metrics": metrics, "protocol_version": PROTOCOL_VERSION})
+    about = record.dataset.model_copy(update={"truth_digest": truth.digest})
+    updated = record.model_copy(update={"metrics": metrics, "protocol_version": PROTOCOL_VERSION, "dataset": about})
     write_record(path, updated)
     return updated
 
@@ -107,8 +110,8 @@ def _answers(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] 
         raise DataError(f"no such predictions: {file}", _AGAIN)
     if sha256_file(file) != record.predictions.sha256:
         raise DataError(f"{file} was changed since it was written", _AGAIN)
-    ids, top = read_predictions(file)
     truth = _truth_of(dataset, record.dataset.limit)
+    ids, top = read_predictions(file, len(truth), record.predictions.k)
     if ids != truth.ids:
         raise DataError(f"{file} answers other queries than those of {dataset.name!r}", _AGAIN)
     if top.positions is None and record.metrics and record.metrics.distance_m.to == PREDICTED_POSITION:
@@ -126,6 +129,10 @@ def _counts(record: RunRecord, dataset: Dataset, truth: GroundTruth) -> Iterator
     """What the record tells of the dataset, and what is."""
     about = record.dataset
     yield "the candidates' digest", about.candidate_digest, dataset.candidates.digest
+    if about.truth_digest is not None:
+        yield "the ground truth's digest", about.truth_digest, truth.digest
+    if differ(about.contents_digest, dataset.contents_digest):
+        yield "the digest of the photos' contents", about.contents_digest, dataset.contents_digest
     yield "n_candidates", about.n_candidates, len(truth.candidate_rows)
     yield "n_queries", about.n_queries, len(truth)
     yield "n_places", about.n_places, len(set(truth.places.tolist()))
@@ -152,6 +159,12 @@ def _same(a: Any, b: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return "nothing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@lru_cache(maxsize=1)
+def _write_truth(dataset: Dataset, limit: int | None, folder: Path, key: str) -> None:
+    """Once for all the runs on the same photos."""
+    _truth_of(dataset, limit).write(folder, key, again=True)
 
 
 @lru_cache(maxsize=1)

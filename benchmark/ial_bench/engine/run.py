@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -22,8 +23,9 @@ from ial_bench.encoders.spec import without_folders
 from ial_bench.engine import models, predictions, provenance
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
+from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.models import STATE
-from ial_bench.engine.plan import EngineOptions, Planned, RunSpec, Selection, finished, make_context
+from ial_bench.engine.plan import ANSWER_ROWS, EngineOptions, Planned, Selection, finished, make_context
 from ial_bench.engine.record import (
     PROTOCOL_VERSION,
     DatasetRecord,
@@ -46,8 +48,8 @@ from ial_bench.engine.rescore import rescore
 from ial_bench.engine.score import score
 from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
-from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError
-from ial_bench.files import check_writable, make_folder, read_json, storage_errors, write_json
+from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError, WorkerError
+from ial_bench.files import check_storage, check_target, check_writable, make_folder, storage_errors, sweep
 from ial_bench.method import Method, Reporter, Scores, chunks
 from ial_bench.settings import BACKBONE, nearest_preset
 from ial_bench.topk import TopK
@@ -91,12 +93,16 @@ class Engine:
         self.selection = Selection.of(dataset, options.limit)
         check_writable(options.results / dataset.name)
         check_writable(options.cache)
+        if self.team.main:
+            sweep(options.results / dataset.name)
+            sweep(options.cache)
 
     def execute(self, planned: Planned) -> RunRecord:
         """Run it and store its record; a failure or a skip is a record too.
 
         Raises:
             StorageError: results or cache cannot be written to; nothing that was finished is lost.
+            WorkerError: a worker process was ended from outside; likewise.
             KeyboardInterrupt: handed on; the run resumes at the next call.
         """
         from filelock import FileLock
@@ -105,6 +111,7 @@ class Engine:
         if planned.state == "skip":
             return self._store(planned, _Outcome("skipped", planned.reason), started)
         work = make_folder(self.options.cache / "runs") / planned.spec.run_id
+        check_target(Path(f"{work}.lock"))  # a lock empties the file that it is
         with storage_errors(work), FileLock(f"{work}.lock"):
             if not self.options.rerun and (record := finished(self.options.results, self.dataset.name, planned.spec)):
                 return record  # by another process, while this one waited for the lock
@@ -112,11 +119,12 @@ class Engine:
                 outcome = self._run(planned, make_folder(work))
             except SkipMethod as skip:
                 outcome = _Outcome("skipped", skip.reason)
-            except StorageError:
-                raise
-            except Exception as error:
+            except (StorageError, WorkerError):
+                raise  # of this machine, not of the method
+            except (Exception, SystemExit) as error:  # a plugin may call sys.exit
                 if self.team.fitting:
                     raise  # the other processes cannot go on with other runs
+                check_storage(error, work)
                 reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
                 outcome = _Outcome("failed", reason, traceback.format_exc())
             try:
@@ -188,8 +196,8 @@ class Engine:
         """Fit and index, or take over what an earlier, interrupted run had fitted."""
         state = work / STATE
         if models.is_whole(state):
+            told = models.unsealed(state)
             method.load(state)
-            told = read_json(state / models.PHASES)
             self.report.log(f"{method.info.name}: resuming after its fit")
             return TimedPhase(**told["fit"]), TimedPhase(**told["index"])
         self.report.log(f"{method.info.name}: fitting on {len(self.selection.train):,} photos")
@@ -204,7 +212,7 @@ class Engine:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
             method.save(fresh)
-            write_json(fresh / models.PHASES, {"fit": fit.model_dump(), "index": index.model_dump()})
+            models.seal(fresh, {"fit": fit.model_dump(), "index": index.model_dump()})
             shutil.rmtree(state, ignore_errors=True)
             fresh.rename(state)
         return fit, index
@@ -215,7 +223,7 @@ class Engine:
         n_candidates = len(self.selection.candidates)
         parts = []
         with self.report.track(len(queries), f"{planned.spec.method}: answer queries", "photos") as advance:
-            for part in chunks(len(queries), self.options.chunk_rows):
+            for part in chunks(len(queries), ANSWER_ROWS):
                 path = work / f"answers-{part.start:09d}-{part.stop:09d}.npz"
                 top = predictions.read_chunk(path)
                 if top is None:
@@ -258,7 +266,9 @@ class Engine:
                 scores=outcome.scores,
                 facts=outcome.facts or {},
             ),
-            dataset=self._dataset_record(spec),
+            dataset=self._dataset_record(spec).model_copy(
+                update={"truth_digest": self.truth.digest if outcome.status == "done" else None}
+            ),
             seed=spec.seed,
             k=spec.k,
             dtype=spec.dtype,
@@ -273,7 +283,6 @@ class Engine:
                 hardware=hardware,
                 hardware_digest=provenance.hardware_digest(hardware),
                 engine={
-                    "batch_size": self.options.batch_size,
                     "workers": self.options.workers,
                     "device": self.options.device,
                 },
@@ -281,6 +290,9 @@ class Engine:
                 finished=_now(),
             ),
         )
+        if outcome.status != "done" and finished(self.options.results, self.dataset.name, spec) is not None:
+            self.report.log(f"{spec.method}: the result of its earlier run {spec.run_id} is kept")
+            return record
         write_record(record_path(self.options.results, self.dataset.name, spec.method, spec.run_id), record)
         return record
 
@@ -295,6 +307,7 @@ class Engine:
         """
         assert planned.done is not None  # noqa: S101 - asked of done runs alone
         record = planned.done
+        self._tidy(record.run_id)
         path = record_path(self.options.results, self.dataset.name, planned.spec.method, record.run_id)
         if record.method.encoder is None and planned.encoder is not None:
             method = record.method.model_copy(update={"encoder": encoder_record(planned.encoder)})
@@ -308,6 +321,18 @@ class Engine:
                 self.report.log(f"{record.method.name}: not scored: {error}")
         return record
 
+    def _tidy(self, run_id: str) -> None:
+        """Do what a run that was killed behind its record had left to do, unless another process is at it."""
+        from filelock import FileLock, Timeout
+
+        work = self.options.cache / "runs" / run_id
+        if not work.is_dir():
+            return
+        with suppress(Timeout), storage_errors(work), FileLock(f"{work}.lock", timeout=0):
+            if models.is_whole(work / STATE):
+                models.keep(work / STATE, self.options.cache, run_id)
+            shutil.rmtree(work, ignore_errors=True)
+
     def _dataset_record(self, spec: RunSpec) -> DatasetRecord:
         chosen = self.selection
         return DatasetRecord(
@@ -315,6 +340,7 @@ class Engine:
             digest=spec.dataset_digest,
             candidate_digest=spec.candidate_digest,
             streets_digest=spec.streets_digest,
+            contents_digest=spec.contents_digest,
             limit=spec.limit,
             n_train=len(chosen.train),
             n_val=len(chosen.val),

@@ -58,7 +58,8 @@ def merge_run(pack: Pack, found: Verified, verifier: Verifier, results: Path, si
     name = verifier.dataset.name  # theirs may be another, and is not to name a folder
     record = record.model_copy(
         update={
-            "dataset": record.dataset.model_copy(update={"name": name}), "method": _called(record.method, verifier),
+            "dataset": record.dataset.model_copy(update={"name": name, "truth_digest": verifier.truth.digest}),
+            "method": _called(record.method, verifier),
         }
     )  # fmt: skip
     path = record_path(results, name, record.method.name, record.run_id)
@@ -115,8 +116,9 @@ def _called(method: MethodRecord, verifier: Verifier) -> MethodRecord:
 def _own(path: Path, file: Path) -> TopK | None:
     """The answers that are here already; None where there are none of a finished run."""
     try:
-        if read_record(path).status != "done":
+        record = read_record(path)
+        if record.status != "done" or record.predictions is None:
             return None
-        return read_predictions(file)[1]
+        return read_predictions(file, record.dataset.n_queries, record.predictions.k)[1]
     except DataError:
         return None

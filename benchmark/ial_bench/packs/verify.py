@@ -13,9 +13,10 @@ from typing import Any
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth
-from ial_bench.engine.plan import RunSpec, Selection
+from ial_bench.engine.identity import ANSWERS_VERSION, RunSpec
+from ial_bench.engine.plan import Selection
 from ial_bench.engine.provenance import hardware_digest
-from ial_bench.engine.record import ANSWERS_VERSION, PROTOCOL_VERSION, EncoderRecord, MethodRecord, RunRecord
+from ial_bench.engine.record import PROTOCOL_VERSION, EncoderRecord, MethodRecord, RunRecord
 from ial_bench.engine.rescore import disagreements_of
 from ial_bench.engine.score import PREDICTED_POSITION
 from ial_bench.errors import BenchError, DataError, PredictionError
@@ -132,16 +133,11 @@ class Verifier:
 
     def _identity(self, record: RunRecord) -> Iterator[str]:
         """Whether the run's id is that of its method, settings, encoder and seed."""
-        method, about = record.method, record.dataset
+        method = record.method
         if method.encoder is not None:
             yield from _encoder(method, method.encoder)
-        spec = RunSpec(
-            method.name, method.version, method.config, method.weights_digest, about.digest, about.candidate_digest,
-            about.limit, record.seed, record.k, record.dtype, streets_digest=about.streets_digest,
-            encoder_digest=None if method.encoder is None else method.encoder.digest,
-            source_digest=method.source_digest,
-        )  # fmt: skip
-        if record.run_id not in {spec.run_id, spec.first_id}:
+        spec = RunSpec.of(record)
+        if not spec.is_called(record.run_id):
             yield (
                 f"run_id {record.run_id} is not the one of its method, version, settings, encoder, dataset, seed and "
                 f"k, which is {spec.run_id}"

@@ -41,7 +41,7 @@ class Answers:
             DataError: the ground truth is missing or damaged.
         """
         folder = results / record.dataset.name
-        return cls(folder, GroundTruth.read(folder, ground_truth_key(record.dataset)))
+        return cls(folder, GroundTruth.read(folder, ground_truth_key(record.dataset), record.dataset.n_queries))
 
     def top(self, record: RunRecord) -> TopK:
         """A run's answers, in the order of the truth.
@@ -54,7 +54,7 @@ class Answers:
         file = self.folder / record.method.name / Path(record.predictions.path).name
         if file.is_file() and sha256_file(file) != record.predictions.sha256:
             raise DataError(f"{file} was changed since it was written", _AGAIN)
-        ids, top = read_predictions(file)
+        ids, top = read_predictions(file, len(self.truth), record.predictions.k)
         if ids != self.truth.ids:
             raise DataError(f"{file} answers other queries than its ground truth has", _AGAIN)
         return top

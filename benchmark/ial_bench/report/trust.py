@@ -16,7 +16,7 @@ import numpy as np
 
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.score import outcomes, told_ks
-from ial_bench.errors import DataError
+from ial_bench.errors import DataError, MismatchError
 from ial_bench.report.answers import Answers
 
 Origin = Literal["run here", "from a pack", "as told"]
@@ -55,6 +55,8 @@ class Trust:
                     truths[key] = Answers.of(results, run)
                 if found := _contradiction(run, truths[key]):
                     contradicted[run.run_id] = found
+            except MismatchError as error:
+                contradicted[run.run_id] = f"what lies beside its record has {error.__cause__}"  # no paths in tables
             except DataError as error:
                 unread[run.run_id] = error.problem
         return cls(contradicted, unread)
@@ -96,6 +98,8 @@ def _contradiction(run: RunRecord, answers: Answers) -> str | None:
     told = {name: interval.value for name, interval in run.metrics.accuracy.items()}
     if not len(answers.truth):
         return None
+    if run.dataset.truth_digest not in {None, answers.truth.digest}:
+        return "the ground truth beside the results is another one than it was measured against"
     names, values, _ = outcomes(answers.top(run), answers.truth, told_ks(run.metrics))
     means = dict(zip(names, np.asarray(values.mean(axis=0)).tolist(), strict=True))
     for name, value in told.items():

@@ -1,0 +1,95 @@
+"""The identity of a run: what its answers depend on, told by a plan and by a record in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from ial_bench.datasets.photos import SPLITS
+from ial_bench.encoders.base import FLOAT32
+from ial_bench.files import digest
+from ial_bench.settings import BACKBONE
+
+if TYPE_CHECKING:
+    from ial_bench.engine.record import RunRecord
+
+ANSWERS_VERSION = 1
+"""Of the protocol under which answers are given, which run ids hash: version 2 measures the answers of version 1."""
+_ID_LENGTH = 16  # hexadecimal digits of the SHA-256
+_WHERE_KNOWN = ("streets_digest", "source_digest", "contents_digest")
+"""What is not there leaves the ids of earlier runs as they are."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that can change a run's predictions; what cannot (workers, chunks, paths) is left out.
+
+    Attributes:
+        config: full configuration; files of the encoder by their base names.
+        protocol_version: of the answers, `ANSWERS_VERSION`.
+        weights_digest: `EncoderCard.first_digest`, by which records of schema version 1 are known.
+        encoder_digest: `EncoderCard.digest`; with it, the encoder's name is no part of the identity.
+        known_as: id of the record of schema version 1 that this run already has.
+    """
+
+    method: str
+    version: str
+    config: Mapping[str, Any]
+    weights_digest: str | None
+    dataset_digest: str
+    candidate_digest: str
+    limit: int | None
+    seed: int
+    k: int
+    dtype: str = FLOAT32
+    splits: tuple[str, ...] = SPLITS
+    protocol_version: int = ANSWERS_VERSION
+    streets_digest: str | None = None
+    encoder_digest: str | None = None
+    source_digest: str | None = None
+    contents_digest: str | None = None
+    known_as: str | None = None
+
+    @classmethod
+    def of(cls, record: RunRecord) -> RunSpec:
+        """That of a run by what its record tells."""
+        method, about = record.method, record.dataset
+        return cls(
+            method.name, method.version, method.config, method.weights_digest, about.digest, about.candidate_digest,
+            about.limit, record.seed, record.k, record.dtype, streets_digest=about.streets_digest,
+            encoder_digest=None if method.encoder is None else method.encoder.digest,
+            source_digest=method.source_digest, contents_digest=about.contents_digest,
+        )  # fmt: skip
+
+    @property
+    def run_id(self) -> str:
+        """The first 16 digits of the SHA-256 of the canonical JSON of all of it.
+
+        Without the street network where the method does not read it, without the source of what comes with ial-bench,
+        without the contents of photos where the dataset does not tell them, and with the encoder's digest in the place
+        of its name and weights: one encoder under two names or paths is one run.
+        """
+        if self.known_as is not None:
+            return self.known_as
+        if self.encoder_digest is None:
+            return self.first_id
+        config = {key: value for key, value in self.config.items() if key != BACKBONE}
+        return _id_of(replace(self, config=config), without={"weights_digest"})
+
+    @property
+    def first_id(self) -> str:
+        """The id by the rule of schema version 1, which is still that of runs without an encoder."""
+        return _id_of(self, without={"encoder_digest"})
+
+    def is_called(self, run_id: str) -> bool:
+        """Whether a run of this identity may have the id: by the rule of today, or by the first one."""
+        return run_id == self.run_id or run_id == self.first_id  # noqa: PLR1714 - the second is seldom needed
+
+
+def _id_of(spec: RunSpec, without: set[str]) -> str:
+    told = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in {"known_as", *without}}
+    for name in _WHERE_KNOWN:
+        if told[name] is None:
+            del told[name]
+    return digest(told)[:_ID_LENGTH]
