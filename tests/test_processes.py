@@ -18,58 +18,13 @@ import pytest
 from ial_bench import processes
 from ial_bench.errors import ConfigError, WorkerError
 from ial_bench.processes import Workers
+from worker_tasks import LARGE, Unreadable, doubled, ended, filled, gone, unsendable
 
 SECONDS = 5.0  # within which a dead worker must be missed
-LARGE = 40_000_000  # bytes that no socket holds at once: who sends them waits for the reader
-
-
-def doubled(number: int) -> int:
-    return 2 * number
-
-
-def filled(value: int) -> tuple[int, Any]:
-    """The process that made it, and more than fits into a socket."""
-    return os.getpid(), np.full((3, LARGE // 3), value, np.uint8)
-
-
-def ended(how: Any) -> Any:
-    """`how` to end: a signal, an exit status, or an error to raise."""
-    if isinstance(how, signal.Signals):
-        os.kill(os.getpid(), how)
-    if isinstance(how, int):
-        os._exit(how)
-    if isinstance(how, BaseException):
-        raise how
-    return how
-
-
-def unsendable(_: int) -> None:
-    class UnsendableError(Exception):
-        """Of a class that is found in no module."""
-
-    raise UnsendableError("not for you")
-
-
-class Unreadable:
-    """Can be pickled, and not be read again."""
-
-    def __call__(self, _: int) -> int:
-        return 0
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return int, ("no number",)
 
 
 def all_of(answers: list[Future[Any]]) -> list[Any]:
     return [answer.result(SECONDS) for answer in answers]
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def group_is_gone(group: int) -> bool:

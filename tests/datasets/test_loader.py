@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,52 +18,9 @@ from ial_bench.engine.features import _Preprocessed
 from ial_bench.errors import ImageError, WorkerError
 from ial_bench.images import RGB
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
+from worker_tasks import Killed, Mapped, Marked, gone, shares_memory
 
 BATCHES = [[3, 1, 2], [0], [5, 5, 4, 7], [6, 2], [1, 0]]
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A photo's mean colour, and its row."""
-
-    def __call__(self, photo: RGB, row: int) -> torch.Tensor:
-        return torch.tensor([*photo.mean(axis=(0, 1)), row], dtype=torch.float64)
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """The process that makes it, and whether it has mapped shared memory."""
-
-    def __call__(self, photo: RGB, row: int) -> torch.Tensor:
-        large = torch.zeros(3, 500, 500, dtype=torch.float64)
-        large[0, 0, :2] = torch.tensor([float(os.getpid()), float(shares_memory())])
-        return large
-
-
-@dataclass(frozen=True)
-class Killed:
-    """Made, but for one row, whose maker is killed."""
-
-    fatal: int
-
-    def __call__(self, photo: RGB, row: int) -> torch.Tensor:
-        if row == self.fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return torch.tensor([os.getpid()])
-
-
-def shares_memory() -> bool:
-    """Whether files of shared memory are mapped; a semaphore of some library is none to speak of."""
-    mapped = Path("/proc/self/maps").read_text().splitlines()
-    return any("memfd:" in line or ("/dev/shm/" in line and "/dev/shm/sem." not in line) for line in mapped)  # noqa: S108
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 @pytest.mark.parametrize("processes", [False, True])
