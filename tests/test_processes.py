@@ -18,23 +18,13 @@ import pytest
 from ial_bench import processes
 from ial_bench.errors import ConfigError, WorkerError
 from ial_bench.processes import Workers
-from worker_tasks import LARGE, Unreadable, doubled, ended, filled, gone, unsendable
+from worker_tasks import LARGE, Unreadable, doubled, ended, filled, gone, group_is_gone, unsendable
 
 SECONDS = 5.0  # within which a dead worker must be missed
 
 
 def all_of(answers: list[Future[Any]]) -> list[Any]:
     return [answer.result(SECONDS) for answer in answers]
-
-
-def group_is_gone(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # what macOS says of a group of zombies
-        return True
-    return False
 
 
 def wait_for(moment: Callable[[], bool], seconds: float = SECONDS) -> None:

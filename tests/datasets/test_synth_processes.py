@@ -20,6 +20,7 @@ from ial_bench.datasets.synth_city import CityOptions, make_city
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import DataError, StorageError
 from ial_bench.folders import LOCK
+from worker_tasks import group_is_gone
 
 CITY = CityOptions(seed=11, blocks=(3, 4), size=64, train_places=8)
 TINY = CityOptions(seed=11, blocks=(1, 2), size=16, train_places=1, query_places=1)
@@ -53,16 +54,6 @@ def wait_for(moment: Callable[[], bool], process: subprocess.Popen[bytes]) -> No
 
 def files(folder: Path) -> Files:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def group_is_gone(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # what macOS says of a group of zombies
-        return True
-    return False
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from ial_bench.datasets.shards import SHARDS, Shards
 from ial_bench.datasets.streets import StreetLines, read_streets
 from ial_bench.datasets.table import ADDRESS_SCHEMA, ADDRESSES, PHOTO_SCHEMA, PHOTOS, Description
 from ial_bench.errors import DataError
-from ial_bench.files import check_regular, digest
+from ial_bench.files import digest
 from ial_bench.geo.points import centroids
 from ial_bench.parquet import open_table, read_columns, schema_of
 
@@ -226,7 +226,6 @@ class Dataset:
 
 
 def _open_table(path: Path, schema: pa.Schema) -> pq.ParquetFile:
-    check_regular(path)
     try:
         file = open_table(path, most=_MOST_BYTES, mapped=True)
     except FileNotFoundError as error:
