@@ -36,7 +36,7 @@ from ial_bench.engine.devices import resolve_device
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.timing import measure_queries, timed
 from ial_bench.errors import ConfigError
-from ial_bench.files import write_json
+from ial_bench.json_files import write_json
 from ial_bench.method import NoReport, RunContext
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE

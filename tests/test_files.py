@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ial_bench import files
+from ial_bench import files, json_files
 from ial_bench.errors import DataError, StorageError
 
 FIXED = settings(derandomize=True, deadline=None)
@@ -229,13 +229,13 @@ class TestJson:
     @given(json_values)
     def test_round_trip(self, tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
         path = tmp_path_factory.getbasetemp() / "value.json"
-        files.write_json(path, value)
-        assert files.read_json(path) == value
+        json_files.write_json(path, value)
+        assert json_files.read_json(path) == value
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])
     def test_no_number_is_not_written(self, tmp_path: Path, value: object) -> None:
         with pytest.raises(ValueError, match="not JSON compliant"):
-            files.write_json(tmp_path / "x.json", value)
+            json_files.write_json(tmp_path / "x.json", value)
         assert only(tmp_path) == []
 
     @pytest.mark.parametrize(
@@ -256,43 +256,43 @@ class TestJson:
         path = tmp_path / "records.json"
         path.write_bytes(data)
         with pytest.raises(DataError, match="is not valid JSON") as caught:
-            files.read_json(path)
+            json_files.read_json(path)
         assert str(path) in caught.value.problem
         assert caught.value.fix
 
     def test_key_that_stands_twice_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "x.json").write_text('[{"first": 0, "photo": 1, "other": 2, "photo": 3}]')
         with pytest.raises(DataError, match="the key 'photo' stands twice"):
-            files.read_json(tmp_path / "x.json")
+            json_files.read_json(tmp_path / "x.json")
 
     def test_missing_or_folder(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no such file"):
-            files.read_json(tmp_path / "x.json")
+            json_files.read_json(tmp_path / "x.json")
         with pytest.raises(DataError, match="cannot read"):
-            files.read_json(tmp_path)
+            json_files.read_json(tmp_path)
 
 
 class TestSealed:
     def test_comes_back_as_it_was(self, tmp_path: Path) -> None:
         value = {"seconds": 0.1 + 0.2, "files": {"Straße": "ab"}, "none": None, "list": [1, "2"]}
-        files.write_sealed(tmp_path / "x.json", value)
-        assert files.read_sealed(tmp_path / "x.json") == value
+        json_files.write_sealed(tmp_path / "x.json", value)
+        assert json_files.read_sealed(tmp_path / "x.json") == value
 
     def test_any_other_letter_is_noticed(self, tmp_path: Path) -> None:
         path = tmp_path / "x.json"
-        files.write_sealed(path, {"seconds": 12.5, "files": {"Straße": "ab"}, "none": None})
+        json_files.write_sealed(path, {"seconds": 12.5, "files": {"Straße": "ab"}, "none": None})
         whole = path.read_text(encoding="utf-8")
         for i, letter in enumerate(whole):
             path.write_text(whole[:i] + ("8" if letter != "8" else "9") + whole[i + 1 :], encoding="utf-8")
             with pytest.raises(DataError) as caught:
-                files.read_sealed(path)
+                json_files.read_sealed(path)
             assert str(path) in caught.value.problem
 
     @pytest.mark.parametrize("text", ["{}", "[]", "null", '{"seconds": 1}', '{"sha256": 1}', '{"sha256": null}'])
     def test_what_was_never_sealed_is_not_taken(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "x.json").write_text(text)
         with pytest.raises(DataError, match="is damaged"):
-            files.read_sealed(tmp_path / "x.json")
+            json_files.read_sealed(tmp_path / "x.json")
 
 
 class TestToml:
@@ -321,7 +321,7 @@ class TestToml:
 
 class TestDigests:
     def test_of_a_value_ignores_order_of_keys_alone(self) -> None:
-        assert files.digest({"a": 1, "b": [1, 2]}) == files.digest({"b": [1, 2], "a": 1})
+        assert json_files.digest({"a": 1, "b": [1, 2]}) == json_files.digest({"b": [1, 2], "a": 1})
         others = [
             {"a": 1, "b": [2, 1]},
             {"a": 1},
@@ -329,13 +329,15 @@ class TestDigests:
             {"a": 1.0, "b": [1, 2]},
             [["a", 1], ["b", [1, 2]]],
         ]
-        assert len({files.digest(v) for v in others} | {files.digest({"a": 1, "b": [1, 2]})}) == len(others) + 1
+        assert (
+            len({json_files.digest(v) for v in others} | {json_files.digest({"a": 1, "b": [1, 2]})}) == len(others) + 1
+        )
 
     def test_of_a_value_is_the_sha_of_its_canonical_text(self) -> None:
-        assert files.canonical_json({"b": "é", "a": [1, None]}) == '{"a":[1,null],"b":"é"}'.encode()
-        assert files.digest([]) == hashlib.sha256(b"[]").hexdigest()
+        assert json_files.canonical_json({"b": "é", "a": [1, None]}) == '{"a":[1,null],"b":"é"}'.encode()
+        assert json_files.digest([]) == hashlib.sha256(b"[]").hexdigest()
         with pytest.raises(ValueError, match="not JSON compliant"):
-            files.digest(float("nan"))
+            json_files.digest(float("nan"))
 
     @pytest.mark.parametrize("size", [0, 1, 3_000_000])
     def test_of_a_file(self, tmp_path: Path, size: int) -> None:

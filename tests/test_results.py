@@ -11,7 +11,8 @@ import pytest
 from ial_bench.cli.leaderboard import Asked
 from ial_bench.cli.tables import check_file
 from ial_bench.engine.record import read_record
-from ial_bench.files import read_json, sha256_file
+from ial_bench.files import sha256_file
+from ial_bench.json_files import read_json
 from ial_bench.report.blocks import blocks
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from ial_bench.files import digest, sha256_file
+from ial_bench.files import sha256_file
+from ial_bench.json_files import digest
 
 _CODE = frozenset({".py", ".pyx", ".so", ".pyd"})
 _METADATA = (".dist-info", ".egg-info")

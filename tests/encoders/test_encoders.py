@@ -22,7 +22,7 @@ from ial_bench.encoders.openclip_source import OWN_MODELS
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.encoders.weights import opening
 from ial_bench.errors import ConfigError, DataError, SkipMethod
-from ial_bench.files import read_json
+from ial_bench.json_files import read_json
 from ial_bench.testing import CHECK_BACKBONE
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)

@@ -27,7 +27,7 @@ from ial_bench.encoders.load import load_encoder, own_model
 from ial_bench.encoders.pretrain import Recipe, batches, contrast_loss, encode_trimmed, varied
 from ial_bench.encoders.pretrain_photos import PhotoPlan, Photos, make_photos
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import read_json
+from ial_bench.json_files import read_json
 from ial_bench.method import NoReport
 
 NAME = "openclip:tiny-street/synth"

@@ -212,6 +212,15 @@ def test_what_no_record_holds_is_refused_when_it_is_read(
         read_record(path)
 
 
+def test_a_number_that_becomes_infinite_is_refused(tmp_path: Path, real: RunRecord) -> None:
+    told = real.method.model_copy(update={"facts": {"x": 1.5}})
+    path = tmp_path / f"{real.run_id}.json"
+    write_record(path, real.model_copy(update={"method": told}))
+    path.write_text(path.read_text().replace('"x": 1.5', '"x": 1e999'))
+    with pytest.raises(DataError, match="out of all bounds"):
+        read_record(path)
+
+
 @pytest.mark.parametrize("name", ["half a character", "nested 300 levels deep", "an integer of 400 digits"])
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, real: RunRecord, name: str) -> None:
     told = real.method.model_copy(update={"facts": {"x": ODD[name][0]}})

@@ -13,7 +13,7 @@ import pytest
 
 from ial_bench import Features, unit_norm
 from ial_bench.errors import ConfigError, DataError, StorageError
-from ial_bench.files import read_json
+from ial_bench.json_files import read_json
 from ial_bench.method import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.retrieval import recall, search, store

@@ -12,8 +12,8 @@ import numpy as np
 
 from ial_bench.build.network import Segment, StreetSource
 from ial_bench.errors import DataError
-from ial_bench.files import read_json
 from ial_bench.geo.points import Points, valid
+from ial_bench.json_files import read_json
 
 ROUNDABOUTS = frozenset({"roundabout", "circular", "mini_roundabout"})
 WALKED = frozenset({

@@ -11,8 +11,9 @@ import numpy as np
 from ial_bench.captions.captioner import BLIP_REPOSITORIES, PROMPT, CaptionLength, trimmed
 from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, opening
 from ial_bench.errors import ConfigError, SkipMethod
-from ial_bench.files import digest, sha256_file
+from ial_bench.files import sha256_file
 from ial_bench.images import RGB
+from ial_bench.json_files import digest
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENS_A_WORD = 1.5  # more than English takes, so that the number of words is what ends a caption

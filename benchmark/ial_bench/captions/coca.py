@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ial_bench.captions.captioner import PROMPT, CaptionLength, trimmed
 from ial_bench.errors import ConfigError, SkipMethod
-from ial_bench.files import digest, sha256_file
+from ial_bench.files import sha256_file
 from ial_bench.images import RGB
+from ial_bench.json_files import digest
 
 if TYPE_CHECKING:
     import torch

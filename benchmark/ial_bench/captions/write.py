@@ -14,9 +14,10 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.table import DESCRIPTION, replace_column
 from ial_bench.errors import DataError
-from ial_bench.files import check_regular, check_target, digest, make_folder, storage_errors, write_text
+from ial_bench.files import check_regular, check_target, make_folder, storage_errors, write_text
 from ial_bench.folders import inside
 from ial_bench.images import RGB
+from ial_bench.json_files import digest
 from ial_bench.method import Advance, chunks
 
 FOLDER = "captions"

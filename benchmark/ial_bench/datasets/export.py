@@ -34,17 +34,9 @@ from ial_bench.datasets.shards import SHARD_SCHEMA, SHARDS, path_crc32
 from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS, clear_dataset, refuse_dataset
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import (
-    atomic_path,
-    canonical_json,
-    make_folder,
-    read_json,
-    storage_errors,
-    sweep,
-    write_json,
-    write_text,
-)
+from ial_bench.files import atomic_path, make_folder, storage_errors, sweep, write_text
 from ial_bench.folders import alone, inside, is_free
+from ial_bench.json_files import canonical_json, read_json, write_json
 from ial_bench.method import NoReport, Reporter
 
 FOLDER = "shards"

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.errors import DataError, ImageError
-from ial_bench.files import digest, safe_relative
+from ial_bench.files import safe_relative
 from ial_bench.geo.points import Points
+from ial_bench.json_files import digest
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset

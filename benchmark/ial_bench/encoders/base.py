@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import digest, read_sealed, write_sealed
+from ial_bench.json_files import digest, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import torch

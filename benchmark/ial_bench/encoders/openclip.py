@@ -22,8 +22,8 @@ from ial_bench.encoders.openclip_tokens import EXTRA, Tokenizer, require_texts, 
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.encoders.weights import first_line, hub_host, in_hub_cache, opening, unreachable
 from ial_bench.errors import ConfigError, SkipMethod
-from ial_bench.files import write_json
 from ial_bench.images import RGB
+from ial_bench.json_files import write_json
 
 _TEXT_BATCH = 256
 

@@ -17,7 +17,8 @@ from ial_bench.encoders.packages import PACKAGES, Package
 from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
 from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, parsed
 from ial_bench.errors import ConfigError, DataError, unknown_name
-from ial_bench.files import read_json, sha256_file
+from ial_bench.files import sha256_file
+from ial_bench.json_files import read_json
 
 OWN_MODELS = Path(__file__).parent / "openclip_models"
 """Small models of ours, by name."""

@@ -19,8 +19,9 @@ from ial_bench.datasets.synth_city.records import CITY_VERSION
 from ial_bench.datasets.synth_city.render import photo_of
 from ial_bench.datasets.synth_city.trace import trace
 from ial_bench.errors import ConfigError
-from ial_bench.files import atomic_path, digest, make_folder, read_json, write_json
+from ial_bench.files import atomic_path, make_folder
 from ial_bench.images import RGB
+from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.processes import Workers
 
 _SEEDS_EACH = 1_000  # city seeds that one pretraining seed may use

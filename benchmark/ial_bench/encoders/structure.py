@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ial_bench.files import digest
+from ial_bench.json_files import digest
 
 _DISTRIBUTIONS = {
     "open_clip": "open_clip_torch",

@@ -20,8 +20,8 @@ from ial_bench.encoders.pooling import PooledBackbone, pooled
 from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
 from ial_bench.encoders.weights import fetched, first_line, hub_host, in_hub_cache, opening
 from ial_bench.errors import ConfigError, DataError, SkipMethod, unknown_name
-from ial_bench.files import read_json
 from ial_bench.images import RGB
+from ial_bench.json_files import read_json
 
 _HUB_NAMES = ("model.safetensors", "pytorch_model.bin")
 _SIDECAR = "config.json"

@@ -28,7 +28,8 @@ from ial_bench.datasets.loader import expect_processes, photo_tensors
 from ial_bench.encoders.base import FLOAT32, Encoder, EncoderCard, Precision, remember_card, remembered_card
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
-from ial_bench.files import check_target, make_folder, storage_errors, write_json
+from ial_bench.files import check_target, make_folder, storage_errors
+from ial_bench.json_files import write_json
 from ial_bench.memory import keep_freed_memory
 from ial_bench.method import Reporter, chunks
 

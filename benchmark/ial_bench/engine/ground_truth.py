@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.errors import AddressError, DataError, MismatchError
-from ial_bench.files import atomic_path, digest, make_folder
+from ial_bench.files import atomic_path, make_folder
 from ial_bench.geo.points import Points, haversine_m, unit_vectors
+from ial_bench.json_files import digest
 from ial_bench.parquet import RowsError, read_table
 
 if TYPE_CHECKING:

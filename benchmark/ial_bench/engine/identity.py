@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.encoders.base import FLOAT32
-from ial_bench.files import digest
+from ial_bench.json_files import digest
 from ial_bench.settings import BACKBONE
 
 if TYPE_CHECKING:
@@ -74,22 +74,19 @@ class RunSpec:
             return self.known_as
         if self.encoder_digest is None:
             return self.first_id
-        config = {key: value for key, value in self.config.items() if key != BACKBONE}
-        return _id_of(replace(self, config=config), without={"weights_digest"})
+        return _id_of(self, "weights_digest", {key: value for key, value in self.config.items() if key != BACKBONE})
 
     @property
     def first_id(self) -> str:
         """The id by the rule of schema version 1, which is still that of runs without an encoder."""
-        return _id_of(self, without={"encoder_digest"})
+        return _id_of(self, "encoder_digest", self.config)
 
     def is_called(self, run_id: str) -> bool:
         """Whether a run of this identity may have the id: by the rule of today, or by the first one."""
         return run_id == self.run_id or run_id == self.first_id  # noqa: PLR1714 - the second is seldom needed
 
 
-def _id_of(spec: RunSpec, without: set[str]) -> str:
-    told = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in {"known_as", *without}}
-    for name in _WHERE_KNOWN:
-        if told[name] is None:
-            del told[name]
-    return digest(told)[:_ID_LENGTH]
+def _id_of(spec: RunSpec, without: str, config: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in vars(spec).items() if value is not None or name not in _WHERE_KNOWN}
+    del told["known_as"], told[without]
+    return digest({**told, "config": config})[:_ID_LENGTH]

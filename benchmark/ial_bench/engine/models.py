@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ial_bench.errors import DataError
-from ial_bench.files import make_folder, read_sealed, sha256_file, write_sealed
+from ial_bench.files import make_folder, sha256_file
 from ial_bench.folders import move
+from ial_bench.json_files import read_sealed, write_sealed
 
 STATE = "state"
 PHASES = "phases.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ial_bench
-from ial_bench.files import digest
+from ial_bench.json_files import digest
 
 _PACKAGES = (
     "ial-bench", "numpy", "scipy", "pyarrow", "pillow", "torch", "torchvision", "open_clip_torch", "timm", "faiss-cpu",

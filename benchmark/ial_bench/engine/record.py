@@ -11,17 +11,28 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from ial_bench.encoders.base import Precision
 from ial_bench.engine.identity import RunSpec
 from ial_bench.errors import DataError
-from ial_bench.files import read_json, write_json
 from ial_bench.geo.points import FARTHEST_M
+from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.method import Scores
+from ial_bench.settings import BACKBONE
 
 RECORD_VERSION = 4
 PROTOCOL_VERSION = 2
@@ -37,6 +48,7 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
 MOST_BYTES = 4 << 20
 """Of a record's file."""
 _SLACK = 1e-9  # of a number in its interval: sums in another order
+_READ = "read"
 _MOST_DEPTH, _MOST_INTEGER = 32, 1 << 63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 SCHEMA_FILE = Path(__file__).parent / "run-record.schema.json"
@@ -45,8 +57,8 @@ Status = Literal["done", "failed", "skipped"]
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, lt=_MOST_INTEGER)]
+Positive = Annotated[int, Field(ge=1, lt=_MOST_INTEGER)]
 Quantity = Annotated[float, Field(ge=0)]
 
 
@@ -68,6 +80,17 @@ def _check_moment(text: str) -> str:
 
 
 Moment = Annotated[str, AfterValidator(_check_moment)]
+
+
+def _check_facts(facts: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    # NaN in what a method tells becomes null when it is stored; what is read has been stored.
+    if problem := _odd(facts, finite=info.context == _READ):
+        raise ValueError(problem)
+    return facts
+
+
+Facts = Annotated[dict[str, Any], BeforeValidator(_check_facts)]
+"""What may be any JSON; its form alone is checked."""
 
 
 class Interval(_Part):
@@ -115,9 +138,9 @@ class EncoderRecord(_Part):
     weights: str = Field(description="SHA-256 over names, types, shapes and values of its tensors")
     structure: str = Field(description="SHA-256 of the network without its weights")
     libraries: dict[str, str] = Field(description="versions of what defines its arithmetic")
-    preprocessing: dict[str, Any]
-    head: dict[str, Any] = Field(description="pooling or assignment behind the network, where its weights do not tell")
-    texts: dict[str, Any] = Field(description="how texts become tokens; empty without a text tower")
+    preprocessing: Facts
+    head: Facts = Field(description="pooling or assignment behind the network, where its weights do not tell")
+    texts: Facts = Field(description="how texts become tokens; empty without a text tower")
     precision: Precision = Field(description="of the arithmetic that photos are encoded with")
     notes: list[str] = Field(description="what had to be assumed")
 
@@ -133,7 +156,7 @@ class MethodRecord(_Part):
     oracle: bool = Field(description="told the true positions of queries; never ranked")
     stochastic: bool
     final_fit: str = Field(description="labelled photos of the final fit: none, train or train+val")
-    config: dict[str, Any] = Field(description="full configuration, defaults included")
+    config: Facts = Field(description="full configuration, defaults included")
     preset: str | None = Field(None, description="the preset that the configuration is nearest to; null: the defaults")
     changed: list[str] = Field(default_factory=list, description="settings that differ from it")
     backbone: str | None = Field(None, description="the pretrained encoder it starts from")
@@ -147,7 +170,17 @@ class MethodRecord(_Part):
     scores: Scores | None = Field(
         None, description="what scores say: order, logits (of a softmax) or sigmoid; null in records of version 1"
     )
-    facts: dict[str, Any] = Field(default_factory=dict, description="what the method tells of its fit")
+    facts: Facts = Field(default_factory=dict, description="what the method tells of its fit")
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The configuration without the encoder's name, which stands for what is known of the encoder."""
+        return {key: value for key, value in self.config.items() if key != BACKBONE}
+
+    @cached_property
+    def settings_digest(self) -> str:
+        """SHA-256 of the settings."""
+        return digest(self.settings)
 
 
 class DatasetRecord(_Part):
@@ -185,8 +218,8 @@ class TimedPhase(_Part):
     """A phase that is run once."""
 
     seconds: Quantity
-    peak_rss_bytes: int | None = None
-    peak_device_bytes: int | None = None
+    peak_rss_bytes: Count | None = None
+    peak_device_bytes: Count | None = None
 
 
 class QueryPhase(_Part):
@@ -200,9 +233,9 @@ class QueryPhase(_Part):
     decode_p50_ms: Quantity = Field(description="decoding the photo, which is not part of the latency")
     images_per_second: Quantity = Field(description="throughput at `throughput_batch`, measured apart")
     throughput_batch: Count
-    torch_flops: int | None = Field(None, description="floating point operations of torch a query, where counted")
-    peak_rss_bytes: int | None = None
-    peak_device_bytes: int | None = None
+    torch_flops: Count | None = Field(None, description="floating point operations of torch a query, where counted")
+    peak_rss_bytes: Count | None = None
+    peak_device_bytes: Count | None = None
 
 
 class Phases(_Part):
@@ -233,11 +266,11 @@ class PredictionsRecord(_Part):
 class Provenance(_Part):
     """Where and with what the run was made."""
 
-    project: dict[str, Any]
+    project: Facts
     packages: dict[str, str]
-    hardware: dict[str, Any]
+    hardware: Facts
     hardware_digest: str = Field(description="latencies of different digests are not comparable")
-    engine: dict[str, Any] = Field(description="settings that cannot change a result: batch size, workers, device")
+    engine: Facts = Field(description="settings that cannot change a result: batch size, workers, device")
     started: Moment
     finished: Moment
 
@@ -264,7 +297,7 @@ class RunRecord(_Part):
     seed: Count
     k: Positive
     dtype: str
-    protocol_version: int
+    protocol_version: Count
     metrics: Metrics | None = None
     phases: Phases | None = None
     size: Size | None = None
@@ -286,7 +319,7 @@ def write_record(path: Path, record: RunRecord) -> None:
         StorageError: it cannot be written.
     """
     data = record.model_dump(mode="json")
-    if problem := _odd(data):
+    if problem := _odd(data, finite=True):
         raise ValueError(problem)
     write_json(path, data)
 
@@ -314,8 +347,6 @@ def record_from(data: Any, name: str) -> RunRecord:
     Raises:
         DataError: as of `read_record`.
     """
-    if problem := _odd(data):
-        raise DataError(f"{name} is not a run record: {problem}", "run it again, or delete the file")
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > RECORD_VERSION:
         raise DataError(
@@ -323,7 +354,7 @@ def record_from(data: Any, name: str) -> RunRecord:
             "upgrade ial-bench (pip install -U ial-bench)",
         )
     try:
-        return RunRecord.model_validate(_migrated(data, version))
+        return RunRecord.model_validate(_migrated(data, version), context=_READ)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "the whole"
@@ -332,7 +363,7 @@ def record_from(data: Any, name: str) -> RunRecord:
         ) from error
 
 
-def _odd(data: Any) -> str | None:
+def _odd(data: Any, *, finite: bool) -> str | None:
     """What no record holds, though JSON may: it would be met far from here, by whatever shows or stores it."""
     level, depth = [data], 0
     while level:
@@ -349,7 +380,9 @@ def _odd(data: Any) -> str | None:
             elif kind is str:
                 if not value.isascii() and _SURROGATE.search(value):
                     return "half a character (a lone surrogate) in its texts"
-            elif (kind is int and abs(value) >= _MOST_INTEGER) or (kind is float and not math.isfinite(value)):
+            elif (kind is int and abs(value) >= _MOST_INTEGER) or (
+                finite and kind is float and not math.isfinite(value)
+            ):
                 return "a number that is out of all bounds"
         level, depth = below, depth + 1
     return None

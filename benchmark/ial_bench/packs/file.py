@@ -27,7 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ial_bench.engine.record import RunRecord, record_from
 from ial_bench.errors import DataError
-from ial_bench.files import atomic_path, parse_json, sha256_file
+from ial_bench.files import atomic_path, sha256_file
+from ial_bench.json_files import parse_json
 from ial_bench.parquet import open_table, read_columns
 from ial_bench.topk import TopK
 

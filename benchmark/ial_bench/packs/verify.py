@@ -20,7 +20,7 @@ from ial_bench.engine.record import PROTOCOL_VERSION, EncoderRecord, MethodRecor
 from ial_bench.engine.rescore import disagreements_of
 from ial_bench.engine.score import PREDICTED_POSITION
 from ial_bench.errors import BenchError, DataError, PredictionError
-from ial_bench.files import digest
+from ial_bench.json_files import digest
 from ial_bench.method import Method
 from ial_bench.packs.file import Manifest, Pack
 from ial_bench.registry import Registry

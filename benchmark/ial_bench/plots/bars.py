@@ -9,7 +9,7 @@ import numpy as np
 
 from ial_bench.engine.record import RunRecord, datasets_with_results, records
 from ial_bench.errors import DataError
-from ial_bench.files import digest
+from ial_bench.json_files import digest
 from ial_bench.plots.scene import Scene, stored
 from ial_bench.plots.style import WIDTHS, figure, label, legend, log_axis, look
 from ial_bench.report.breakdown import TITLES, parts

@@ -10,7 +10,7 @@ from typing import Any
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
 from ial_bench.engine.record import EncoderRecord, MethodRecord
 from ial_bench.errors import ConfigError
-from ial_bench.files import digest
+from ial_bench.json_files import digest
 from ial_bench.settings import BACKBONE, shown
 
 PRESET, VERSION, WEIGHTS, ORIGIN, CODE = "preset", "version", "weights", "origin", "code"
@@ -51,6 +51,8 @@ class _Siblings:
             self._look_alikes[text].setdefault(encoder_key(m), m)
             self._backbones[text].add(m.backbone)
         self._values = {preset: _values(own) for preset, own in by_preset.items()}
+        alike = next(iter(self._values.values())) if len(self._values) == 1 else {}
+        self._same = {BACKBONE, *(key for key, values in alike.items() if len(values) == 1)}
         self._changed = {preset: _changed(own) for preset, own in by_preset.items()}
         self._versions = {m.version for m in methods}
         self._sources = {m.source_digest for m in methods}
@@ -74,7 +76,7 @@ class _Siblings:
 
     def _differs(self, mine: MethodRecord, key: str, value: Any) -> bool:
         """Whether another has another value: of its preset in any setting, of others in what was changed on top."""
-        if key == BACKBONE:
+        if key in self._same:
             return False
         own = _frozen(value)
         if _has_other(self._values[mine.preset][key], own):

@@ -24,7 +24,8 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]{}<>|~&$#!^]|^[-+=])")
 
 def one_line(text: str) -> str:
     """`text` on one line, without control characters."""
-    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+    kept = text if text.isprintable() else "".join(c for c in text if c.isprintable() or c.isspace())
+    return " ".join(kept.split())
 
 
 def short_line(text: str) -> str:

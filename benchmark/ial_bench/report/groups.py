@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ial_bench.engine.record import PROTOCOL_VERSION, MethodRecord, RunRecord
-from ial_bench.files import digest
+from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord
+from ial_bench.json_files import digest
 from ial_bench.report.differences import FACTS, ORIGIN, PRESET, VERSION, backbone_text, differences, encoder_key
 from ial_bench.report.stale import NO_CODE, Code, about_superseded, but_for_contents, by_latest_code
-from ial_bench.settings import BACKBONE, shown
+from ial_bench.settings import shown
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,15 @@ def joined(records: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
     for r in records:
         m = r.method
         code = m.source_digest or m.origin
-        runs[m.name, m.version, digest(settings_of(m)), encoder_key(m), code].append(r)
+        runs[m.name, m.version, m.settings_digest, encoder_key(m), code].append(r)
     return [tuple(sorted(own, key=lambda r: r.seed)) for own in runs.values()]
-
-
-def settings_of(method: MethodRecord) -> dict[str, Any]:
-    """A configuration without the encoder's name, which stands for `encoder_key`."""
-    return {key: value for key, value in method.config.items() if key != BACKBONE}
 
 
 def but_for_precision(group: Group) -> tuple[str, ...]:
     """What a row has in common with the same run in another precision of encoding."""
     m = group.runs[0].method
     facts = {} if m.encoder is None else m.encoder.model_dump(exclude={"digest", "precision", "notes"})
-    return m.name, m.version, digest(settings_of(m)), digest(facts), m.source_digest or m.origin
+    return m.name, m.version, m.settings_digest, digest(facts), m.source_digest or m.origin
 
 
 def one_population(

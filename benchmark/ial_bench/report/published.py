@@ -11,7 +11,7 @@ from typing import Any
 from ial_bench.datasets.kept_names import keeper_of
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import DataError
-from ial_bench.files import read_json
+from ial_bench.json_files import read_json
 from ial_bench.report.escape import escape_latex
 
 _PACKAGED = Path(__file__).parent / "published_numbers"

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ial_bench.engine.record import RunRecord
-from ial_bench.files import digest
-from ial_bench.settings import BACKBONE
+from ial_bench.json_files import digest
 
 if TYPE_CHECKING:
     from ial_bench.registry import Registry
@@ -61,6 +60,8 @@ def by_latest_code(runs: Sequence[RunRecord], code: Code) -> tuple[list[RunRecor
     encoder's libraries, and by any such one of the code as it is known to be now: who takes a change back is not to
     see its number.
     """
+    if len({_code_of(r) for r in runs}) <= 1:
+        return list(runs), []
     latest: dict[Hashable, RunRecord] = {}
     keys = [_all_but_code(r) for r in runs]
     for key, run in zip(keys, runs, strict=True):
@@ -120,11 +121,9 @@ def but_for_contents(run: RunRecord) -> Hashable:
     """What tells runs apart, the contents of photos and the code aside; a method of another origin is another one."""
     method, data = run.method, run.dataset
     encoder: Hashable = (method.backbone, method.weights_digest)
-    config = method.config
     if method.encoder is not None:
         encoder = digest(method.encoder.model_dump(exclude={"digest", "libraries", "notes"}))
-        config = {key: value for key, value in config.items() if key != BACKBONE}
     return (
         data.name, data.digest, data.candidate_digest, data.streets_digest, data.limit, run.k, run.dtype, run.seed,
-        run.protocol_version, method.name, method.origin, method.version, digest(config), encoder,
+        run.protocol_version, method.name, method.origin, method.version, method.settings_digest, encoder,
     )  # fmt: skip

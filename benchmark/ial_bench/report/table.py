@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,7 +225,7 @@ def _comparable(places: Sequence[_Place], groups: Sequence[Group]) -> tuple[list
 
 def _marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
     """The rows with the best and the second of each ranked column marked, as they are shown: ties share."""
-    marks: dict[tuple[int, str], Mark] = {}
+    marks: dict[int, dict[str, Mark]] = defaultdict(dict)
     for column in columns:
         values = {
             i: round(value * (100 if column.percent else 1), column.digits)
@@ -235,8 +236,11 @@ def _marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
             continue
         order = sorted(set(values.values()), reverse=column.best == "high")
         best = dict(zip(order, (Mark.BEST, Mark.SECOND), strict=False))
-        marks |= {(i, column.key): best.get(value, Mark.NONE) for i, value in values.items()}
-    return [
-        replace(row, cells={k: replace(c, mark=m) if (m := marks.get((i, k))) else c for k, c in row.cells.items()})
-        for i, row in enumerate(rows)
-    ]
+        for i, value in values.items():
+            if value in best:
+                marks[i][column.key] = best[value]
+    marked = list(rows)
+    for i, own in marks.items():
+        cells = rows[i].cells
+        marked[i] = replace(rows[i], cells={**cells, **{k: replace(cells[k], mark=mark) for k, mark in own.items()}})
+    return marked

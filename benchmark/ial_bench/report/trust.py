@@ -47,13 +47,15 @@ class Trust:
         if results is None:
             return cls()
         contradicted, unread = {}, {}
-        truths: dict[tuple[str, str, int | None], Answers] = {}
+        truths: dict[tuple[str, str, int | None], Answers | DataError] = {}
         for run in runs:
             key = (run.dataset.name, run.dataset.digest, run.dataset.limit)
             try:
                 if key not in truths:
-                    truths[key] = Answers.of(results, run)
-                if found := _contradiction(run, truths[key]):
+                    truths[key] = _read(results, run)
+                if isinstance(truth := truths[key], DataError):
+                    raise truth
+                if found := _contradiction(run, truth):
                     contradicted[run.run_id] = found
             except MismatchError as error:
                 contradicted[run.run_id] = f"what lies beside its record has {error.__cause__}"  # no paths in tables
@@ -89,6 +91,14 @@ def about_trust(trust: Trust, groups: Sequence[tuple[str, Sequence[RunRecord]]])
         by = f" of {contact}" if contact else ""
         notes.append(f"verified when they were taken from a pack{by}: {', '.join(dict.fromkeys(titles))}")
     return notes
+
+
+def _read(results: Path, run: RunRecord) -> Answers | DataError:
+    """What lies beside the results of a dataset, or why it cannot be read: it is tried once, and not for each run."""
+    try:
+        return Answers.of(results, run)
+    except DataError as error:
+        return error
 
 
 def _contradiction(run: RunRecord, answers: Answers) -> str | None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench import Candidates, Features, MethodInfo, Photos, State
-from ial_bench.files import digest
+from ial_bench.json_files import digest
 from ial_bench.method import Scores, chunks
 from ial_bench.training.told import told_as_array, told_from_array
 from ial_methods.addressclip.method import AddressClip

@@ -8,7 +8,7 @@ from typing import Any
 
 from ial_bench import Features
 from ial_bench.errors import DataError, StorageError
-from ial_bench.files import digest, read_json, write_json
+from ial_bench.json_files import digest, read_json, write_json
 from ial_methods.retrieval.search import IndexSpec, read_index
 
 INDEX, ABOUT = "gallery.faiss", "gallery.json"

@@ -14,7 +14,8 @@ from pydantic import Field, field_validator
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
 from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower
-from ial_bench.files import digest, read_json, storage_errors, write_json
+from ial_bench.files import storage_errors
+from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.method import ParameterCount, chunks
 from ial_bench.training.config import TrainingConfig, ViewConfig
 from ial_bench.training.log import TrainingLog

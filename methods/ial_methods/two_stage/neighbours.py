@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench import Features, unit_norm
-from ial_bench.files import read_json, write_json
 from ial_bench.geo.points import Points, haversine_m
+from ial_bench.json_files import read_json, write_json
 from ial_methods.retrieval.rerank import vote_weights
 from ial_methods.two_stage.locate import mean_shift, weighted_mean
 

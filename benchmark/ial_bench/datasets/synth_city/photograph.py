@@ -19,9 +19,10 @@ from ial_bench.datasets.synth_city.records import IMAGES, shots_of
 from ial_bench.datasets.synth_city.render import photo_of
 from ial_bench.datasets.synth_city.trace import trace
 from ial_bench.errors import DataError
-from ial_bench.files import make_folder, read_json, storage_errors, write_json
+from ial_bench.files import make_folder, storage_errors
 from ial_bench.folders import inside
 from ial_bench.images import RGB
+from ial_bench.json_files import read_json, write_json
 from ial_bench.processes import Workers
 
 ROWS = "rows"

@@ -24,8 +24,9 @@ from ial_bench.datasets.synth_city.options import PRETRAIN_SEEDS, CityOptions
 from ial_bench.datasets.synth_city.photograph import ROWS, kept_rows, photograph
 from ial_bench.datasets.synth_city.records import CITY_VERSION, IMAGES, shots_of, write_tables
 from ial_bench.errors import ConfigError, DataError, StorageError
-from ial_bench.files import read_json, storage_errors, write_json
+from ial_bench.files import storage_errors
 from ial_bench.folders import LOCK, alone, inside, is_free
+from ial_bench.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset

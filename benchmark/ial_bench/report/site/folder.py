@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ial_bench.errors import BenchError, ConfigError, DataError
-from ial_bench.files import check_writable, read_json, safe_relative, write_bytes, write_json
+from ial_bench.files import check_writable, safe_relative, write_bytes
 from ial_bench.folders import alone, inside, is_free
+from ial_bench.json_files import read_json, write_json
 
 MARK = "report.json"
 _MADE_BY = "bench report"

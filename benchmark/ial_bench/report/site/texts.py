@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ial_bench.files import digest
+from ial_bench.json_files import digest
 
 LONGEST = 20_000  # characters: a long traceback
 SHORT = 160  # a title, a label
