@@ -7,6 +7,7 @@ its peak, bytes of the whole process at its peak, and the error, if any. For Lin
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -26,6 +27,11 @@ from ial_bench.errors import ImageError
 from ial_bench.image_memory import bytes_to_decode
 from ial_bench.images import decode
 
+HEIC = importlib.util.find_spec("pillow_heif") is not None
+if HEIC:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 SIDE = 2000
 LARGE = 9_400  # 88 million pixels, within the limit of pixels
 
@@ -125,6 +131,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "jpeg2000-alpha": stored("RGBA", "JPEG2000", 1000),
     "jpeg2000-16": stored("I;16", "JPEG2000", 1000),
     **({"avif": stored("RGBA", "AVIF", speed=10, subsampling="4:4:4")} if features.check("avif") else {}),
+    **({"heic": stored("RGB", "HEIF"), "heic-alpha": stored("RGBA", "HEIF")} if HEIC else {}),
     "text": with_chunk(b"zTXt", b"Comment\0\0"),
     "long-text": with_chunk(b"iTXt", b"Comment\0\1\0\0\0"),
     "profile": with_chunk(b"iCCP", b"profile\0\0"),
@@ -160,7 +167,14 @@ def measure(file: Path) -> dict[str, Any]:
 
 def warm_up() -> None:
     """What libraries load at their first photo, whatever its size, is not counted."""
-    for mode, form in (("RGB", "JPEG"), ("RGBA", "PNG"), ("I;16", "PNG"), ("F", "TIFF"), ("RGB", "WEBP")):
+    for mode, form in (
+        ("RGB", "JPEG"),
+        ("RGBA", "PNG"),
+        ("I;16", "PNG"),
+        ("F", "TIFF"),
+        ("RGB", "WEBP"),
+        *[("RGB", "HEIF")] * HEIC,
+    ):
         decode(stored(mode, form, 64)(), f"{mode}.{form}")
 
 

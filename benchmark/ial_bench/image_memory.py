@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 MAX_BYTES = 450_000_000
 """A photo that takes more than this is refused unread; with interpreter and libraries, 500 MB are not passed."""
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM", "HEIF")
 """What is read, by Pillow's names: formats with a signature, of which it is known what they take. Others hold whole
 files of which their header does not tell (icons), are unpacked by loops in Python, or are programs (PostScript)."""
 
 _RESULT = 3  # bytes a pixel
 # Bytes a pixel that a decoder holds beside Pillow's image, at most, as `tests/test_image_memory.py` measures them.
-_DECODER = {"WEBP": 18, "AVIF": 16, "JPEG2000": 22, "PPM": 6}
+_DECODER = {"WEBP": 18, "AVIF": 16, "JPEG2000": 22, "PPM": 6, "HEIF": 8}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = {0x01, *range(0xD0, 0xDA)}

@@ -5,10 +5,12 @@ A photo that cannot be decoded is an error that names its file. It is never repl
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -37,6 +39,8 @@ to all threads, and photos are decoded in several.
 
 _BAND_PIXELS = 1 << 17  # that are converted at once
 _SMALLER = "make it smaller, or store it as a baseline JPEG, of which 60 million pixels in colour are read"
+_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+_HEAD = 12  # bytes that tell
 _VERIFY = "run `bench data verify` on the dataset to list every bad photo, then replace or remove them"
 
 
@@ -75,7 +79,7 @@ def decode(data: bytes, name: str) -> RGB:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image that can be read ({', '.join(FORMATS)})", _VERIFY) from error
+        raise _not_read(data, name) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a warning, where it is an error
         raise ImageError(f"{name} is over the limit of {MAX_PIXELS:,} pixels", _VERIFY) from error
     except Exception as error:  # damaged files make Pillow raise OSError, SyntaxError, struct.error and more
@@ -97,12 +101,48 @@ def identify(data: bytes, name: str) -> None:
         raise ImageError(f"{name} is not an image that can be read", _VERIFY) from error
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The photo at `path`, for what its header tells; its pixels are not read.
+
+    Raises:
+        ImageError: missing, empty, not an image that is read, or damaged where the block reads.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        check_regular(path)
+        if not path.stat().st_size:
+            raise ImageError(f"{path} is empty (0 bytes)", _VERIFY)
+        with Image.open(path, formats=_readable()) as image:
+            yield image
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        with path.open("rb") as file:
+            raise _not_read(file.read(_HEAD), str(path)) from error
+    except Exception as error:  # as in `decode`
+        check_storage(error, path)
+        raise ImageError(f"{path} is damaged: {error}", _VERIFY) from error
+
+
+def _not_read(data: bytes, name: str) -> ImageError:
+    """The error of a file that no decoder knows."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        return ImageError(f"{name} is a HEIF image, which needs a decoder of its own", "pip install 'ial-bench[heic]'")
+    return ImageError(f"{name} is not an image that can be read ({', '.join(_readable())})", _VERIFY)
+
+
 @cache
 def _readable() -> list[str]:
-    """Those of `FORMATS` that Pillow reads here."""
+    """Those of `FORMATS` that are read here."""
     from PIL import Image
 
     Image.init()
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return [form for form in FORMATS if form in Image.OPEN]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from drawn_streets import degrees, line, partition_of
+from ial_bench.build.dates import date_of
 from ial_bench.build.match import AMBIGUOUS, BY_HEADING, BY_SEQUENCE, FAR, NEAREST, TAKEN, Match, match_places
 from ial_bench.build.network import StreetNetwork
 from ial_bench.build.photos import Place, SourcePhoto, places_of
@@ -75,7 +76,9 @@ def test_a_drive_tells_the_street() -> None:
     """Down Oak Street past the crossing, dated backwards to their ids."""
     points = [(3.0, -60.0), (3.0, -30.0), (10.0, 6.0), (3.0, 35.0), (3.0, 60.0)]
     drive = [
-        SourcePhoto(p.path, p.photo_id, p.lat, p.lon, place=p.place, sequence="d", date=f"2024-01-01T08:{30 - i:02d}")
+        SourcePhoto(
+            p.path, p.photo_id, p.lat, p.lon, place=p.place, sequence="d", taken=date_of(f"2024-01-01T08:{30 - i:02d}")
+        )
         for i, p in enumerate(shots(*points))
     ]
     streets, found = matched(drive)
@@ -141,10 +144,30 @@ def test_by_heading() -> None:
 
 def test_by_date() -> None:
     days = ["2024-01-01", "2024-06-01", "", "2024-05-31T23:59"]
-    photos = [SourcePhoto(f"{i}", f"{i}", 40.0 + i, 0.0, date=d) for i, d in enumerate(days)]
+    photos = [SourcePhoto(f"{i}", f"{i}", 40.0 + i, 0.0, taken=date_of(d)) for i, d in enumerate(days)]
     found = parted(photos, SplitRule("date", since="2024-06-01", val_fraction=0))
     assert found.splits == ["train", "query", "", "train"]
     assert found.reasons[2] == "no date"
+
+
+def test_by_date_of_other_zones_and_forms() -> None:
+    """The first moment of June in UTC is still May in New York: moments are compared, and not their texts."""
+    days = ["2024-05-31T20:00:00-04:00", "2024-06-01T01:59:59+02:00", "1717200000000", "2024:06:01 00:00:00"]
+    photos = [SourcePhoto(f"{i}", f"{i}", 40.0 + i, 0.0, taken=date_of(d)) for i, d in enumerate(days)]
+    found = parted(photos, SplitRule("date", since="2024/06/01", val_fraction=0))
+    assert found.splits == ["query", "train", "query", "query"]
+    with pytest.raises(ConfigError, match="--query-since '01/06/2024' is no date"):
+        SplitRule("date", since="01/06/2024")
+
+
+def test_a_list_by_paths_of_windows_and_one_of_other_photos(tmp_path: Path) -> None:
+    listing = tmp_path / "splits.csv"
+    photos = [SourcePhoto(f"a/{i}.jpg", f"a/{i}.jpg", 40.0 + i, 0.0) for i in range(2)]
+    listing.write_text("Path;Split\n.\\a\\0.jpg;Query\na\\1.jpg;train\n", encoding="utf-8")
+    assert parted(photos, SplitRule("list", listing=listing, val_fraction=0)).splits == ["query", "train"]
+    listing.write_text("path,split\n0.jpg,query\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"it has '0.jpg', photos are called as 'a/0.jpg'"):
+        parted(photos, SplitRule("list", listing=listing))
 
 
 def test_by_list(tmp_path: Path) -> None:

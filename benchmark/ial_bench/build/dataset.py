@@ -123,7 +123,18 @@ def _build(options: BuildOptions, reporter: Reporter) -> Build:
     partition, into = first.with_places(counts, options.min_places)
     moved = Match(np.array([into[s] if s >= 0 else -1 for s in match.subs]), match.how, match.metres)
     build = Build(
-        options.out, network, source, partition, len(first.subs), photos, places, moved, [], np.zeros(0, np.int64), {}
+        options.out,
+        network,
+        source,
+        partition,
+        len(first.subs),
+        photos,
+        places,
+        moved,
+        [],
+        np.zeros(0, np.int64),
+        {},
+        photos.notes,
     )
     _write(build, options, _neighbourhoods(options, source, namer), reporter)
     return build
@@ -183,8 +194,9 @@ def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter
     parted = part(options.split, chosen, [build.places[place_of[k]].name for k in rows], positions, labels)
     used = [i for i, split in enumerate(parted.splits) if split]
     build.photos.set_aside += [(p.photo_id, r) for p, r in zip(chosen, parted.reasons, strict=True) if r]
-    if not any(parted.splits[i] == "train" for i in used):
-        raise DataError("no photo is left for training", f"see the split rule: --split {options.split.kind}")
+    for split, purpose in (("train", "training"), ("query", "queries: methods could not be measured")):
+        if not any(parted.splits[i] == split for i in used):
+            raise DataError(f"no photo is left for {purpose}", f"see the split rule: --split {options.split.kind}")
     kept = sorted({int(labels[i]) for i in used})
     row_of = {label: row for row, label in enumerate(kept)}
     by_text = sorted(texts.values())
@@ -243,8 +255,6 @@ def _note(build: Build, options: BuildOptions, parted: Parted) -> None:
         build.notes.append(
             f"{wide:,} places have photos over {options.max_distance_m:g} m from their middle; are their ids right?"
         )
-    if not build.counts["query"]:
-        build.notes.append("no query: methods can be trained, but not measured")
     if _areas_missing(build, options):
         build.notes.append(f"no neighbourhood is known of any street; all are in {build.addresses[0].neighbourhood!r}")
 

@@ -164,11 +164,11 @@ def _by_sequence(found: Sequence[_Candidate], streets: Sequence[str]) -> _Candid
 
 def _neighbours_in_sequence(places: Sequence[Place], photos: Sequence[SourcePhoto]) -> dict[int, list[int]]:
     """The places before and after each, in its drive: by date, and by id where dates are equal or unknown."""
-    drives: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
+    drives: dict[str, list[tuple[float, str, int]]] = defaultdict(list)
     for i, place in enumerate(places):
-        first = min((photos[k] for k in place.photos), key=lambda p: (p.date, p.photo_id))
+        first = min((photos[k] for k in place.photos), key=lambda p: (p.seconds, p.photo_id))
         if first.sequence:
-            drives[first.sequence].append((first.date, first.photo_id, i))
+            drives[first.sequence].append((first.seconds, first.photo_id, i))
     around: dict[int, list[int]] = {}
     for drive in drives.values():
         order = [i for _, _, i in sorted(drive)]

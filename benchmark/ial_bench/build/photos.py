@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ial_bench.build.exif import SUFFIXES, read_exif
+from ial_bench.build.dates import date_of
+from ial_bench.build.exif import read_exif
 from ial_bench.build.geojson_streets import NotNumbersError, read_features
 from ial_bench.build.union import UnionFind
-from ial_bench.errors import DataError
-from ial_bench.files import check_regular, safe_relative
+from ial_bench.datasets.csv_files import read_csv
+from ial_bench.datasets.photo_paths import is_absolute, plain_path
+from ial_bench.errors import DataError, ImageError
+from ial_bench.files import safe_relative
+from ial_bench.geo.headings import heading_of
 from ial_bench.geo.points import EARTH_RADIUS_M, Points, unit_vectors
 
 SAME_PLACE_M = 3.0
 """Photos without a place's id that are no farther apart are of one place: the views of a panorama share a position up
 to rounding, and panoramas are taken at greater steps."""
 
-NO_EXIF = "no GPS position in its EXIF data"
+ONE_VISIT_S = 60.0
+"""Such photos of two days, either side of midnight, are of one place where no more seconds lie between them."""
+
+ABSOLUTE = "an absolute path that does not lie below the images"
 _COLUMNS = {
     "path": ("path", "filename", "file", "image"),
     "id": ("photo_id", "id"),
@@ -33,6 +40,9 @@ _COLUMNS = {
     "date": ("date", "captured_at", "timestamp", "datetime"),
     "sequence": ("sequence", "sequence_id", "sequence_key"),
 }
+
+
+_SHOWN = 60  # characters of a cell in a reason
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class SourcePhoto:
         lon: degrees.
         heading: degrees clockwise from north, NaN where unknown.
         place: the place's id, empty where it has none.
-        date: ISO 8601, empty where unknown.
+        taken: the moment, in its own zone; None where unknown.
         sequence: the drive it is of, empty where unknown.
     """
 
@@ -56,8 +66,13 @@ class SourcePhoto:
     lon: float
     heading: float = np.nan
     place: str = ""
-    date: str = ""
+    taken: datetime | None = None
     sequence: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Since 1970 when it was taken; minus infinity where that is unknown."""
+        return -np.inf if self.taken is None else self.taken.timestamp()
 
 
 @dataclass
@@ -68,11 +83,13 @@ class PhotoSet:
         photos: those that can be used, sorted by id.
         images: the folder that paths lie below.
         set_aside: (photo, reason) of the others.
+        notes: what is worth knowing.
     """
 
     photos: list[SourcePhoto]
     images: Path
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def positions(self) -> Points:
@@ -88,114 +105,152 @@ def read_photos(source: Path, images: Path | None = None) -> PhotoSet:
     """Read what a CSV, a GeoJSON file or a folder tells of photos.
 
     A photo without a position, or with one that is no latitude and longitude, and one whose file is missing or empty,
-    is set aside with the reason.
+    is set aside with the reason; of a folder, every file that is no photo.
 
     Args:
         source: the file or the folder.
         images: the folder that paths lie below; None: the folder of the file, or `source` itself.
 
     Raises:
-        DataError: not readable, without the columns that are needed, an id twice, or without a usable photo.
+        DataError: not readable, without the columns that are needed, an id twice, a date that cannot be read, or
+            without a usable photo.
     """
-    if source.is_dir():
-        rows = _from_folder(source)
-        root = source
-    else:
-        rows = _from_geojson(source) if source.suffix.lower() in {".geojson", ".json"} else _from_csv(source)
-        root = images or source.parent
+    root = source if source.is_dir() else images or source.parent
     if not root.is_dir():
         raise DataError(f"no such folder of images: {root}", "give --images DIR")
-    _refuse_doubles(source, rows)
-    found = PhotoSet([], root)
-    for photo in sorted(rows, key=lambda p: p.photo_id):
-        if reason := _fault(photo, root, from_folder=source.is_dir()):
+    reader = _Reader(source, root)
+    if source.is_dir():
+        rows = reader.folder()
+    else:
+        rows = reader.geojson() if source.suffix.lower() in {".geojson", ".json"} else reader.csv()
+    _refuse_doubles(source, [photo for photo, _ in rows])
+    found = PhotoSet([], root, notes=reader.notes())
+    for photo, fault in sorted(rows, key=lambda row: row[0].photo_id):
+        if reason := fault or _fault(photo, root):
             found.set_aside.append((photo.photo_id, reason))
         else:
             found.photos.append(photo)
     if not found.photos:
-        reasons = ", ".join(f"{n:,} x {r}" for r, n in Counter(r for _, r in found.set_aside).most_common(3))
-        raise DataError(f"no photo of {source} can be used: {reasons or 'it has none'}", _mend(found.set_aside))
+        tally = Counter(r for _, r in found.set_aside)
+        reasons = ", ".join(f"{n:,} x {r}" for r, n in tally.most_common(3))
+        raise DataError(f"no photo of {source} can be used: {reasons or 'it has none'}", _mend(source, tally))
     return found
 
 
-def _mend(set_aside: Sequence[tuple[str, str]]) -> str:
-    reasons = {r for _, r in set_aside}
-    if reasons == {NO_EXIF}:
+def _mend(source: Path, reasons: Counter[str]) -> str:
+    if source.is_dir():
         return "give positions in a CSV: --photos CSV with the columns path, lat, lon"
-    if reasons == {"no such file"}:
+    if reasons.keys() <= {"no such file", ABSOLUTE}:
         return "name the folder that paths lie below: --images DIR"
     return "mend the data"
 
 
-def _from_csv(source: Path) -> list[SourcePhoto]:
-    check_regular(source)
-    try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = list(reader.fieldnames or ())
-            rows = [{k: v or "" for k, v in row.items() if isinstance(k, str)} for row in reader]
-    except OSError as error:
-        raise DataError(f"cannot read {source}: {error.strerror or error}", "give --photos CSV") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{source} is not a well-formed CSV: {error}", "its first line names the columns") from error
-    if {"utm_easting", "utm_northing"} <= set(header) and not set(_COLUMNS["lat"]) & set(header):
-        raise DataError(
-            f"{source} has UTM metres where degrees are expected", "give columns lat and lon in WGS84 degrees"
-        )
-    for needed in ("path", "lat", "lon"):
-        if not set(_COLUMNS[needed]) & set(header):
+class _Reader:
+    """Reads the photos of one source, each with its fault, which is empty where none is known yet."""
+
+    def __init__(self, source: Path, root: Path) -> None:
+        self.source, self.root = source, root
+        self._headings: list[str] = []  # that are no numbers
+        self._dates: list[str] = []  # that cannot be read
+        self._exif_dates = 0
+
+    def csv(self) -> list[tuple[SourcePhoto, str]]:
+        table = read_csv(self.source, "--photos")
+        named = {what: table.first_of(names) for what, names in _COLUMNS.items()}
+        if named["lat"] is None and {"utm_easting", "utm_northing"} <= set(table.header):
             raise DataError(
-                f"{source} has the columns {', '.join(header) or '(none)'}, and none for {needed}",
-                f"name one {_COLUMNS[needed][0]}",
+                f"{self.source} has UTM metres where degrees are expected", "give columns lat and lon in WGS84 degrees"
             )
-    return [_photo(row) for row in rows]
+        for needed in ("path", "lat", "lon"):
+            if named[needed] is None:
+                raise DataError(
+                    f"{self.source} has the columns {', '.join(table.header)}, and none for {needed}",
+                    f"name one {_COLUMNS[needed][0]}",
+                )
+        (lat, odd_lat), (lon, odd_lon) = (table.numbers(named[c] or "") for c in ("lat", "lon"))
+        told = {what: [name for name in names if name in table.header] for what, names in _COLUMNS.items()}
+        columns = {c: table.texts(c).to_pylist() for names in told.values() for c in names}
+        rows = []
+        for i in range(len(table)):
+            fault = ""
+            for column, odd in (("lat", odd_lat), ("lon", odd_lon)):
+                if odd[i]:
+                    fault = f"its {column} is not a number: {columns[named[column] or ''][i][:_SHOWN]!r}"
+            rows.append((self._photo({c: texts[i] for c, texts in columns.items()}, lat[i], lon[i]), fault))
+        self._check_dates()
+        return rows
 
+    def geojson(self) -> list[tuple[SourcePhoto, str]]:
+        features, degrees = read_features(self.source, None)
+        rows = []
+        for feature in features:
+            geometry, fault = feature.get("geometry") or {}, ""
+            lat, lon = np.nan, np.nan
+            if geometry.get("type") == "Point" and geometry.get("coordinates"):
+                try:
+                    lat, lon = degrees([geometry["coordinates"]])[0].tolist()
+                except NotNumbersError:
+                    fault = "its position is not two numbers"
+            elif geometry.get("type"):
+                fault = f"a {str(geometry['type'])[:_SHOWN]} is no position" if geometry["type"] != "Point" else ""
+            told = {str(key).strip().lower(): value for key, value in (feature.get("properties") or {}).items()}
+            rows.append((self._photo(told, lat, lon), fault))
+        self._check_dates()
+        return rows
 
-def _from_geojson(source: Path) -> list[SourcePhoto]:
-    features, degrees = read_features(source, None)
-    rows = []
-    for feature in features:
-        geometry = feature.get("geometry") or {}
-        lat, lon = np.nan, np.nan
-        if geometry.get("type") == "Point":
+    def folder(self) -> list[tuple[SourcePhoto, str]]:
+        rows = []
+        for path in sorted(p for p in self.source.rglob("*") if p.is_file()):
+            name = path.relative_to(self.source).as_posix()
             try:
-                lat, lon = degrees([geometry.get("coordinates")])[0].tolist()
-            except NotNumbersError:
-                lat, lon = np.nan, np.nan
-        rows.append(_photo({**(feature.get("properties") or {}), "lat": lat, "lon": lon}))
-    return rows
+                told = read_exif(path)
+            except ImageError as error:
+                why = error.problem.removeprefix(f"{path} is ")
+                rows.append((SourcePhoto(name, name, np.nan, np.nan), why))
+                continue
+            self._exif_dates += told.odd_date
+            rows.append((SourcePhoto(name, name, told.lat, told.lon, told.heading, "", told.taken), told.fault))
+        if not rows:
+            raise DataError(f"no photo in {self.source}", "name the folder that has them")
+        return rows
+
+    def notes(self) -> list[str]:
+        """What could not be read, and was done without."""
+        found = []
+        if self._headings:
+            such = f"such as {self._headings[0]!r}"
+            found.append(f"{len(self._headings):,} photos have a heading that is not a number, {such}: it is left out")
+        if self._exif_dates:
+            found.append(f"{self._exif_dates:,} photos have a date in their EXIF data that cannot be read")
+        return found
+
+    def _photo(self, row: Mapping[str, Any], lat: float, lon: float) -> SourcePhoto:
+        def text(what: str) -> str:
+            value = next((row[c] for c in _COLUMNS[what] if row.get(c) not in {None, ""}), "")
+            return str(value).strip()
+
+        path = plain_path(text("path"), self.root)
+        heading, taken = np.nan, None
+        try:
+            heading = heading_of(text("heading"))
+        except ValueError:
+            self._headings.append(text("heading")[:_SHOWN])
+        try:
+            taken = date_of(text("date"))
+        except ValueError:
+            self._dates.append(text("date")[:_SHOWN])
+        return SourcePhoto(path, text("id") or path, lat, lon, heading, text("place"), taken, text("sequence"))
+
+    def _check_dates(self) -> None:
+        if self._dates:
+            such = f"such as {self._dates[0]!r}"
+            raise DataError(
+                f"{self.source}: {len(self._dates):,} photos have a date that cannot be read, {such}",
+                "write dates as 2024-05-31 or 2024-05-31T08:30:00Z, or as seconds or milliseconds since 1970",
+            )
 
 
-def _from_folder(folder: Path) -> list[SourcePhoto]:
-    rows = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
-        told = read_exif(path)
-        name = path.relative_to(folder).as_posix()
-        rows.append(SourcePhoto(name, name, told.lat, told.lon, told.heading, "", told.date))
-    if not rows:
-        raise DataError(f"no photo in {folder}", f"its files should end in {', '.join(sorted(SUFFIXES))}")
-    return rows
-
-
-def _photo(row: Mapping[str, Any]) -> SourcePhoto:
-    def text(what: str) -> str:
-        value = next((row[c] for c in _COLUMNS[what] if row.get(c) not in {None, ""}), "")
-        return str(value).strip()
-
-    path = text("path").replace("\\", "/").removeprefix("./")
-    lat, lon, heading = (_number(text(what)) for what in ("lat", "lon", "heading"))
-    return SourcePhoto(path, text("id") or path, lat, lon, heading, text("place"), text("date"), text("sequence"))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan
-
-
-def _refuse_doubles(source: Path, rows: Iterable[SourcePhoto]) -> None:
-    photos = list(rows)
+def _refuse_doubles(source: Path, photos: Sequence[SourcePhoto]) -> None:
     for what, values in (("id", [p.photo_id for p in photos]), ("path", [p.path for p in photos])):
         twice = sorted(v for v, n in Counter(values).items() if n > 1 and v)
         if twice:
@@ -203,17 +258,20 @@ def _refuse_doubles(source: Path, rows: Iterable[SourcePhoto]) -> None:
             raise DataError(f"{source}: {len(twice):,} photos have their {what} twice: {shown}", "keep one row a photo")
 
 
-def _fault(photo: SourcePhoto, root: Path, *, from_folder: bool) -> str:
+def _fault(photo: SourcePhoto, root: Path) -> str:
     """Why a photo cannot be used; empty if it can. Numbers that are no degrees are looked at later, all together."""
     if not photo.path:
         return "no path"
     if not np.isfinite([photo.lat, photo.lon]).all():
-        return NO_EXIF if from_folder else "no position"
+        return "no position"
     if photo.lat == photo.lon == 0:
         return "position 0, 0"
+    return ABSOLUTE if is_absolute(photo.path) else _fault_of_file(photo.path, root)
+
+
+def _fault_of_file(path: str, root: Path) -> str:
     try:
-        file = root / safe_relative(photo.path)
-        size = file.stat().st_size
+        size = (root / safe_relative(path)).stat().st_size
     except DataError:
         return "unsafe path"
     except OSError:
@@ -239,8 +297,8 @@ class Place:
 def places_of(photos: Sequence[SourcePhoto], same_place_m: float = SAME_PLACE_M) -> list[Place]:
     """The places of photos, by name.
 
-    Photos with a place's id are of that place. Of the others, those of one date within `same_place_m` of each other
-    are one; chains of such count as one place. It is called by its first photo.
+    Photos with a place's id are of that place. Of the others, those of one day, or of one `ONE_VISIT_S`, within
+    `same_place_m` of each other are one; chains of such count as one place. It is called by its first photo.
 
     Args:
         photos: in order of their ids.
@@ -268,9 +326,15 @@ def _near(photos: Sequence[SourcePhoto], which: Sequence[int], same_place_m: flo
     vectors = unit_vectors(np.array([(photos[i].lat, photos[i].lon) for i in which])) * EARTH_RADIUS_M
     same: UnionFind[int] = UnionFind()
     for a, b in sorted(KDTree(vectors).query_pairs(same_place_m)):
-        if photos[which[a]].date[:10] == photos[which[b]].date[:10]:
+        if _of_one_visit(photos[which[a]], photos[which[b]]):
             same.join([a, b])
     groups: dict[int, list[int]] = defaultdict(list)
     for k, i in enumerate(which):
         groups[same.find(k)].append(i)
     return list(groups.values())
+
+
+def _of_one_visit(a: SourcePhoto, b: SourcePhoto) -> bool:
+    if a.taken is None or b.taken is None:
+        return a.taken is b.taken
+    return a.taken.date() == b.taken.date() or abs(a.seconds - b.seconds) <= ONE_VISIT_S

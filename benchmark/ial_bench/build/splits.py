@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ial_bench.build.dates import date_of
 from ial_bench.build.photos import SourcePhoto
+from ial_bench.datasets.csv_files import read_csv
+from ial_bench.datasets.photo_paths import plain_path
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.splits import cut_val
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import check_regular
 from ial_bench.geo.local import to_local_m
 from ial_bench.geo.points import Points
 
@@ -35,7 +37,7 @@ class SplitRule:
         gap_m: by place: train places nearer to a query place are set aside, and query places come in blocks of at
             least four times this.
         headings: by heading: photos within `HEADING_TOLERANCE` degrees of one of these are queries.
-        since: by date: photos of this date (ISO 8601) or later are queries.
+        since: by date: photos of this moment, in one of the forms of `date_of`, or later are queries.
         listing: by list: a CSV with the columns photo_id (or path) and split.
         val_fraction: share of the train photos, by place, that becomes val.
         seed: of the draws.
@@ -65,6 +67,18 @@ class SplitRule:
         }
         if self.kind in needs and not needs[self.kind][0]:
             raise ConfigError(f"--split {self.kind} needs to know which", f"give {needs[self.kind][1]}")
+        if self.kind == "date":
+            self.first_query()
+
+    def first_query(self) -> datetime:
+        """By date: from when on photos are queries."""
+        try:
+            found = date_of(self.since)
+        except ValueError:
+            found = None
+        if found is None:
+            raise ConfigError(f"--query-since {self.since!r} is no date", "write it as 2024-01-31")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """What ``dataset.toml`` says of it."""
@@ -113,35 +127,69 @@ def part(
         addresses: [n], the address of each, as a number.
 
     Raises:
-        DataError: the list of splits cannot be read, or names a split that does not exist.
+        DataError: the list of splits cannot be read, names a split that does not exist, or none of the photos.
     """
-    n = len(photos)
-    splits, reasons = np.full(n, "train", dtype=object), [""] * n
-    if rule.kind == "place":
-        blocks = _blocks(places, positions, rule.gap_m)
-        splits[cut_val(blocks, addresses, rule.query_fraction, rule.seed)] = "query"
-        for i in _too_near(splits, positions, rule.gap_m):
-            splits[i], reasons[i] = "", f"nearer than {rule.gap_m:g} m to a query place"
-    elif rule.kind == "heading":
-        splits[[any(_apart(p.heading, h) <= HEADING_TOLERANCE for h in rule.headings) for p in photos]] = "query"
-    elif rule.kind == "date":
-        for i, photo in enumerate(photos):
-            if not photo.date:
-                splits[i], reasons[i] = "", "no date"
-            elif photo.date >= rule.since:
-                splits[i] = "query"
-    else:
-        assert rule.listing is not None  # noqa: S101 - checked when the rule was made
-        listed = _read_list(rule.listing)
-        for i, photo in enumerate(photos):
-            splits[i] = listed.get(photo.photo_id, listed.get(photo.path, ""))
-            reasons[i] = "" if splits[i] else "not in the list of splits"
+    ways = {
+        "place": lambda: _by_place(rule, places, positions, addresses),
+        "heading": lambda: _by_heading(rule, photos),
+        "date": lambda: _by_date(rule, photos),
+        "list": lambda: _by_list(rule, photos),
+    }
+    splits, reasons = ways[rule.kind]()
     named, told_apart = _apart_by_split(places, splits)
     if "val" not in set(splits):
         train = np.flatnonzero(splits == "train")
         in_val = cut_val([named[i] for i in train], addresses[train], rule.val_fraction, rule.seed)
         splits[train[in_val]] = "val"
     return Parted([str(s) for s in splits], named, reasons, told_apart)
+
+
+_Split = tuple[npt.NDArray[np.object_], list[str]]
+"""[n] the split of each photo, empty where it is set aside; [n] why it is."""
+
+
+def _by_place(rule: SplitRule, places: Sequence[str], positions: Points, addresses: npt.NDArray[np.int64]) -> _Split:
+    splits, reasons = _all_train(len(places))
+    blocks = _blocks(places, positions, rule.gap_m)
+    splits[cut_val(blocks, addresses, rule.query_fraction, rule.seed)] = "query"
+    for i in _too_near(splits, positions, rule.gap_m):
+        splits[i], reasons[i] = "", f"nearer than {rule.gap_m:g} m to a query place"
+    return splits, reasons
+
+
+def _by_heading(rule: SplitRule, photos: Sequence[SourcePhoto]) -> _Split:
+    splits, reasons = _all_train(len(photos))
+    splits[[any(_apart(p.heading, h) <= HEADING_TOLERANCE for h in rule.headings) for p in photos]] = "query"
+    return splits, reasons
+
+
+def _by_date(rule: SplitRule, photos: Sequence[SourcePhoto]) -> _Split:
+    splits, reasons = _all_train(len(photos))
+    since = rule.first_query()
+    for i, photo in enumerate(photos):
+        if photo.taken is None:
+            splits[i], reasons[i] = "", "no date"
+        elif photo.taken >= since:
+            splits[i] = "query"
+    return splits, reasons
+
+
+def _by_list(rule: SplitRule, photos: Sequence[SourcePhoto]) -> _Split:
+    assert rule.listing is not None  # noqa: S101 - checked when the rule was made
+    listed = _read_list(rule.listing)
+    splits, reasons = _all_train(len(photos))
+    for i, photo in enumerate(photos):
+        splits[i] = listed.get(photo.photo_id, listed.get(photo.path, ""))
+        reasons[i] = "" if splits[i] else "not in the list of splits"
+    if photos and not any(splits):
+        told = next(iter(listed), None)
+        rows = "it has no rows" if told is None else f"it has {told!r}, photos are called as {photos[0].photo_id!r}"
+        raise DataError(f"no photo is in the list of splits {rule.listing}: {rows}", "list photos by id, or by path")
+    return splits, reasons
+
+
+def _all_train(n: int) -> _Split:
+    return np.full(n, "train", dtype=object), [""] * n
 
 
 def _blocks(places: Sequence[str], positions: Points, gap_m: float) -> list[str]:
@@ -183,20 +231,14 @@ def _apart_by_split(places: Sequence[str], splits: npt.NDArray[np.object_]) -> t
 
 
 def _read_list(path: Path) -> dict[str, str]:
-    check_regular(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = list(reader.fieldnames or ())
-            rows = list(reader)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}", "give --split-list CSV") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a well-formed CSV: {error}", "its first line names the columns") from error
-    key = next((k for k in ("photo_id", "path", "filename") if k in header), None)
-    if key is None or "split" not in header:
-        raise DataError(f"{path} has the columns {', '.join(header)}", "name them photo_id (or path) and split")
-    found = {str(row[key]).removeprefix("./"): str(row["split"]) for row in rows}
+    table = read_csv(path, "--split-list")
+    key = table.first_of(("photo_id", "path", "filename"))
+    if key is None or "split" not in table.header:
+        raise DataError(f"{path} has the columns {', '.join(table.header)}", "name them photo_id (or path) and split")
+    found = {
+        plain_path(name): split.lower()
+        for name, split in zip(table.texts(key).to_pylist(), table.texts("split").to_pylist(), strict=True)
+    }
     if wrong := sorted({s for s in found.values() if s not in SPLITS}):
         raise DataError(f"{path} names the split {wrong[0]!r}", f"splits are {', '.join(SPLITS)}")
     return found
