@@ -14,6 +14,7 @@ from functools import cached_property
 from ial_bench.errors import AddressError
 
 _FORM = re.compile(r"^(?P<street>[^,]+),(?P<neighbourhood>.+?)(?:\((?P<cross>[^()]*)\))?\s*$", re.DOTALL)
+_NO_NEIGHBOURHOOD = re.compile(r"[^,()]*[^,() ][^,()]*(?:,\s*)?(?:\([^()]*\))?")
 _EXPECTED = "write it as 'Main Street, Neighbourhood (Cross Street, Cross Street)'"
 MAX_LENGTH = 500  # characters; the longest real street names are under 100
 
@@ -50,6 +51,8 @@ class Address:
             raise AddressError(f"address of {len(clean)} characters: {clean[:60]!r}…", _EXPECTED)
         if any(unicodedata.category(c) in {"Cc", "Cs"} for c in clean):
             raise AddressError(f"address with control characters: {clean!r}", _EXPECTED)
+        if _NO_NEIGHBOURHOOD.fullmatch(clean):
+            raise AddressError(f"address without a neighbourhood: {clean!r}", _EXPECTED)
         match = _FORM.match(clean)
         if match is None:
             raise AddressError(f"not an address: {clean!r}", _EXPECTED)

@@ -12,7 +12,8 @@ from filelock import FileLock
 
 from bench_command import Bench
 from ial_bench.captions.captioner import CaptionLength
-from ial_bench.captions.write import caption, read_captions
+from ial_bench.captions.read import read_caption_file, read_captions
+from ial_bench.captions.write import caption
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.table import PHOTOS
 from ial_bench.errors import DataError, StorageError
@@ -93,6 +94,22 @@ def test_from_a_file(bench: Bench, city: Dataset, tmp_path: Path) -> None:
     assert f"{len(ids) - 1} captions from {file}, {len(ids) - 1} of fewer than 10 words" in said.out
     assert "1 photos have none in the file" in said.out
     assert Dataset(city.folder).split("train").captions[1] == "A street view of a house, 0"
+
+
+def test_from_a_table(bench: Bench, city: Dataset, tmp_path: Path) -> None:
+    ids = city.split("train").ids
+    file = tmp_path / "mine.csv"
+    rows = [f'"{i}";"A street view of a house; number {n}"' for n, i in enumerate(ids)]
+    file.write_text("\ufeffPhoto_ID;Caption\r\n" + "\r\n".join(rows) + "\r\n", encoding="utf-8")
+    said = bench("data", "caption", city.folder, "--captioner", file, "--overwrite", "--splits", "train")
+    assert said.code == 0, said.err
+    assert list(Dataset(city.folder).split("train").captions[:1]) == ["A street view of a house; number 0"]
+    file.write_text(f"photo_id,caption\n{ids[0]},one\n{ids[0]},two\n", encoding="utf-8")
+    with pytest.raises(DataError, match="two captions of"):
+        read_caption_file(file)
+    file.write_text(f"photo_id,words\n{ids[0]},one\n", encoding="utf-8")
+    with pytest.raises(DataError, match="columns photo_id, words"):
+        read_caption_file(file)
 
 
 @pytest.mark.parametrize(

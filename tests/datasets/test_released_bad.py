@@ -26,7 +26,7 @@ class TestBadRecords:
     @pytest.mark.parametrize(
         ("value", "reason"),
         [
-            (["", "", "Ash Lane"], "not an address: 'Ash Lane'"),
+            (["", "", "Ash Lane"], "address without a neighbourhood: 'Ash Lane'"),
             (["", "", ""], "not an address"),
             (["", "", "Ash Lane, Old Town (Elm Street"], "unbalanced brackets"),
             (["", "", "Ash Lane, Old Town\x00"], "control characters"),

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ial_bench.captions.read import SUFFIXES
 from ial_bench.errors import ConfigError
 from ial_bench.images import RGB
 
 PROMPT = "A street view of"
 """What every caption begins with (AddressCLIP, section 3.2)."""
 MIN_WORDS, MAX_WORDS = 10, 30
-FORMS = "blip-large, blip-base, blip:FOLDER, coca:MODEL/PRETRAINED_OR_FILE or the path of a .jsonl file"
+FORMS = "blip-large, blip-base, blip:FOLDER, coca:MODEL/PRETRAINED_OR_FILE or the path of a .jsonl or .csv file"
 BLIP_REPOSITORIES = {
     "blip-base": "Salesforce/blip-image-captioning-base",
     "blip-large": "Salesforce/blip-image-captioning-large",
@@ -66,7 +67,7 @@ def open_captioner(spec: str, device: str, length: CaptionLength) -> Captioner:
 
 def is_file_spec(spec: str) -> bool:
     """Whether captions are to be read rather than written."""
-    return Path(spec).suffix == ".jsonl"
+    return Path(spec).suffix.lower() in SUFFIXES
 
 
 def trimmed(text: str, length: CaptionLength) -> str:

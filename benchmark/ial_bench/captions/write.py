@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from ial_bench.captions.captioner import Captioner, CaptionLength
+from ial_bench.captions.read import read_captions
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.table import DESCRIPTION, replace_column
 from ial_bench.errors import DataError
-from ial_bench.files import check_regular, check_target, make_folder, storage_errors, write_text
+from ial_bench.files import check_target, make_folder, storage_errors, write_text
 from ial_bench.folders import inside
 from ial_bench.images import RGB
 from ial_bench.json_files import digest
@@ -119,49 +120,6 @@ def drop_finished(dataset: Dataset) -> None:
         for file in inside(dataset.folder, FOLDER).glob(f"{'[0-9a-f]' * _DIGITS}.jsonl"):
             if read_captions(file, whole=False).items() <= there.items():
                 file.unlink()
-
-
-def read_captions(file: Path, *, whole: bool = True) -> dict[str, str]:
-    """Captions by photo id: lines ``{"photo_id": ..., "caption": ...}``.
-
-    Args:
-        file: where.
-        whole: whether a last line that is cut off is an error; a killed process leaves such a line.
-
-    Raises:
-        DataError: missing, or a line of another form.
-    """
-    found: dict[str, str] = {}
-    check_regular(file)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}", "give a file of captions") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8", "save it as UTF-8") from error
-    lines = text.split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        told = _parsed(line)
-        if told is None:
-            if not whole and number == len(lines):
-                break
-            raise DataError(
-                f"{file}, line {number}: not an object with photo_id and caption, both texts",
-                'write lines such as {"photo_id": "0001.jpg", "caption": "a street view of ..."}',
-            )
-        found[told[0]] = " ".join(told[1].split())
-    return found
-
-
-def _parsed(line: str) -> tuple[str, str] | None:
-    try:
-        value: Any = json.loads(line)
-        "".join((value["photo_id"], value["caption"])).encode()  # no half characters
-        return value["photo_id"], value["caption"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def _images(photos: Photos, rows: Sequence[int]) -> list[RGB]:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def caption(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset, or the path of its folder.")],
     captioner: Annotated[
-        str, typer.Option(help="blip-large, blip-base, blip:FOLDER, coca:MODEL/PRETRAINED_OR_FILE or a .jsonl file.")
+        str,
+        typer.Option(
+            help="blip-large, blip-base, blip:FOLDER, coca:MODEL/PRETRAINED_OR_FILE or a .jsonl or .csv file."
+        ),
     ] = "blip-large",
     splits: Annotated[str, typer.Option(help="Comma-separated: captions are used in training alone.")] = "train,val",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Caption photos that have one, too.")] = False,
@@ -32,7 +35,7 @@ def caption(
 
     Captions begin with "A street view of" and have 10 to 30 words, as in the AddressCLIP paper. They become part of the
     dataset, whose digest changes. An interrupted call goes on where it stopped. Lines of a .jsonl file are
-    {"photo_id": ..., "caption": ...}.
+    {"photo_id": ..., "caption": ...}; a .csv file has the columns photo_id and caption.
 
     Example: bench data caption my-city --captioner blip-large
     """
@@ -78,9 +81,10 @@ def _caption(
 
 
 def _from_file(data: Dataset, photos: Photos, file: Path, length: CaptionLength) -> None:
-    from ial_bench.captions.write import put_captions, read_captions
+    from ial_bench.captions.read import read_caption_file
+    from ial_bench.captions.write import put_captions
 
-    found = read_captions(file)
+    found = read_caption_file(file)
     wanted = set(photos.ids)
     strange = found.keys() - set(data.texts("photo_id").to_pylist())
     known = {i: text for i, text in found.items() if i in wanted or i in strange}
