@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,7 @@ from ial_bench.build.network import StreetNetwork
 from ial_bench.build.osm import fetch_osm, read_osm
 from ial_bench.build.partition import Partition
 from ial_bench.errors import ConfigError, DataError
-
-
-def feature(name: str | None, points: Any, kind: str = "LineString", **told: Any) -> dict[str, Any]:
-    return {"type": "Feature", "properties": {"name": name, **told}, "geometry": {"type": kind, "coordinates": points}}
-
-
-def lon_lat(*points: tuple[float, float]) -> list[list[float]]:
-    return degrees(*points)[:, ::-1].round(7).tolist()  # type: ignore[no-any-return]
-
-
-def write(path: Path, features: Sequence[Any], **more: Any) -> Path:
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features, **more}), encoding="utf-8")
-    return path
-
+from made_maps import feature, lon_lat, osm_xml, way, write
 
 CROSS = [feature("Main St", lon_lat((-100, 0), (0, 0), (100, 0)), nodes=[1, 2, 3]),
          feature("Oak St", lon_lat((0, 0), (0, 100)), nodes=[2, 4])]  # fmt: skip
@@ -114,6 +100,109 @@ def test_features_that_are_no_streets(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_one_bad_geometry_sets_one_feature_aside(tmp_path: Path) -> None:
+    bad: list[Any] = [
+        {"type": "LineString", "coordinates": []}, {"type": "MultiLineString", "coordinates": [[]]},
+        {"type": "LineString"}, {"type": "MultiLineString", "coordinates": 5},
+        {"type": "LineString", "coordinates": "a"},
+        {"type": "LineString", "coordinates": [[1.0], [2.0]]}, {"type": ["LineString"], "coordinates": []}, {}, "x", [],
+    ]  # fmt: skip
+    features = [{"type": "Feature", "properties": {"name": "A"}, "geometry": g} for g in bad]
+    features += [{"type": "Feature", "properties": [], "geometry": None}, {"type": "Feature"}]
+    source = read_geojson_streets(write(tmp_path / "s.geojson", [*CROSS, *features]))
+    assert len(source.segments) == 2
+    assert source.skipped.total() == len(features)
+    forward = Transformer.from_crs(4326, 26910, always_xy=True)
+    west = [list(forward.transform(-122.4, 37.7)), list(forward.transform(-122.3, 37.8))]
+    placed = read_geojson_streets(
+        write(tmp_path / "t.geojson", [feature("A", west), feature("B", [[1e9, 1e9], [2e9, 1e9]]), *features]),
+        crs="EPSG:26910",
+    )
+    assert [s.name for s in placed.segments] == ["A"]
+
+
+def test_a_feature_a_line(tmp_path: Path) -> None:
+    """Newline-delimited, and as a text sequence whose records may run over lines."""
+    plain = shape(partition(write(tmp_path / "s.geojson", CROSS)))
+    lines = tmp_path / "s.geojsonl"
+    for end in ("\n", "\r\n", "\n\n"):
+        lines.write_bytes(b"\xef\xbb\xbf" + end.join(json.dumps(f) for f in CROSS).encode())
+        assert shape(partition(lines)) == plain
+    records = tmp_path / "s.geojsons"
+    records.write_text("".join(f"\x1e{json.dumps(f, indent=1)}\n" for f in CROSS), encoding="utf-8")
+    assert shape(partition(records)) == plain
+    records.write_text("\x1e" + json.dumps({"type": "FeatureCollection", "features": CROSS}), encoding="utf-8")
+    assert shape(partition(records)) == plain
+
+
+def test_a_line_that_is_no_feature_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.geojsonl"
+    path.write_text(f'{json.dumps(CROSS[0])}\n{{"type": "Feat', encoding="utf-8")
+    with pytest.raises(DataError, match="line 2 is not valid JSON"):
+        read_geojson_streets(path)
+    path.write_text(f'{json.dumps(CROSS[0])}\n{{"type": "Point"}}', encoding="utf-8")
+    with pytest.raises(DataError, match="line 2 is no GeoJSON"):
+        read_geojson_streets(path)
+    path.write_text(f"\x1e{json.dumps(CROSS[0])}\n\x1e[", encoding="utf-8")
+    with pytest.raises(DataError, match="record 2 is not valid JSON"):
+        read_geojson_streets(path)
+
+
+def test_properties_that_other_programs_left(tmp_path: Path) -> None:
+    """Lists, texts of lists, numbers with a fraction and words for nothing give what plain values give."""
+    plain = [
+        feature("Main St", lon_lat((-100, 0), (0, 0)), u=1, v=2, highway="residential", suburb="Quay", bridge=None),
+        feature("Main St", lon_lat((0, 0), (100, 0)), u=2, v=3, highway="residential", suburb="Quay", bridge=None),
+        feature("Oak St", lon_lat((0, 0), (0, 100)), u=2, v=4, highway="residential", suburb="Quay", bridge=None),
+        feature(None, lon_lat((-50, -90), (-50, 90)), u=5, v=6, highway="tertiary", suburb="Quay", bridge=None),
+    ]
+    wanted = read_geojson_streets(write(tmp_path / "s.geojson", plain)).segments
+    for change in (
+        {
+            "name": lambda v: [v, "A 7"] if v else [None],
+            "highway": lambda v: [v, "footway"],
+            "junction": lambda _: [None],
+        },
+        {"name": lambda v: f"['{v}', 'A 7']" if v else "nan", "u": float, "v": lambda v: f"{v}.0"},
+        {"name": lambda v: v or "<Null>", "suburb": lambda v: [v], "bridge": lambda _: "None", "u": lambda v: [v]},
+        {"bridge": lambda _: False, "layer": lambda _: "nan", "highway": lambda v: f"['{v}', 'primary']"},
+    ):
+        changed = [
+            {**f, "properties": told | {key: to(told.get(key)) for key, to in change.items()}}
+            for f, told in ((f, f["properties"]) for f in plain)
+        ]
+        found = read_geojson_streets(write(tmp_path / "t.geojson", changed)).segments
+        assert [(s.name, s.nodes, s.neighbourhood, s.level, s.roundabout) for s in found] == [
+            (s.name, s.nodes, s.neighbourhood, s.level, s.roundabout) for s in wanted
+        ]
+
+
+def test_an_end_that_is_several_nodes_is_none(tmp_path: Path) -> None:
+    merged = [feature(f["properties"]["name"], f["geometry"]["coordinates"], u=[1, 2], v=3) for f in CROSS]
+    assert {s.nodes for s in read_geojson_streets(write(tmp_path / "s.geojson", merged)).segments} == {None}
+    assert texts(partition(tmp_path / "s.geojson")) == CUT
+
+
+def test_names_in_objects(tmp_path: Path) -> None:
+    nested = [feature(None, f["geometry"]["coordinates"], names={"primary": f["properties"]["name"]}) for f in CROSS]
+    path = write(tmp_path / "s.geojson", nested)
+    assert texts(partition(path, keys=StreetKeys("names.primary"))) == CUT
+    with pytest.raises(DataError, match=r"'names' holds an object \(primary\)(.|\n)*names\.primary, by --name-key"):
+        read_geojson_streets(path, StreetKeys("names"))
+    with pytest.raises(DataError, match=r"no property|names\.primary"):
+        read_geojson_streets(path, StreetKeys("names.other"))
+    path = write(tmp_path / "t.geojson", [feature("Main St", lon_lat((0, 0), (9, 9)), highway={"kind": "road"})])
+    with pytest.raises(DataError, match="'highway' holds an object"):
+        read_geojson_streets(path)
+
+
+def test_json_of_overpass_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.geojson"
+    path.write_text('{"version": 0.6, "elements": []}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"as Overpass gives(.|\n)*osmtogeojson"):
+        read_geojson_streets(path)
+
+
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no street in .*it has no feature"):
         read_geojson_streets(write(tmp_path / "empty.geojson", []))
@@ -127,20 +216,6 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "cut.geojson").write_text('{"type": "Feat', encoding="utf-8")
     with pytest.raises(DataError, match="not valid JSON"):
         read_geojson_streets(tmp_path / "cut.geojson")
-
-
-def osm_xml(ways: str) -> str:
-    at = {i: degrees(p)[0] for i, p in enumerate([(-100, 0), (0, 0), (100, 0), (0, 100), (0, -100), (0, 0)], 1)}
-    nodes = "".join(f'<node id="{i}" version="1" lat="{lat:.7f}" lon="{lon:.7f}"/>' for i, (lat, lon) in at.items())
-    told = '<tag k="place" v="suburb"/><tag k="name" v="Oakland"/>'
-    place = f'<node id="9" version="1" lat="{ORIGIN[0]}" lon="{ORIGIN[1]}">{told}</node>'
-    return f'<?xml version="1.0"?><osm version="0.6">{nodes}{place}{ways}</osm>'
-
-
-def way(number: int, refs: str, **tags: str) -> str:
-    told = "".join(f'<tag k="{k}" v="{v}"/>' for k, v in {"highway": "residential", **tags}.items())
-    nodes = "".join(f'<nd ref="{r}"/>' for r in refs.split())
-    return f'<way id="{number}" version="1">{nodes}{told}</way>'
 
 
 WAYS = (way(1, "1 2 3", name="Main Street") + way(2, "2 4", name="Oak Street")

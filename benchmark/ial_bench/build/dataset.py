@@ -13,14 +13,15 @@ import numpy.typing as npt
 from ial_bench.addresses import Address
 from ial_bench.build.checks import check_degrees, check_overlap
 from ial_bench.build.geocoded import service_of, street_votes
+from ial_bench.build.geojson_file import SUFFIXES as GEOJSON_SUFFIXES
 from ial_bench.build.geojson_streets import read_geojson_streets
 from ial_bench.build.match import Match, match_places
 from ial_bench.build.names import StreetNamer
 from ial_bench.build.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain, Neighbourhoods
 from ial_bench.build.network import StreetNetwork, StreetSource
 from ial_bench.build.options import BuildOptions
-from ial_bench.build.osm import SUFFIXES as OSM_SUFFIXES
 from ial_bench.build.osm import fetch_osm, read_osm
+from ial_bench.build.osm_file import SUFFIXES as OSM_SUFFIXES
 from ial_bench.build.partition import Partition
 from ial_bench.build.photos import PhotoSet, Place, places_of, read_photos
 from ial_bench.build.splits import Parted, part
@@ -136,7 +137,8 @@ def _build(options: BuildOptions, reporter: Reporter) -> Build:
         {},
         photos.notes,
     )
-    _write(build, options, _neighbourhoods(options, source, namer), reporter)
+    build.notes += source.notes
+    _write(build, options, _neighbourhoods(build, options, namer), reporter)
     return build
 
 
@@ -147,21 +149,21 @@ def read_streets(options: BuildOptions) -> StreetSource:
     name = options.streets.name.lower()
     if name.endswith(OSM_SUFFIXES):
         return read_osm(options.streets, options.street_keys.name)
-    if name.endswith((".geojson", ".json")):
+    if name.endswith(GEOJSON_SUFFIXES):
         return read_geojson_streets(options.streets, options.street_keys, options.streets_crs)
     raise ConfigError(
         f"{options.streets} is of no known kind of street map",
-        f"its name should end in .geojson, {', '.join(OSM_SUFFIXES)}",
+        f"its name should end in {', '.join((*GEOJSON_SUFFIXES, *OSM_SUFFIXES))}",
     )
 
 
-def _neighbourhoods(options: BuildOptions, source: StreetSource, namer: StreetNamer) -> Chain:
+def _neighbourhoods(build: Build, options: BuildOptions, namer: StreetNamer) -> Chain:
     ways: list[Neighbourhoods] = []
     if options.neighbourhoods is not None:
-        ways.append(ByPolygon(options.neighbourhoods, options.neighbourhood_key))
-    ways.append(ByAttribute())
-    if options.neighbourhood is None:
-        ways.append(ByNearestPlace(source.places))
+        polygons = ByPolygon(options.neighbourhoods, options.neighbourhood_key)
+        build.notes += polygons.notes
+        ways.append(polygons)
+    ways += [ByAttribute(), ByNearestPlace(build.source.places)]
     otherwise = namer.display(options.neighbourhood or "") or namer.display(options.title) or options.name
     return Chain(ways, otherwise, namer)
 

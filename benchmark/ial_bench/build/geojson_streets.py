@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ial_bench.build.geojson_file import read_collection
+from ial_bench.build.kinds import is_roundabout, why_no_street
 from ial_bench.build.network import Segment, StreetSource
+from ial_bench.build.properties import (
+    ObjectValueError,
+    Told,
+    has_key,
+    id_of,
+    keys_of,
+    list_of,
+    name_of,
+    text_of,
+    texts_of,
+    value_at,
+)  # fmt: skip
 from ial_bench.errors import DataError
 from ial_bench.geo.points import Points, valid
-from ial_bench.json_files import read_json
-
-ROUNDABOUTS = frozenset({"roundabout", "circular", "mini_roundabout"})
-WALKED = frozenset({
-    "footway", "path", "steps", "cycleway", "bridleway", "corridor", "track", "proposed", "construction", "platform",
-    "elevator", "raceway",
-})  # fmt: skip
-"""Kinds of way (OpenStreetMap's ``highway``) that are left out: no street is addressed by them."""
 
 _NODE_PAIRS = (("f_node", "t_node"), ("from_node", "to_node"), ("u", "v"), ("fnode", "tnode"), ("source", "target"))
 _AREAS = ("neighbourhood", "neighborhood", "nhood", "suburb", "quarter", "district")
-_SKIPPED_LEVELS = frozenset({"", "0", "no", "none", "false"})
+_SKIPPED_LEVELS = frozenset({"", "0", "no", "false"})
 
 
 @dataclass(frozen=True)
@@ -47,23 +54,25 @@ def read_geojson_streets(path: Path, keys: StreetKeys | None = None, crs: str | 
 
     Points have ids where features have a list ``nodes``, one for each, or ids of their first and last node, such as
     ``f_node`` and ``t_node``; if any feature lacks them, geometry alone counts. Features that are no line, or whose
-    coordinates are no numbers, are skipped and counted.
+    coordinates are no numbers, and those that are no streets by their kind, are skipped and counted.
 
     Args:
-        path: the file.
-        keys: which properties to read.
+        path: the file: a collection, or a feature a line.
+        keys: which properties to read; ``names.primary`` is an entry of an object.
         crs: of the coordinates, such as ``EPSG:26910``; None: that of the file's ``crs`` member, or degrees.
 
     Raises:
-        DataError: it is not GeoJSON, has no line, or has metres where degrees are expected.
+        DataError: it is not GeoJSON, has no line, has an object where a text belongs, or metres where degrees are
+            expected.
     """
     features, to_degrees = read_features(path, crs)
     keys = keys or StreetKeys()
-    properties = [f.get("properties") or {} for f in features]
-    have = set().union(*(p.keys() for p in properties)) if properties else set()
-    if features and keys.name not in have:
+    properties = [properties_of(f) for f in features]
+    have = {key for told in properties for key in told}
+    if features and not any(has_key(p, keys.name) for p in properties):
+        shown = sorted({key for told in properties for key in keys_of(told)})
         raise DataError(
-            f"no feature of {path} has a property {keys.name!r}; there are {', '.join(sorted(have)[:20]) or 'none'}",
+            f"no feature of {path} has a property {keys.name!r}; there are {', '.join(shown[:20]) or 'none'}",
             "name the one with the streets' names by --name-key",
         )
     area = keys.neighbourhood or next((k for k in _AREAS if k in have), "")
@@ -71,20 +80,63 @@ def read_geojson_streets(path: Path, keys: StreetKeys | None = None, crs: str | 
     skipped: Counter[str] = Counter()
     segments: list[Segment] = []
     for feature, told in zip(features, properties, strict=True):
-        if told.get("highway") in WALKED:
-            skipped[f"highway={told['highway']}"] += 1
-            continue
         lines = list(_lines(feature.get("geometry"), to_degrees, skipped))
-        for i, points in enumerate(lines):
-            ids = _ids(told, points, pair, first=i == 0, last=i == len(lines) - 1)
-            segments.append(
-                Segment(_text(told.get(keys.name)), points, ids, _text(told.get(area)), level_of(told),
-                        told.get("junction") in ROUNDABOUTS)
-            )  # fmt: skip
+        if not lines:
+            continue
+        with refused_objects(path, told, (keys.name, area), "--name-key or --street-neighbourhood-key"):
+            name = name_of(told, keys.name)
+            closed = all(np.array_equal(points[0], points[-1]) for points in lines)
+            if why := why_no_street(told, name, closed=closed):
+                skipped[why] += 1
+                continue
+            where, level, ring = name_of(told, area), level_of(told), is_roundabout(told)
+            for i, points in enumerate(lines):
+                ids = _ids(told, points, pair, first=i == 0, last=i == len(lines) - 1)
+                segments.append(Segment(name, points, ids, where, level, ring))
     if not segments:
         reasons = ", ".join(f"{n:,} x {r}" for r, n in skipped.most_common(3)) or "it has no feature"
         raise DataError(f"no street in {path}: {reasons}", "give a file of named lines")
     return StreetSource(segments, skipped)
+
+
+def properties_of(feature: Told) -> Told:
+    """A feature's properties, none where they are no object."""
+    told = feature.get("properties")
+    return told if isinstance(told, dict) else {}
+
+
+@contextmanager
+def refused_objects(path: Path, told: Told, keys: Iterable[str], option: str) -> Iterator[None]:
+    """Turn an object where a text belongs into an error that names its entries.
+
+    Args:
+        path: the file.
+        told: the properties that are read.
+        keys: those among them that `option` chooses.
+        option: of the command.
+
+    Raises:
+        DataError: there was one.
+    """
+    try:
+        yield
+    except ObjectValueError as error:
+        entries = ", ".join(error.entries[:10])
+        key = next((k for k in (*keys, *told) if _holds_object(told, k)), "")
+        raise DataError(
+            f"{path}: the property {key!r} holds an object ({entries}), where a text or a number belongs",
+            f"name one of its entries, such as {key}.{(*error.entries, 'name')[0]}, by {option}"
+            if key in set(keys)
+            else f"write a text into {key!r}, or take it out",
+        ) from error
+
+
+def _holds_object(told: Told, key: str) -> bool:
+    try:
+        texts_of(value_at(told, key))
+    except ObjectValueError:
+        return True
+    return False
 
 
 def read_features(path: Path, crs: str | None) -> tuple[list[dict[str, Any]], Callable[[Any], Points]]:
@@ -93,14 +145,8 @@ def read_features(path: Path, crs: str | None) -> tuple[list[dict[str, Any]], Ca
     Raises:
         DataError: it is not GeoJSON, or is of a reference system that nobody knows.
     """
-    data = read_json(path)
-    kind = data.get("type") if isinstance(data, dict) else None
-    features = data.get("features") if kind == "FeatureCollection" else [data] if kind == "Feature" else None
-    if not isinstance(features, list):
-        raise DataError(f"{path} is no GeoJSON: it has no features", "give a FeatureCollection")
-    member = data.get("crs")
-    declared = member.get("properties", {}).get("name") if isinstance(member, dict) else None
-    return [f for f in features if isinstance(f, dict)], to_degrees(crs or declared, path)
+    features, declared = read_collection(path)
+    return features, to_degrees(crs or declared, path)
 
 
 def to_degrees(crs: str | None, source: Path) -> Callable[[Any], Points]:
@@ -128,22 +174,26 @@ def to_degrees(crs: str | None, source: Path) -> Callable[[Any], Points]:
     def transformed(coordinates: Any) -> Points:
         east, north = _pairs(coordinates).T
         lon, lat = transformer.transform(east, north)
+        if not (np.isfinite(lon).all() and np.isfinite(lat).all()):  # a placeholder, far outside what the system covers
+            raise NotNumbersError("coordinates outside of the reference system")
         return _checked(np.stack([lat, lon], axis=1), source)
 
     return transformed
 
 
 class NotNumbersError(ValueError):
-    """Coordinates that are no numbers."""
+    """Coordinates that are no numbers, or none that can be used; its text says which."""
 
 
 def _pairs(coordinates: Any) -> Points:
     try:
-        pairs = np.array([c[:2] for c in coordinates], dtype=np.float64).reshape(-1, 2)
+        pairs = np.array([c[:2] for c in coordinates], dtype=np.float64)
     except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise NotNumbersError from error
-    if not np.isfinite(pairs).all():
-        raise NotNumbersError
+        raise NotNumbersError("coordinates are no numbers") from error
+    if not len(pairs):
+        return np.zeros((0, 2))
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
+        raise NotNumbersError("coordinates are no numbers")
     return pairs
 
 
@@ -165,15 +215,19 @@ def _checked(points: Points, source: Path) -> Points:
 
 def _lines(geometry: Any, degrees: Callable[[Any], Points], skipped: Counter[str]) -> Iterator[Points]:
     kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if kind not in {"LineString", "MultiLineString"}:
+    if kind not in ("LineString", "MultiLineString"):
         skipped["not a line" if kind else "no geometry"] += 1
         return
-    parts: Sequence[Any] = [geometry.get("coordinates")] if kind == "LineString" else geometry.get("coordinates") or ()
+    coordinates = geometry.get("coordinates")
+    if not coordinates:
+        skipped["an empty geometry"] += 1
+        return
+    parts = [coordinates] if kind == "LineString" or not isinstance(coordinates, list) else coordinates
     for part in parts:
         try:
             points = degrees(part)
-        except NotNumbersError:
-            skipped["coordinates are no numbers"] += 1
+        except NotNumbersError as error:
+            skipped[str(error)] += 1
             continue
         if len(points) < 2 or not np.ptp(points, axis=0).any():
             skipped["a line of no length"] += 1
@@ -182,28 +236,25 @@ def _lines(geometry: Any, degrees: Callable[[Any], Points], skipped: Counter[str
 
 
 def _ids(
-    told: dict[str, Any], points: Points, pair: tuple[str, str] | None, *, first: bool, last: bool
+    told: Told, points: Points, pair: tuple[str, str] | None, *, first: bool, last: bool
 ) -> tuple[str, ...] | None:
     """The ids of a line's points; only the first and the last of several lines have those of the pair."""
-    listed = told.get("nodes")
-    if isinstance(listed, list) and len(listed) == len(points) and all(n is not None for n in (listed[0], listed[-1])):
-        return tuple("" if n is None else str(n) for n in listed)
-    if pair is None or not (first and last) or any(told.get(k) in {None, ""} for k in pair):
+    listed = list_of(told.get("nodes"))
+    if listed is not None and len(listed) == len(points):
+        ids = tuple(id_of(node) for node in listed)
+        if ids[0] and ids[-1]:
+            return ids
+    if pair is None or not (first and last):
         return None
-    return (str(told[pair[0]]), *[""] * (len(points) - 2), str(told[pair[1]]))
+    start, end = (id_of(value_at(told, key)) for key in pair)
+    return (start, *[""] * (len(points) - 2), end) if start and end else None
 
 
-def level_of(told: Mapping[str, Any]) -> str:
+def level_of(told: Told) -> str:
     """What keeps lines apart that cross; San Francisco's ``layer`` of words is none."""
     parts = []
     for key in ("layer", "bridge", "tunnel"):
-        text = _text(told.get(key)).casefold()
+        text = text_of(told.get(key)).casefold()
         if text not in _SKIPPED_LEVELS and (key != "layer" or text.lstrip("-+").isdigit()):
             parts.append(f"{key}={text}")
     return " ".join(parts)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):  # several names, as osmnx writes them
-        value = value[0] if value else None
-    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value).strip()

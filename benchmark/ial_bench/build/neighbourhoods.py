@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ial_bench.build.geojson_streets import NotNumbersError, read_features
+from ial_bench.build.geojson_streets import NotNumbersError, properties_of, read_features, refused_objects
 from ial_bench.build.names import StreetNamer
 from ial_bench.build.noding import shapely
 from ial_bench.build.partition import SubStreet
+from ial_bench.build.properties import name_of
 from ial_bench.errors import DataError
 from ial_bench.geo.points import Points, haversine_m
 
 _NAMES = ("name", "neighbourhood", "neighborhood", "nhood", "NAME", "Name", "title")
+_TOUCH_DEGREES = 1e-5  # of latitude, a metre: what rounding of coordinates puts on the other side of a border
 
 
 class Neighbourhoods(Protocol):
@@ -57,11 +59,14 @@ class ByNearestPlace:
 
 
 class ByPolygon:
-    """The polygon that most of the sub-street's length lies in.
+    """The polygon that most of the sub-street's length lies in; one that it only touches, to a metre, does not count.
 
     Args:
         path: GeoJSON of polygons with names.
         name_key: their property; None: the first of the usual ones.
+
+    Attributes:
+        notes: what of the file cannot be used.
 
     Raises:
         DataError: not GeoJSON, or without polygons that have a name.
@@ -70,19 +75,28 @@ class ByPolygon:
     def __init__(self, path: Path, name_key: str | None = None) -> None:
         lib = shapely()
         features, degrees = read_features(path, None)
-        found = []
+        found: list[tuple[str, Any]] = []
+        unused: Counter[str] = Counter()
         for feature in features:
-            told, geometry = feature.get("properties") or {}, feature.get("geometry") or {}
-            name = next((told[k] for k in ((name_key,) if name_key else _NAMES) if told.get(k)), None)
-            for rings in _polygons(geometry):
-                try:
-                    shell, *holes = [degrees(ring)[:, ::-1] for ring in rings]
-                    if name:
-                        found.append((str(name), lib.make_valid(lib.Polygon(shell, holes))))
-                except (NotNumbersError, TypeError, ValueError):
-                    continue  # a ring that is none; counted below if nothing is left
+            told = properties_of(feature)
+            with refused_objects(path, told, (name_key,) if name_key else (), "--neighbourhood-key"):
+                name = next((n for k in ((name_key,) if name_key else _NAMES) if (n := name_of(told, k))), "")
+            if not name:
+                unused["without a name"] += 1
+                continue
+            shapes = [_shape(lib, rings, degrees) for rings in _polygons(feature.get("geometry"))]
+            found += [(name, shape) for shape in shapes if shape is not None]
+            if not shapes:
+                unused["no polygon, or an empty one"] += 1
+            elif None in shapes:
+                unused["with a polygon that is broken"] += 1
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in unused.most_common())
         if not found:
-            raise DataError(f"no polygon with a name in {path}", "give GeoJSON of polygons, their names in `name`")
+            raise DataError(
+                f"no polygon with a name in {path}{': ' * bool(reasons)}{reasons}",
+                "give GeoJSON of polygons, their names in `name` or in the property that --neighbourhood-key names",
+            )
+        self.notes = [f"{unused.total():,} features of {path.name} cannot be used whole: {reasons}"] if reasons else []
         found.sort(key=lambda f: (f[0], f[1].wkb))
         self._names = [name for name, _ in found]
         self._shapes = [shape for _, shape in found]
@@ -96,14 +110,29 @@ class ByPolygon:
         shares: dict[str, float] = defaultdict(float)
         for i in near:
             shares[self._names[i]] += lib.length(lib.intersection(lines, self._shapes[i]))
-        return min(shares, key=lambda n: (-shares[n], n)) if shares else ""
+        least = min(_TOUCH_DEGREES, lib.length(lines) / 2)
+        inside = {name: share for name, share in shares.items() if share > least}
+        return min(inside, key=lambda n: (-inside[n], n)) if inside else ""
 
 
-def _polygons(geometry: dict[str, Any]) -> list[Any]:
+def _polygons(geometry: Any) -> list[Any]:
     """The rings of each polygon."""
-    coordinates = geometry.get("coordinates") or []
-    kinds: dict[Any, list[Any]] = {"Polygon": [coordinates], "MultiPolygon": coordinates}
-    return kinds.get(geometry.get("type"), [])
+    told = geometry if isinstance(geometry, dict) else {}
+    coordinates = told.get("coordinates")
+    if not isinstance(coordinates, list) or not coordinates:
+        return []
+    kinds: dict[str, list[Any]] = {"Polygon": [coordinates], "MultiPolygon": coordinates}
+    return kinds.get(str(told.get("type")), [])
+
+
+def _shape(lib: Any, rings: Any, degrees: Callable[[Any], Points]) -> Any:
+    """A polygon, mended where its rings cross; None where nothing of it has an area."""
+    try:
+        shell, *holes = [degrees(ring)[:, ::-1] for ring in rings]
+        mended = lib.make_valid(lib.Polygon(shell, holes))
+    except (NotNumbersError, TypeError, ValueError, lib.errors.ShapelyError):
+        return None
+    return mended if mended.area > 0 else None
 
 
 class Chain:

@@ -55,11 +55,13 @@ class StreetSource:
         segments: the lines.
         skipped: how many features were not used, by reason.
         places: named places, such as suburbs, with their positions: (name, lat, lon).
+        notes: what is worth knowing of the lines that are used.
     """
 
     segments: Sequence[Segment]
     skipped: Counter[str] = field(default_factory=Counter)
     places: Sequence[tuple[str, float, float]] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

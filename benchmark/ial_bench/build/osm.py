@@ -3,82 +3,101 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ial_bench.build.geojson_streets import ROUNDABOUTS, WALKED, level_of
+from ial_bench.build.geojson_streets import level_of
+from ial_bench.build.kinds import is_roundabout, why_no_street
 from ial_bench.build.network import Segment, StreetSource
+from ial_bench.build.osm_file import Way, read_osm_file
+from ial_bench.build.properties import Told, name_of
 from ial_bench.errors import ConfigError, DataError
 
-SUFFIXES = (".osm", ".osm.bz2", ".osm.gz", ".osm.pbf", ".pbf")
 _PLACES = frozenset({"suburb", "neighbourhood", "quarter", "borough", "village", "hamlet", "city_block"})
-_UNNAMED_SERVICE = frozenset({"service"})  # driveways and car parks; a named one is a lane
+_SHOWN = 10
+_FEW, _MISSING = "a way with fewer than two nodes", "nodes that are not in the extract (ways are cut there)"
+_NODES_FIX = "give an extract with the ways' nodes: from Overpass, `out geom`, or `(._;>;);` before `out`"
 
 
 def read_osm(path: Path, name_key: str = "name") -> StreetSource:
     """Read the streets of an extract, and the named places that lie in it.
 
-    Left out are ways for feet and cycles alone, driveways without a name, areas, and ways of which the extract has
-    fewer than two nodes.
+    Left out are ways that are no streets by their kind, driveways without a name, areas, what is marked as deleted, and
+    ways of which the extract has fewer than two nodes. A way that runs through nodes that the extract lacks is cut
+    there.
 
     Args:
         path: ``.osm``, ``.osm.bz2``, ``.osm.gz`` or ``.osm.pbf``.
-        name_key: the tag with the name, such as ``name:en``.
+        name_key: the tag with the name, such as ``name:en``; where an element has none, ``name`` counts.
 
     Raises:
         ConfigError: pyosmium is not installed.
-        DataError: the file is missing or damaged, or has no street.
+        DataError: the file is missing, damaged or of another kind, or has no street.
     """
-    try:
-        import osmium
-    except ImportError as error:
-        raise ConfigError("pyosmium is not installed", "pip install 'ial-bench[build]'") from error
-    if not path.is_file():
-        raise DataError(f"no such file: {path}", "give --streets FILE")
+    data = read_osm_file(path)
     skipped: Counter[str] = Counter()
+    if data.deleted:
+        skipped["deleted on the map"] = data.deleted
     segments: list[Segment] = []
-    places: list[tuple[str, float, float]] = []
-    try:
-        wanted = osmium.filter.KeyFilter("highway", "place")
-        item: Any
-        for item in osmium.FileProcessor(str(path)).with_locations().with_filter(wanted):
-            if item.is_node() and item.tags.get("place") in _PLACES and item.tags.get(name_key):
-                places.append((item.tags[name_key], item.location.lat, item.location.lon))
-            elif item.is_way() and "highway" in item.tags:
-                _add(dict(item.tags), item.nodes, name_key, segments, skipped)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise DataError(f"{path} is no OpenStreetMap data, or damaged: {error}", "get the extract again") from error
+    cut: Counter[str] = Counter()
+    for way in data.ways:
+        name = _name(way.tags, name_key)
+        closed = len(way.nodes) > 3 and way.nodes[0] == way.nodes[-1]
+        if why := why_no_street(way.tags, name, closed=closed):
+            skipped[why] += 1
+            continue
+        lines = list(_lines(way, name, skipped))
+        segments += lines
+        if lines and None in way.points:
+            cut[name] += 1
     if not segments:
         reasons = ", ".join(f"{n:,} x {r}" for r, n in skipped.most_common(3)) or "it has no way with a highway tag"
-        raise DataError(f"no street in {path}: {reasons}", "give an extract of the city's streets")
-    return StreetSource(segments, skipped, sorted(places))
-
-
-def _add(tags: dict[str, str], nodes: Any, name_key: str, segments: list[Segment], skipped: Counter[str]) -> None:
-    kind, name = tags["highway"], tags.get(name_key, tags.get("name", ""))
-    if kind in WALKED or (kind in _UNNAMED_SERVICE and not name):
-        skipped[f"highway={kind}"] += 1
-        return
-    if tags.get("area") == "yes":
-        skipped["an area"] += 1
-        return
-    known = [(str(n.ref), n.location.lat, n.location.lon) for n in nodes if n.location.valid()]
-    if len(known) < len(nodes):
-        skipped["nodes that are not in the extract (the rest of the way is used)"] += len(nodes) - len(known)
-    if len(known) < 2:
-        skipped["a way with fewer than two nodes"] += 1
-        return
-    points = np.array([(lat, lon) for _, lat, lon in known])
-    if not np.ptp(points, axis=0).any():
-        skipped["a way of no length"] += 1
-        return
-    segments.append(
-        Segment(
-            name, points, tuple(ref for ref, _, _ in known), "", level_of(tags), tags.get("junction") in ROUNDABOUTS
+        nodes = skipped[_FEW] > 0
+        raise DataError(
+            f"no street in {path}: {reasons}", _NODES_FIX if nodes else "give an extract of the city's streets"
         )
-    )
+    names = ((_name(tags, name_key), tags, where) for tags, where in data.places)
+    places = sorted((name, *where) for name, tags, where in names if name and tags["place"] in _PLACES)
+    return StreetSource(segments, skipped, places, _cut_notes(cut, skipped[_MISSING]))
+
+
+def _name(tags: Told, key: str) -> str:
+    return name_of(tags, key) or name_of(tags, "name")
+
+
+def _lines(way: Way, name: str, skipped: Counter[str]) -> Iterator[Segment]:
+    """A way's lines: one, or those between nodes that the extract lacks. None is drawn across these."""
+    missing = way.points.count(None)
+    if missing:
+        skipped[_MISSING] += missing
+    run: list[tuple[str, float, float]] = []
+    runs = [run]
+    for node, point in zip(way.nodes, way.points, strict=True):
+        if point is not None:
+            run.append((str(node), *point))
+        elif run:
+            runs.append(run := [])
+    runs = [r for r in runs if len(r) > 1]
+    if not runs:
+        skipped[_FEW] += 1
+    for known in runs:
+        points = np.array([(lat, lon) for _, lat, lon in known])
+        if not np.ptp(points, axis=0).any():
+            skipped["a way of no length"] += 1
+            continue
+        ids = tuple(node for node, _, _ in known)
+        yield Segment(name, points, ids, "", level_of(way.tags), is_roundabout(way.tags))
+
+
+def _cut_notes(cut: Counter[str], missing: int) -> list[str]:
+    if not cut:
+        return []
+    named = [name for name, _ in sorted(cut.items(), key=lambda c: (-c[1], c[0])) if name]
+    streets = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN:,} more" if len(named) > _SHOWN else "")
+    where = f"({streets or 'without a name'})"
+    return [f"nodes of ways that the extract lacks: {missing:,}; ways that are cut there: {cut.total():,} {where}"]
 
 
 def fetch_osm(place: str) -> StreetSource:
@@ -106,14 +125,14 @@ def fetch_osm(place: str) -> StreetSource:
             "is there a network, and such a place? or give a file: --streets CITY.osm.pbf",
         ) from error
     position = {n: (data["y"], data["x"]) for n, data in graph.nodes(data=True)}
-    segments = []
+    segments, skipped = [], Counter[str]()
     for a, b, data in graph.edges(data=True):
-        name = data.get("name")
-        first = name[0] if isinstance(name, list) else name
-        segments.append(
-            Segment(str(first or ""), np.array([position[a], position[b]], dtype=np.float64), (str(a), str(b)), "",
-                    level_of(data), data.get("junction") in ROUNDABOUTS)
-        )  # fmt: skip
+        name = name_of(data, "name")
+        if why := why_no_street(data, name, closed=False):
+            skipped[why] += 1
+            continue
+        points = np.array([position[a], position[b]], dtype=np.float64)
+        segments.append(Segment(name, points, (str(a), str(b)), "", level_of(data), is_roundabout(data)))
     if not segments:
         raise DataError(f"no street in {place!r}", "give a file: --streets CITY.osm.pbf")
-    return StreetSource(segments)
+    return StreetSource(segments, skipped)

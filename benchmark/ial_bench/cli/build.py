@@ -9,6 +9,8 @@ import typer
 
 from ial_bench.cli import options
 
+_KINDS_SHOWN = 8
+
 
 def numbers_of(text: str) -> tuple[float, ...]:
     """Numbers from ``90,270``.
@@ -117,7 +119,7 @@ def build(
     from ial_bench.build.dataset import SET_ASIDE, build_dataset
     from ial_bench.build.geojson_streets import StreetKeys
     from ial_bench.build.options import BuildOptions
-    from ial_bench.build.report import HTML
+    from ial_bench.build.report import HTML, MARKDOWN
     from ial_bench.build.splits import SplitRule
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.errors import ConfigError
@@ -150,6 +152,11 @@ def build(
     typer.echo(f"  places: {how}")
     aside = len(built.photos.set_aside)
     typer.echo(f"  {aside:,} photos set aside" + (f", see {built.folder / SET_ASIDE}" if aside else ""))
+    left_out = built.source.skipped.most_common()
+    if left_out:
+        kinds = ", ".join(f"{n:,} {reason}" for reason, n in left_out[:_KINDS_SHOWN])
+        more = f", and others, see {built.folder / MARKDOWN}" if len(left_out) > _KINDS_SHOWN else ""
+        typer.echo(f"  not used of the street map: {kinds}{more}")
     for note in built.notes:
         typer.echo(f"  note: {note}")
     typer.echo(f"  report with a map: {built.folder / HTML}")

@@ -152,7 +152,7 @@ def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: Non
             "to tell apart",
             "give a map of several streets that meet" + ("" if box is None else ", or a larger --bbox"),
         )
-    notes = []
+    notes = list(source.notes)
     if joined := len(chosen) - len(grouped):
         notes.append(f"{joined:,} sub-streets have the address of another and were made one with it")
     rim_box = None if box is None else _widened(box, RIM_M)
@@ -190,9 +190,7 @@ def _areas(street_map: StreetMap, source: StreetSource, namer: Any) -> Callable[
     ways: list[Neighbourhoods] = []
     if street_map.neighbourhoods is not None:
         ways.append(ByPolygon(street_map.neighbourhoods, street_map.neighbourhood_key))
-    ways.append(ByAttribute())
-    if not street_map.neighbourhood:
-        ways.append(ByNearestPlace(source.places))
+    ways += [ByAttribute(), ByNearestPlace(source.places)]
     stem = namer.display(street_map.path.name.split(".")[0].replace("_", " ").replace("-", " "))
     chain = Chain(ways, namer.display(street_map.neighbourhood) or stem or "City", namer)
     known: dict[int, str] = {}

@@ -1,0 +1,185 @@
+"""What a property of a feature, or a tag, says, however it was stored: the one reader of such values.
+
+Tables that went through pandas, ArcGIS or a database hold lists as texts (``['Oak Street', 'Elm Street']``), whole
+numbers with a decimal point, and words where they have nothing (``nan``, ``None``, ``<Null>``).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Told = Mapping[str, Any]
+"""Properties of a feature, or tags of a way."""
+
+_NOTHING = frozenset({
+    "nan", "none", "null", "<null>", "(null)", "<none>", "<na>", "nat", "n/a", "#n/a", "undefined",
+})  # fmt: skip
+_DEEPEST = 4  # lists in lists
+_TRUTHS = frozenset({"true", "false"})
+_PAIRED = {"[": "]", "{": "}", "(": ")"}
+_ITEM = re.compile(
+    r"""\s* (?: '((?:[^'\\]|\\.)*)' | "((?:[^"\\]|\\.)*)" | ([^\s,'"\[\]{}()][^,\[\]{}()]*) ) \s* (?:,|(?=['"])|$)""",
+    re.VERBOSE,
+)
+_BEGUN = ("['", '["')
+_COUNTED = re.compile(r"\(\d+:")  # GDAL's "(2:Oak Street,Elm Street)"
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))")
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+
+
+class ObjectValueError(ValueError):
+    """An object where a text is wanted; its argument are the names of its entries."""
+
+    def __init__(self, entries: list[str]) -> None:
+        super().__init__(entries)
+        self.entries = entries
+
+
+def texts_of(value: Any) -> list[str]:
+    """The texts that a value holds, in its order; none where it holds nothing.
+
+    Lists, and texts that are lists, give those of their items. Numbers are written without an empty fraction, truths as
+    ``true`` and ``false``.
+
+    Raises:
+        ObjectValueError: it is, or holds, an object.
+    """
+    return list(_texts(value))
+
+
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+    if isinstance(value, str):
+        stored = _stored(text := value.strip())
+        if stored is not None:
+            yield from _texts(stored, depth + 1)
+        elif text and text.casefold() not in _NOTHING and text != "NA":
+            yield text
+    elif isinstance(value, list | tuple):
+        for item in value if depth < _DEEPEST else ():
+            yield from _texts(item, depth + 1)
+    elif isinstance(value, Mapping) and value:
+        raise ObjectValueError(sorted(map(str, value)))
+    elif isinstance(value, int | float) and value - value == 0:  # neither NaN nor infinite
+        yield _figure(value)
+
+
+def _figure(value: float) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).lower()
+
+
+def _stored(text: str) -> list[Any] | dict[Any, Any] | None:
+    """The list or object that a text is; None where it is a text. A field may be too narrow for all of a list."""
+    if text.startswith(_BEGUN) and not text.endswith("]"):
+        return _items(text + "]", cut=True)
+    if len(text) < 2 or _PAIRED.get(text[0]) != text[-1]:
+        return None
+    for read in (json.loads, _items, _literal):
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list | dict):
+            return found
+    return None
+
+
+def _items(text: str, *, cut: bool = False) -> list[str] | None:
+    """The items of a list as Python, numpy and databases write it, the whole ones of a list that is `cut` off.
+
+    None where brackets are only brackets.
+    """
+    counted = _COUNTED.match(text)
+    inner, place, found, quoted = text[counted.end() if counted else 1 : -1].rstrip(), 0, [], counted is not None
+    while place < len(inner):
+        item = _ITEM.match(inner, place)
+        if item is None:
+            return found if cut and found else None
+        single, double, bare = item.groups()
+        quoted |= bare is None
+        found.append(bare.strip() if bare is not None else _ESCAPE.sub(_escaped, single or double or ""))
+        place = item.end()
+    plain = all(i.casefold() in _NOTHING or re.fullmatch(r"[+-]?\d+(\.\d*)?", i) for i in found)
+    return found if quoted or (text[0] != "(" and (plain or len(found) > 1)) else None
+
+
+def _escaped(match: re.Match[str]) -> str:
+    four, two, plain = match.groups()
+    return plain if plain is not None else chr(int(four or two, 16))
+
+
+def _literal(text: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes that are none
+        return ast.literal_eval(text)
+
+
+def text_of(value: Any) -> str:
+    """The first text that a value holds, or nothing; raises as `texts_of` does."""
+    return next(_texts(value), "")
+
+
+def id_of(value: Any) -> str:
+    """The identity that a value is, ``7.0`` being ``7``; nothing for several; raises as `texts_of` does."""
+    found = texts_of(value)
+    if len(found) != 1:
+        return ""
+    whole = _WHOLE.fullmatch(found[0])
+    return whole[1] if whole else found[0]
+
+
+def list_of(value: Any) -> list[Any] | None:
+    """The list that a value is or is the text of; None where it is none."""
+    found = _stored(value.strip()) if isinstance(value, str) else value
+    return found if isinstance(found, list) else None
+
+
+def name_of(told: Told, key: str) -> str:
+    """The name at a key; without one at ``name:en``, that at ``name``. Truths are no names.
+
+    Raises:
+        ObjectValueError: an object is there.
+    """
+    for one in dict.fromkeys((key, key.partition(":")[0])):
+        for text in texts_of(value_at(told, one)):
+            if text.casefold() not in _TRUTHS:
+                return text
+    return ""
+
+
+def value_at(told: Told, key: str) -> Any:
+    """The value at a key; ``names.primary`` is also an entry of an object, or of one in a text. None: there is none."""
+    return _found(told, key)[1]
+
+
+def has_key(told: Told, key: str) -> bool:
+    """Whether there is such a key, as `value_at` finds it."""
+    return _found(told, key)[0]
+
+
+def _found(told: Told, key: str) -> tuple[bool, Any]:
+    if key in told:
+        return True, told[key]
+    for dot in (m.start() for m in re.finditer(r"\.", key)):
+        inner = _object(told.get(key[:dot]))
+        if inner is not None and (found := _found(inner, key[dot + 1 :]))[0]:
+            return found
+    return False, None
+
+
+def keys_of(told: Told) -> Iterator[str]:
+    """The keys of properties, and those in their objects."""
+    for key, value in told.items():
+        yield key
+        yield from (f"{key}.{entry}" for entry in _object(value) or ())
+
+
+def _object(value: Any) -> Told | None:
+    found = _stored(value.strip()) if isinstance(value, str) else value
+    return found if isinstance(found, Mapping) else None

@@ -1,0 +1,37 @@
+"""Street maps as files, GeoJSON and OpenStreetMap's XML, drawn in metres."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from drawn_streets import ORIGIN, degrees
+
+
+def feature(name: str | None, points: Any, kind: str = "LineString", **told: Any) -> dict[str, Any]:
+    return {"type": "Feature", "properties": {"name": name, **told}, "geometry": {"type": kind, "coordinates": points}}
+
+
+def lon_lat(*points: tuple[float, float]) -> list[list[float]]:
+    return degrees(*points)[:, ::-1].round(7).tolist()  # type: ignore[no-any-return]
+
+
+def write(path: Path, features: Sequence[Any], **more: Any) -> Path:
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features, **more}), encoding="utf-8")
+    return path
+
+
+def osm_xml(ways: str) -> str:
+    at = {i: degrees(p)[0] for i, p in enumerate([(-100, 0), (0, 0), (100, 0), (0, 100), (0, -100), (0, 0)], 1)}
+    nodes = "".join(f'<node id="{i}" version="1" lat="{lat:.7f}" lon="{lon:.7f}"/>' for i, (lat, lon) in at.items())
+    told = '<tag k="place" v="suburb"/><tag k="name" v="Oakland"/>'
+    place = f'<node id="9" version="1" lat="{ORIGIN[0]}" lon="{ORIGIN[1]}">{told}</node>'
+    return f'<?xml version="1.0"?><osm version="0.6">{nodes}{place}{ways}</osm>'
+
+
+def way(number: int, refs: str, **tags: str) -> str:
+    told = "".join(f'<tag k="{k}" v="{v}"/>' for k, v in {"highway": "residential", **tags}.items())
+    nodes = "".join(f'<nd ref="{r}"/>' for r in refs.split())
+    return f'<way id="{number}" version="1">{nodes}{told}</way>'
