@@ -1,4 +1,4 @@
-"""Street maps as files, GeoJSON and OpenStreetMap's XML, drawn in metres."""
+"""Street maps as files, GeoJSON and OpenStreetMap's XML, and photos on them, drawn in metres."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from drawn_streets import ORIGIN, degrees
 
@@ -35,3 +38,17 @@ def way(number: int, refs: str, **tags: str) -> str:
     told = "".join(f'<tag k="{k}" v="{v}"/>' for k, v in {"highway": "residential", **tags}.items())
     nodes = "".join(f'<nd ref="{r}"/>' for r in refs.split())
     return f'<way id="{number}" version="1">{nodes}{told}</way>'
+
+
+def photo_table(folder: Path, points: list[tuple[float, float]], header: str = "path,lat,lon,place_id,heading") -> Path:
+    """Two photos of a place at each point."""
+    rows = [header]
+    rng = np.random.default_rng(0)
+    for i, (lat, lon) in enumerate(degrees(*points).tolist()):
+        for view in (0, 180):
+            name = f"{i:02d}_{view}.png"
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(folder / name)
+            rows.append(f"{name},{lat:.7f},{lon:.7f},p{i:02d},{view}")
+    path = folder / "photos.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path

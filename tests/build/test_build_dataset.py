@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from drawn_streets import ORIGIN, degrees, line
@@ -27,6 +25,7 @@ from ial_bench.datasets.streets import read_streets
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
 from made_contents import hashed, stored
+from made_maps import photo_table
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -41,20 +40,6 @@ def street_map(path: Path, extra: str = "") -> Path:
         for name, points in lines.items()
     ]  # fmt: skip
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
-    return path
-
-
-def photo_table(folder: Path, points: list[tuple[float, float]], header: str = "path,lat,lon,place_id,heading") -> Path:
-    """Two photos of a place at each point."""
-    rows = [header]
-    rng = np.random.default_rng(0)
-    for i, (lat, lon) in enumerate(degrees(*points).tolist()):
-        for view in (0, 180):
-            name = f"{i:02d}_{view}.png"
-            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(folder / name)
-            rows.append(f"{name},{lat:.7f},{lon:.7f},p{i:02d},{view}")
-    path = folder / "photos.csv"
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return path
 
 
