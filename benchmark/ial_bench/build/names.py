@@ -31,6 +31,8 @@ class StreetNamer:
     def __init__(self, words: StreetWords | None = None) -> None:
         self._words = words or street_words("en")
         self._kinds = frozenset(self._words.last.values()) | frozenset(self._words.first.values())
+        self._directions = frozenset(self._words.directions) | frozenset(self._words.directions.values())
+        self._lettered = frozenset(self._words.lettered)
         self.display = lru_cache(maxsize=None)(self._display)
 
     def key(self, name: str) -> str:
@@ -57,12 +59,12 @@ class StreetNamer:
         bare = [w.casefold().rstrip(".") for w in words]
         word = bare[i]
         ending = n - 1
-        if n > 2 and (bare[-1] in tables.directions or bare[-1] in tables.directions.values()):
+        if n > 2 and bare[-1] in self._directions:
             ending = n - 2  # the kind of street stands before the direction
         expanded = tables.anywhere.get(word)
-        if word in tables.directions and self._more_than_a_kind(bare, i):
+        if word in tables.directions and self._is_direction(bare, i):
             expanded = tables.directions[word]
-        elif i == ending and i > 0 and word in tables.last:
+        elif word in tables.last and (self._before_letter(bare, i) or 0 < i == ending):
             expanded = tables.last[word]
         elif i == 0 and n > 1 and word in tables.first:
             expanded = tables.first[word]
@@ -74,12 +76,42 @@ class StreetNamer:
             return _LEADING_ZEROS.sub("", words[i])
         return expanded if words[i][:1].islower() and i else expanded[:1].upper() + expanded[1:]
 
-    def _more_than_a_kind(self, bare: list[str], i: int) -> bool:
-        if i not in {0, len(bare) - 1}:
-            return False
+    def _is_direction(self, bare: list[str], i: int) -> bool:
+        """Whether word i, a direction by itself, is one here: at an end, with a name beside it."""
         rest = [w for k, w in enumerate(bare) if k != i]
+        if i not in {0, len(bare) - 1} or len(rest) < 2 or i == self._letter(bare):
+            return False
         kinds = [w for w in rest if w in self._words.last or w in self._kinds]
-        return len(rest) > max(1, len(kinds))
+        return len(rest) > len(kinds)
+
+    def _letter(self, bare: list[str]) -> int | None:
+        """The word at an end that looks like a direction and is the name: 0 of "N Street NW", the last of "W Avenue E".
+
+        None: the name is another word.
+        """
+        last = len(bare) - 1
+        before = [self._words.last.get(w, w) for w in bare[:last]]
+        if (
+            len(bare[last]) == 1
+            and {" ".join(before), " ".join(before[bare[0] in self._directions :])} & self._lettered
+        ):
+            return last
+        named = [w for w in bare if w not in self._words.last and w not in self._kinds and w not in self._directions]
+        between = bare[1] in self._directions or bare[-2] in self._directions  # "S E St": that one is the name
+        if named or (between and last > 1):
+            return None
+        if bare[0] not in self._directions:
+            return last
+        both = bare[last] in self._directions and len(bare[last]) == 1
+        return last if both and self._is_between(bare[0]) else 0
+
+    def _before_letter(self, bare: list[str], i: int) -> bool:
+        """Whether word i, a kind, begins a name that a letter ends: "Ave E"."""
+        return i == 0 and len(bare) == 2 and len(bare[1]) == 1 and self._words.last[bare[0]] in self._lettered
+
+    def _is_between(self, word: str) -> bool:
+        """Whether a direction lies between two others, such as northwest; no letter stands for it."""
+        return any(len(short) > 1 and word in {short, long} for short, long in self._words.directions.items())
 
     def _with_ending(self, word: str) -> str | None:
         for short, long in self._words.endings.items():

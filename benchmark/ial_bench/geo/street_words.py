@@ -29,6 +29,7 @@ class StreetWords:
     small: frozenset[str] = frozenset()
     unnamed: tuple[str, ...] = ()
     capital_after: tuple[str, ...] = ()
+    lettered: tuple[str, ...] = ()
 
 
 def street_words(language: str, more: Path | None = None) -> StreetWords:
@@ -61,6 +62,7 @@ def street_words(language: str, more: Path | None = None) -> StreetWords:
         small=frozenset(merged.get("small", ())),
         unnamed=tuple(merged.get("unnamed", ())),
         capital_after=tuple(merged.get("capital_after", ())),
+        lettered=tuple(merged.get("lettered", ())),
     )
 
 
@@ -70,7 +72,7 @@ def _packaged() -> dict[str, Any]:
 
 
 def _check(language: str, table: Any, source: Path | None) -> None:
-    lists = ("small", "capital_after", "unnamed")
+    lists = ("small", "capital_after", "unnamed", "lettered")
     known = [f.name for f in fields(StreetWords)]
     for key, value in table.items() if isinstance(table, dict) else ():
         texts = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, dict) else [None]
