@@ -25,7 +25,7 @@ from ial_bench.datasets.streets import read_streets
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
 from made_contents import hashed, stored
-from made_maps import photo_table
+from made_maps import osm_xml, photo_table, way
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -141,6 +141,23 @@ def test_the_command(tmp_path: Path) -> None:
     help_text = CliRunner().invoke(app, ["data", "build", "--help"]).output
     for default in ("50.0", "25.0", "30.0", "nearest"):
         assert default in help_text
+
+
+def test_what_is_not_used_of_the_map_is_told(tmp_path: Path) -> None:
+    """By the command and in the report: kinds that are no streets, and streets that are cut where nodes are missing."""
+    ways = way(1, "1 2 3", name="Main Street") + way(2, "5 2 4", name="Oak Street")
+    ghosts = way(3, "1 4", highway="razed") + way(4, "3 5", highway="razed") + way(5, "1 5", highway="steps")
+    gap = way(6, "1 5 99 3 4", name="Gap Street")
+    (tmp_path / "s.osm").write_text(osm_xml(ways + ghosts + gap), encoding="utf-8")
+    photos = photo_table(tmp_path, [(float(x), 2.0) for x in range(-90, 91, 10)])
+    words = ["data", "build", "--name", "small", "--photos", str(photos), "--streets", str(tmp_path / "s.osm")]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--min-places", "1"])
+    assert done.exit_code == 0, done.output
+    assert "not used of the street map: 2 highway=razed, 1 highway=steps, 1 nodes that are not in" in done.output
+    report = (tmp_path / "out" / "build-report.md").read_text(encoding="utf-8")
+    assert "| highway=razed | 2 |" in report
+    for text in (done.output, report):
+        assert "ways that are cut there: 1 (Gap Street)" in text
 
 
 def test_streets_and_photos_that_do_not_meet(tmp_path: Path) -> None:

@@ -196,6 +196,16 @@ def test_names_in_objects(tmp_path: Path) -> None:
         read_geojson_streets(path)
 
 
+def test_names_of_another_language(tmp_path: Path) -> None:
+    """As of OpenStreetMap's tags: a feature without that name, and a file without any, have the plain one."""
+    path = write(tmp_path / "s.geojson", CROSS)
+    assert texts(partition(path, keys=StreetKeys("name:en"))) == CUT
+    path = write(
+        tmp_path / "t.geojson", [CROSS[0], feature("Eiche", lon_lat((0, 0), (0, 99)), **{"name:en": "Oak St"})]
+    )
+    assert texts(partition(path, keys=StreetKeys("name:en"))) == CUT
+
+
 def test_json_of_overpass_is_told(tmp_path: Path) -> None:
     path = tmp_path / "s.geojson"
     path.write_text('{"version": 0.6, "elements": []}', encoding="utf-8")

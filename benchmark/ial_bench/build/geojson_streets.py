@@ -21,6 +21,7 @@ from ial_bench.build.properties import (
     id_of,
     keys_of,
     list_of,
+    name_keys,
     name_of,
     text_of,
     texts_of,
@@ -69,7 +70,7 @@ def read_geojson_streets(path: Path, keys: StreetKeys | None = None, crs: str | 
     keys = keys or StreetKeys()
     properties = [properties_of(f) for f in features]
     have = {key for told in properties for key in told}
-    if features and not any(has_key(p, keys.name) for p in properties):
+    if features and not any(has_key(told, key) for told in properties for key in name_keys(keys.name)):
         shown = sorted({key for told in properties for key in keys_of(told)})
         raise DataError(
             f"no feature of {path} has a property {keys.name!r}; there are {', '.join(shown[:20]) or 'none'}",

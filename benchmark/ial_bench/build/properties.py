@@ -146,11 +146,16 @@ def name_of(told: Told, key: str) -> str:
     Raises:
         ObjectValueError: an object is there.
     """
-    for one in dict.fromkeys((key, key.partition(":")[0])):
+    for one in name_keys(key):
         for text in texts_of(value_at(told, one)):
             if text.casefold() not in _TRUTHS:
                 return text
     return ""
+
+
+def name_keys(key: str) -> tuple[str, ...]:
+    """The keys that tell a name, the first that has one: ``name:en``, then ``name``."""
+    return tuple(dict.fromkeys((key, key.partition(":")[0])))
 
 
 def value_at(told: Told, key: str) -> Any:

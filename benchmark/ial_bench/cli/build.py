@@ -36,7 +36,8 @@ def build(
     ],
     name: Annotated[str, typer.Option(help="Name to run the dataset by.")],
     streets: Annotated[
-        Path | None, typer.Option(help="Street map: .osm, .osm.bz2, .osm.pbf, or .geojson of named lines.")
+        Path | None,
+        typer.Option(help="Street map: .osm (.bz2, .gz, .pbf), or .geojson or .geojsonl of named lines."),
     ] = None,
     osm_place: Annotated[
         str | None, typer.Option(help="A city's name instead, fetched from OpenStreetMap (extra osmnx).")

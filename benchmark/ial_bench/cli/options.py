@@ -39,7 +39,7 @@ Neighbourhoods = Annotated[
     typer.Option(help="GeoJSON polygons. [default: the street map's own, else its nearest named place]"),
 ]
 NeighbourhoodKey = Annotated[str | None, typer.Option(help="Property with a polygon's name.")]
-NameKey = Annotated[str, typer.Option(help="Property or tag with a street's name.")]
+NameKey = Annotated[str, typer.Option(help="Property or tag with a street's name, such as name:en or names.primary.")]
 StreetsCrs = Annotated[
     str | None, typer.Option(help="Reference system of GeoJSON lines, such as EPSG:26910. [default: degrees]")
 ]
