@@ -94,8 +94,10 @@ def test_names_of_polygons_are_read_as_those_of_streets(tmp_path: Path) -> None:
     main = sub((0, 0), (100, 0))
     assert ByPolygon(write(tmp_path / "a.geojson", [box("['East End', 'x']", *here)])).of(main) == "East End"
     assert ByPolygon(write(tmp_path / "b.geojson", [box(None, *here, NAME="East End")])).of(main) == "East End"
-    english = write(tmp_path / "c.geojson", [box("Ost", *here, **{"name:en": None})])
+    english = write(tmp_path / "c.geojson", [box("Ost", *here)])
     assert ByPolygon(english, "name:en").of(main) == "Ost"
+    english = write(tmp_path / "f.geojson", [area("Ost", (-50, -50), (500, -50), (0, 500), **{"name:en": "East End"})])
+    assert ByPolygon(english, "name:en").of(main) == "East End"
     nested = write(tmp_path / "d.geojson", [box(None, *here, names={"primary": "East End"})])
     assert ByPolygon(nested, "names.primary").of(main) == "East End"
     with pytest.raises(DataError, match=r"'names' holds an object(.|\n)*names\.primary, by --neighbourhood-key"):

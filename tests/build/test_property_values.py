@@ -59,7 +59,7 @@ def test_a_list_reads_as_its_text_does(names: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("value", "identity"),
-    [(7, "7"), (7.0, "7"), ("7", "7"), ("7.0", "7"), ([7], "7"), ("[7]", "7"), ("n7", "n7"), ([7, 8], "")],
+    [(7, "7"), (7.0, "7"), ("7", "7"), ("7.0", "7"), ([7], "7"), ("[7]", "7"), ("n7", "n7"), ([7, 8], ""), (True, "")],
 )  # fmt: skip
 def test_identities(value: Any, identity: str) -> None:
     assert id_of(value) == identity

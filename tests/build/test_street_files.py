@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def test_properties_that_other_programs_left(tmp_path: Path) -> None:
         feature(None, lon_lat((-50, -90), (-50, 90)), u=5, v=6, highway="tertiary", suburb="Quay", bridge=None),
     ]
     wanted = read_geojson_streets(write(tmp_path / "s.geojson", plain)).segments
-    for change in (
+    changes: list[dict[str, Callable[[Any], Any]]] = [
         {
             "name": lambda v: [v, "A 7"] if v else [None],
             "highway": lambda v: [v, "footway"],
@@ -166,7 +167,8 @@ def test_properties_that_other_programs_left(tmp_path: Path) -> None:
         {"name": lambda v: f"['{v}', 'A 7']" if v else "nan", "u": float, "v": lambda v: f"{v}.0"},
         {"name": lambda v: v or "<Null>", "suburb": lambda v: [v], "bridge": lambda _: "None", "u": lambda v: [v]},
         {"bridge": lambda _: False, "layer": lambda _: "nan", "highway": lambda v: f"['{v}', 'primary']"},
-    ):
+    ]
+    for change in changes:
         changed = [
             {**f, "properties": told | {key: to(told.get(key)) for key, to in change.items()}}
             for f, told in ((f, f["properties"]) for f in plain)

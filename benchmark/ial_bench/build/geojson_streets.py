@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ def read_geojson_streets(path: Path, keys: StreetKeys | None = None, crs: str | 
         lines = list(_lines(feature.get("geometry"), to_degrees, skipped))
         if not lines:
             continue
-        with refused_objects(path, told, (keys.name, area), "--name-key or --street-neighbourhood-key"):
+        with refused_objects(path, told, {keys.name: "--name-key", area: "--street-neighbourhood-key"}):
             name = name_of(told, keys.name)
             closed = all(np.array_equal(points[0], points[-1]) for points in lines)
             if why := why_no_street(told, name, closed=closed):
@@ -107,14 +107,13 @@ def properties_of(feature: Told) -> Told:
 
 
 @contextmanager
-def refused_objects(path: Path, told: Told, keys: Iterable[str], option: str) -> Iterator[None]:
+def refused_objects(path: Path, told: Told, options: Mapping[str, str]) -> Iterator[None]:
     """Turn an object where a text belongs into an error that names its entries.
 
     Args:
         path: the file.
         told: the properties that are read.
-        keys: those among them that `option` chooses.
-        option: of the command.
+        options: those of the command that choose properties, by property.
 
     Raises:
         DataError: there was one.
@@ -122,22 +121,23 @@ def refused_objects(path: Path, told: Told, keys: Iterable[str], option: str) ->
     try:
         yield
     except ObjectValueError as error:
+        key = next((k for k in (*options, *told) if _entries(told, k) == error.entries), "")
+        fix = f"write a text into {key!r}, or take it out"
+        if key in options:
+            fix = f"name one of its entries, such as {key}.{error.entries[0]}, by {options[key]}"
         entries = ", ".join(error.entries[:10])
-        key = next((k for k in (*keys, *told) if _holds_object(told, k)), "")
         raise DataError(
-            f"{path}: the property {key!r} holds an object ({entries}), where a text or a number belongs",
-            f"name one of its entries, such as {key}.{(*error.entries, 'name')[0]}, by {option}"
-            if key in set(keys)
-            else f"write a text into {key!r}, or take it out",
+            f"{path}: the property {key!r} holds an object ({entries}), where a text or a number belongs", fix
         ) from error
 
 
-def _holds_object(told: Told, key: str) -> bool:
+def _entries(told: Told, key: str) -> list[str] | None:
+    """The entries of the object that a property holds; None where it holds none."""
     try:
         texts_of(value_at(told, key))
-    except ObjectValueError:
-        return True
-    return False
+    except ObjectValueError as error:
+        return error.entries
+    return None
 
 
 def read_features(path: Path, crs: str | None) -> tuple[list[dict[str, Any]], Callable[[Any], Points]]:

@@ -77,10 +77,11 @@ class ByPolygon:
         features, degrees = read_features(path, None)
         found: list[tuple[str, Any]] = []
         unused: Counter[str] = Counter()
+        names = (name_key,) if name_key else _NAMES
         for feature in features:
             told = properties_of(feature)
-            with refused_objects(path, told, (name_key,) if name_key else (), "--neighbourhood-key"):
-                name = next((n for k in ((name_key,) if name_key else _NAMES) if (n := name_of(told, k))), "")
+            with refused_objects(path, told, dict.fromkeys(names, "--neighbourhood-key")):
+                name = next((n for k in names if (n := name_of(told, k))), "")
             if not name:
                 unused["without a name"] += 1
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -64,7 +65,7 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
             yield from _texts(item, depth + 1)
     elif isinstance(value, Mapping) and value:
         raise ObjectValueError(sorted(map(str, value)))
-    elif isinstance(value, int | float) and value - value == 0:  # neither NaN nor infinite
+    elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         yield _figure(value)
 
 
@@ -96,7 +97,9 @@ def _items(text: str, *, cut: bool = False) -> list[str] | None:
     None where brackets are only brackets.
     """
     counted = _COUNTED.match(text)
-    inner, place, found, quoted = text[counted.end() if counted else 1 : -1].rstrip(), 0, [], counted is not None
+    inner = text[counted.end() if counted else 1 : -1].rstrip()
+    place, quoted = 0, counted is not None
+    found: list[str] = []
     while place < len(inner):
         item = _ITEM.match(inner, place)
         if item is None:
@@ -126,9 +129,9 @@ def text_of(value: Any) -> str:
 
 
 def id_of(value: Any) -> str:
-    """The identity that a value is, ``7.0`` being ``7``; nothing for several; raises as `texts_of` does."""
+    """The identity that a value is, ``7.0`` being ``7``; nothing for several, or a truth; raises as `texts_of` does."""
     found = texts_of(value)
-    if len(found) != 1:
+    if len(found) != 1 or found[0].casefold() in _TRUTHS:
         return ""
     whole = _WHOLE.fullmatch(found[0])
     return whole[1] if whole else found[0]
