@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ial_bench.build.properties import Told, texts_of
+from ial_bench.report.escape import one_line
 
 STREETS = frozenset({
     "motorway", "trunk", "primary", "secondary", "tertiary",
@@ -35,8 +36,7 @@ def why_no_street(told: Told, name: str, *, closed: bool) -> str | None:
     key, kinds = _kinds(told)
     streets = [k for k in kinds if k in STREETS]
     if kinds and (not streets or (not name and _NAMED.issuperset(streets))):
-        shown = "".join(c if c.isprintable() else "?" for c in kinds[0])
-        return f"{key}={shown[:_SHOWN]}"
+        return f"{key}={one_line(kinds[0])[:_SHOWN]}"
     area = set(_words(told, "area"))
     around = closed and bool(streets) and _SQUARES.issuperset(streets) and not texts_of(told.get("junction"))
     return "an area" if area & _YES or (around and "no" not in area) else None

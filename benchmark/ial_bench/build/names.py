@@ -45,19 +45,26 @@ class StreetNamer:
         text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in unicodedata.normalize("NFC", name))
         text = _FORBIDDEN.sub(" ", _BRACKETED.sub(" ", text.split(";")[0]))
         words = text.split()
-        bare = re.sub(r"\s+\d+$", "", " ".join(words)).casefold()
-        if not words or bare in self._words.unnamed:
+        numberless = re.sub(r"\s+\d+$", "", " ".join(words)).casefold()
+        if not words or numberless in self._words.unnamed:
             return ""
+        bare = [self._bare(word) for word in words]
+        if len(words) > 3 and len(bare[-1]) == len(bare[-2]) == 1 and bare[-2] + bare[-1] in self._words.directions:
+            words[-2:], bare[-2:] = [words[-2] + words[-1]], [bare[-2] + bare[-1]]  # "S ST N W"
         letters = [c for c in text if c.isalpha()]
         plain = bool(letters) and (all(not c.islower() for c in letters) or all(not c.isupper() for c in letters))
-        spelt = [self._spelt(words, i) for i in range(len(words))]
+        spelt = [self._spelt(words, bare, i) for i in range(len(words))]
         return " ".join(self._cased(word, i, plain) for i, word in enumerate(spelt))
 
-    def _spelt(self, words: list[str], i: int) -> str:
+    def _bare(self, word: str) -> str:
+        """A word without case and its full stop; ``N.W.`` without both."""
+        small = word.casefold().rstrip(".")
+        plain = small.replace(".", "")
+        return plain if plain in self._words.directions else small
+
+    def _spelt(self, words: list[str], bare: list[str], i: int) -> str:
         """Word i, spelt out; a word of the tables is returned as it was where no table has it at this position."""
-        tables, n = self._words, len(words)
-        bare = [w.casefold().rstrip(".") for w in words]
-        word = bare[i]
+        tables, n, word = self._words, len(words), bare[i]
         ending = n - 1
         if n > 2 and bare[-1] in self._directions:
             ending = n - 2  # the kind of street stands before the direction

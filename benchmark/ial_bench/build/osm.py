@@ -14,6 +14,7 @@ from ial_bench.build.network import Segment, StreetSource
 from ial_bench.build.osm_file import Way, read_osm_file
 from ial_bench.build.properties import Told, name_of
 from ial_bench.errors import ConfigError, DataError
+from ial_bench.report.escape import one_line
 
 _PLACES = frozenset({"suburb", "neighbourhood", "quarter", "borough", "village", "hamlet", "city_block"})
 _SHOWN = 10
@@ -94,7 +95,7 @@ def _lines(way: Way, name: str, skipped: Counter[str]) -> Iterator[Segment]:
 def _cut_notes(cut: Counter[str], missing: int) -> list[str]:
     if not cut:
         return []
-    named = [name for name, _ in sorted(cut.items(), key=lambda c: (-c[1], c[0])) if name]
+    named = [one_line(name) for name, _ in sorted(cut.items(), key=lambda c: (-c[1], c[0])) if name]
     streets = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN:,} more" if len(named) > _SHOWN else "")
     where = f"({streets or 'without a name'})"
     return [f"nodes of ways that the extract lacks: {missing:,}; ways that are cut there: {cut.total():,} {where}"]

@@ -69,7 +69,7 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
         yield _figure(value)
 
 
-def _figure(value: float) -> str:
+def _figure(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).lower()
