@@ -115,6 +115,7 @@ def test_names_of_another_language_fall_back(tmp_path: Path) -> None:
         (bz2.compress(b"<osm/>"), r"packed as bz2(.|\n)*\.osm\.bz2"),
         (gzip.compress(b"<osm/>"), r"packed as gz(.|\n)*\.osm\.gz"),
         (b"\x00\x00\x00\x0d\x0a\x09OSMHeader", r"is PBF(.|\n)*\.osm\.pbf"),
+        (b'<osm version="0.6"><way id="1"><center lat="1" lon="2"/></way></osm>', r"center(.|\n)*`out geom`"),
         (b"PK\x03\x04", r"packed as zip(.|\n)*unpack"),
         (b"", "damaged"),
     ],
@@ -124,6 +125,20 @@ def test_what_is_no_openstreetmap_xml(tmp_path: Path, data: bytes, message: str)
     path.write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_osm(path)
+
+
+def test_a_servers_remark_is_told(tmp_path: Path) -> None:
+    remark = "<remark> runtime error: Query timed out </remark>"
+    with pytest.raises(DataError, match="no way with a highway tag; the server's remark: runtime error: Query"):
+        read_osm(written(tmp_path / "s.osm", f'<osm version="0.6">{remark}</osm>'))
+    partial = osm_xml(PLAIN).replace("</osm>", f"{remark}</osm>")
+    (note,) = read_osm(written(tmp_path / "s.osm", partial)).notes
+    assert note.endswith("remark: runtime error: Query timed out")
+
+
+def test_xml_under_the_name_of_pbf(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is XML, which its name does not tell(.|\n)*\.osm"):
+        read_osm(written(tmp_path / "s.osm.pbf", osm_xml(PLAIN)))
 
 
 def test_ways_without_any_node(tmp_path: Path) -> None:

@@ -55,13 +55,17 @@ def read_osm(path: Path, name_key: str = "name") -> StreetSource:
             cut[name] += 1
     if not segments:
         reasons = ", ".join(f"{n:,} x {r}" for r, n in skipped.most_common(3)) or "it has no way with a highway tag"
+        reasons += f"; the server's remark: {data.remark}" if data.remark else ""
         nodes = skipped[_FEW] > 0
         raise DataError(
             f"no street in {path}: {reasons}", _NODES_FIX if nodes else "give an extract of the city's streets"
         )
     names = ((_name(tags, name_key), tags, where) for tags, where in data.places)
     places = sorted((name, *where) for name, tags, where in names if name and tags["place"] in _PLACES)
-    return StreetSource(segments, skipped, places, _cut_notes(cut, skipped[_MISSING]))
+    notes = _cut_notes(cut, skipped[_MISSING])
+    if data.remark:
+        notes.append(f"the street map may lack streets; the server's remark: {data.remark}")
+    return StreetSource(segments, skipped, places, notes)
 
 
 def _name(tags: Told, key: str) -> str:

@@ -6,7 +6,7 @@ import bz2
 import gzip
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -14,12 +14,14 @@ from xml.parsers import expat
 from ial_bench.build.geojson_file import OVERPASS_FIX
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import check_regular
+from ial_bench.report.escape import one_line
 
 SUFFIXES = (".osm", ".osm.bz2", ".osm.gz", ".osm.pbf", ".pbf")
-_AGAIN = "get the extract again"
+_AGAIN, _GEOMETRY = "get the extract again", "ask Overpass for `out geom` instead of `out center`"
 _HEAD, _CHUNK = 4096, 1 << 20
 _DELETES = re.compile(rb"""action\s*=\s*["']delete["']""")
-_OVERLAP = 64  # bytes, more than the longest that `_DELETES` finds in practice
+_REMARK = re.compile(rb"<remark>\s*(.{1,400}?)\s*</remark>", re.DOTALL)  # Overpass' word on what went wrong
+_OVERLAP = 512  # bytes, at least the longest that these find
 _PACKED = {b"BZh": ".osm.bz2", b"\x1f\x8b": ".osm.gz", b"PK\x03\x04": ".zip"}
 
 LatLon = tuple[float, float]
@@ -48,11 +50,13 @@ class OsmFile:
         ways: those with a ``highway`` tag.
         places: nodes with a ``place`` tag: tags, latitude and longitude.
         deleted: how many such elements are marked as deleted, and left out.
+        remark: what the server said of the file, such as that it ran out of time; mostly nothing.
     """
 
     ways: list[Way]
     places: list[tuple[dict[str, str], LatLon]]
     deleted: int
+    remark: str = ""
 
 
 def read_osm_file(path: Path) -> OsmFile:
@@ -76,10 +80,11 @@ def read_osm_file(path: Path) -> OsmFile:
         raise DataError(f"no such file: {path}", "give --streets FILE")
     try:
         _check_kind(path)
-        gone = _deleted(path)
-        return _read(osmium, path, gone)
+        marked, remark = _scanned(path)
+        return replace(_read(osmium, path, _deleted(path) if marked else set()), remark=remark)
     except (RuntimeError, ValueError, OSError, EOFError, expat.ExpatError) as error:
-        raise DataError(f"{path} is no OpenStreetMap data, or damaged: {error}", _AGAIN) from error
+        fix = _GEOMETRY if "in <way>: center" in str(error) else _AGAIN
+        raise DataError(f"{path} is no OpenStreetMap data, or damaged: {error}", fix) from error
 
 
 def _read(osmium: Any, path: Path, gone: Collection[tuple[str, int]]) -> OsmFile:
@@ -141,6 +146,8 @@ def _check_kind(path: Path) -> None:
         raise DataError(f"{path} is JSON, as Overpass gives it, not OpenStreetMap's XML", OVERPASS_FIX)
     if re.match(rb"<!doctype html|<html", head, re.IGNORECASE) or b"<html" in head:
         raise DataError(f"{path} is a web page, not a map", "open it to see what the server answered, and get it again")
+    if head.startswith(b"<") and name.endswith(".pbf"):
+        raise DataError(f"{path} is XML, which its name does not tell", "let its name end in .osm")
     if head.startswith(b"<") and b"<osm" not in head and (root := re.search(rb"<([A-Za-z][\w:.-]*)", head)):
         raise DataError(
             f"{path} is XML of another kind: it starts with <{root[1].decode()}>, not <osm>",
@@ -162,8 +169,6 @@ def _opened(path: Path) -> Any:
 
 def _deleted(path: Path) -> set[tuple[str, int]]:
     """Type (``n``, ``w``) and id of elements with ``action="delete"``, as JOSM marks them; osmium does not tell."""
-    if path.name.lower().endswith(".pbf") or not _has_deletes(path):
-        return set()
     found: set[tuple[str, int]] = set()
 
     def start(element: str, attributes: dict[str, str]) -> None:
@@ -177,12 +182,16 @@ def _deleted(path: Path) -> set[tuple[str, int]]:
     return found
 
 
-def _has_deletes(path: Path) -> bool:
-    """Whether the text occurs at all: most files are spared the slow way."""
-    tail = b""
+def _scanned(path: Path) -> tuple[bool, str]:
+    """Whether an XML file marks anything as deleted, which few do, and the server's remark in it."""
+    marked, remark, tail = False, "", b""
+    if path.name.lower().endswith(".pbf"):
+        return marked, remark
     with _opened(path) as file:
         while chunk := file.read(_CHUNK):
-            if _DELETES.search(tail + chunk):
-                return True
-            tail = chunk[-_OVERLAP:]
-    return False
+            text = tail + chunk
+            marked = marked or _DELETES.search(text) is not None
+            if found := _REMARK.search(text):
+                remark = one_line(found[1].decode(errors="replace"))
+            tail = text[-_OVERLAP:]
+    return marked, remark
