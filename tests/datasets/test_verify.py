@@ -258,6 +258,19 @@ class TestTables:
                 city.change(VAL, place_id=place, split=split)
         assert city.only_problem(quick=True) == Problem("place in two splits", place, "photos in train and query")
 
+    @pytest.mark.parametrize(
+        ("heading", "told"),
+        [(360.0, "360"), (-0.5, "-0.5"), (720.25, "720.25"), (float("inf"), "inf"), (float("-inf"), "-inf")],
+    )
+    def test_heading_that_is_none(self, city: City, heading: float, told: str) -> None:
+        city.change(TRAIN, heading=heading)
+        assert city.only_problem(quick=True) == Problem("heading not in [0, 360)", TRAIN, f"{told} degrees")
+
+    @pytest.mark.parametrize("heading", [0.0, 359.75, None, float("nan")])
+    def test_heading_that_is_one_or_not_known(self, city: City, heading: float | None) -> None:
+        city.change(TRAIN, heading=heading)
+        assert city.verify(quick=True).problems == []
+
     @pytest.mark.parametrize("row", [-1, 6, 2_000_000_000])
     def test_address_row(self, city: City, row: int) -> None:
         city.change(TRAIN, address=row)

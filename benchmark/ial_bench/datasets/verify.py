@@ -137,6 +137,9 @@ def _table_problems(dataset: Dataset, photos: Photos) -> Iterable[Problem]:
     for i in np.flatnonzero(~fine | ~inside):
         kind = "position outside the city" if fine[i] else "position not finite or out of range"
         yield Problem(kind, ids[i], f"{positions[i, 0]:.6f}, {positions[i, 1]:.6f}")
+    headings = dataset.numbers("heading")
+    for i in np.flatnonzero(~np.isnan(headings) & ~((headings >= 0) & (headings < 360))):  # NaN: not known
+        yield Problem("heading not in [0, 360)", ids[i], f"{headings[i]:g} degrees")
     yield from _straddling(dataset, ("train", "val", "database"), "query", "train and query")
     yield from _straddling(dataset, ("train",), "val", "train and val")
 
