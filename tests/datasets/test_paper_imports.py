@@ -20,6 +20,7 @@ from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.rejects import REPORT
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
+from ial_bench.registry import dataset_cards
 from paper_releases import (
     ADDRESSES,
     QUERY_PLACES,
@@ -174,8 +175,8 @@ class TestSanFrancisco:
             (lambda name: name.replace("@037.7", "@N37.7"), "latitude 'N37.70000' or longitude"),
             (lambda name: "photo.jpg", "is not @ and 14 fields"),
             (lambda name: name.replace("@037.70000@-122.45000@", "@0@0@"), "has the position 0, 0"),
-            (lambda name: name.replace("@037.70000@", "@nan@"), "not finite"),
-            (lambda name: name.replace("@037.70000@", "@137.70000@"), "not finite and in range"),
+            (lambda name: name.replace("@037.70000@", "@nan@"), "position not finite: nan, -122.45"),
+            (lambda name: name.replace("@037.70000@", "@137.70000@"), "position out of range: 137.7, -122.45"),
         ],
     )
     def test_malformed_name_is_listed(self, sf: PaperRelease, change: object, reason: str) -> None:
@@ -242,13 +243,29 @@ class TestCounts:
         said, _ = imported(pitts, "pitts-ial")
         assert "DIFFERS: 216 records of the train file (-99.9%); a public re-implementation: 177,840" in said
         assert "DIFFERS: 3 addresses (-99.3%); a public re-implementation: 428" in said
-        assert said.count("DIFFERS") + said.count("as published") == 7
+        assert said.count("DIFFERS") + said.count("as published") == 13
 
     @pytest.mark.parametrize(
         ("found", "met"), [(19_152, True), (19_500, True), (18_500, True), (19_501, False), (18_000, False)]
     )
     def test_rounding_of_the_published_number(self, found: int, met: bool) -> None:
         assert Expected("query photos", 19_000, 1_000).compare(found)[1] == met
+
+    @pytest.mark.parametrize(("found", "met"), [(234_912, True), (234_000, True), (233_999, False), (235_000, False)])
+    def test_published_number_that_is_cut_off(self, found: int, met: bool) -> None:
+        """177,840 and 57,072 photos are given as 234K."""
+        (photos,) = [e for e in dataset_cards()["pitts-ial"].expected if e.count == 234_000]
+        assert photos.what == "train, val and database photos"
+        assert photos.compare(found)[1] == met
+
+    def test_published_counts_of_pittsburgh_add_up(self) -> None:
+        """Three files of whole panoramas of 24 views are all of Pitts-250k's database."""
+        published = {e.what: e.count for e in dataset_cards()["pitts-ial"].expected}
+        records = [published[f"records of the {kind} file"] for kind in ("train", "database", "queries")]
+        places = [published[f"places of the {kind} file"] for kind in ("train", "database", "queries")]
+        assert sum(records) == published["records of all files"] == 254_064
+        assert [24 * n for n in places] == records
+        assert sum(places) == published["places"] == 10_586
 
     @pytest.mark.parametrize(("found", "met"), [(428, True), (427, False), (429, False)])
     def test_exact_number(self, found: int, met: bool) -> None:

@@ -77,30 +77,31 @@ class TestBadRecords:
         assert len(data) == N_TRAIN + N_QUERY
 
     @pytest.mark.parametrize(
-        ("latitude", "longitude"),
+        ("latitude", "longitude", "reason"),
         [
-            ("NaN", -80.0),
-            (40.0, ""),
-            ("inf", -80.0),
-            (40.0, "-inf"),
-            (91.0, -80.0),
-            (40.0, 180.5),
-            (0, 0),
-            ("0.0", "-0.0"),
+            ("NaN", -80.0, "position missing: its row in coords.csv lacks a number"),
+            (40.0, "", "position missing: its row in coords.csv lacks a number"),
+            ("inf", -80.0, "position not finite: inf, -80 in coords.csv"),
+            (40.0, "-inf", "position not finite: 40, -inf in coords.csv"),
+            (91.0, -80.0, "position out of range: 91, -80 in coords.csv"),
+            (40.0, 180.5, "position out of range: 40, 180.5 in coords.csv"),
+            (0, 0, "position 0, 0: in coords.csv"),
+            ("0.0", "-0.0", "position 0, 0: in coords.csv"),
         ],
     )
-    def test_position(self, tree: Tree, latitude: object, longitude: object) -> None:
+    def test_position(self, tree: Tree, latitude: object, longitude: object, reason: str) -> None:
         tree.coords["images/4_1.jpg"] = (latitude, longitude)
-        only_bad(*tree.load(), "town_train.json", "./images/4_1.jpg", "position missing", N_TRAIN + N_QUERY - 1)
+        only_bad(*tree.load(), "town_train.json", "./images/4_1.jpg", reason, N_TRAIN + N_QUERY - 1)
 
     def test_position_that_is_not_listed(self, tree: Tree) -> None:
         del tree.coords["images/4_1.jpg"]
-        only_bad(*tree.load(), "town_train.json", "./images/4_1.jpg", "position missing", N_TRAIN + N_QUERY - 1)
+        reason = "position missing: no row of coords.csv is called images/4_1.jpg; its rows look like images/0_0.jpg"
+        only_bad(*tree.load(), "town_train.json", "./images/4_1.jpg", reason, N_TRAIN + N_QUERY - 1)
 
     def test_position_that_is_listed_twice(self, tree: Tree) -> None:
         tree.coords["./images/4_1.jpg"] = (40.003, -80.0)
         tree.coords["./images/5_1.jpg"] = tree.coords["images/5_1.jpg"]  # in agreement, and so no matter
-        only_bad(*tree.load(), "town_train.json", "./images/4_1.jpg", "contradictory", N_TRAIN + N_QUERY - 1)
+        only_bad(*tree.load(), "town_train.json", "./images/4_1.jpg", "position contradictory: ", N_TRAIN + N_QUERY - 1)
 
     def test_position_far_away(self, tree: Tree) -> None:
         tree.coords["images/4_1.jpg"] = (-80.0, 40.0)  # the two changed about
@@ -114,6 +115,47 @@ class TestBadRecords:
             N_TRAIN + N_QUERY - 1,
         )
         assert data.description.bounds.contain(Photos(data, np.arange(len(data))).positions).all()
+
+    def test_each_cause_is_counted_with_an_example(self, tree: Tree) -> None:
+        causes = [(0, 0), (0, 0), ("inf", 1), (95, 1), ("", 1)]
+        names = list(tree.coords)
+        for name, point in zip(names, causes, strict=False):
+            tree.coords[name] = point
+        del tree.coords[names[5]], tree.coords[names[6]]
+        tree.coords["./" + names[7]] = (41, -80)
+        with pytest.raises(DataError) as caught:
+            tree.load(max_bad=0.1)
+        for told in (
+            f"2 x position 0, 0 (./{names[0]}: ",
+            f"1 x position not finite (./{names[2]}: inf, 1 ",
+            f"1 x position out of range (./{names[3]}: 95, 1 ",
+            f"3 x position missing (./{names[4]}: ",
+            f"1 x position contradictory (./{names[7]}: in coords.csv it has several, 40.0003, -80 and another",
+        ):
+            assert told in caught.value.problem
+
+    @pytest.mark.parametrize(
+        ("written", "looks"), [("a.jpg", "a.jpg"), ("photos/4_1.jpg", "photos/4_1.jpg"), ("4_1.jpg", "4_1.jpg")]
+    )
+    def test_names_of_the_csv_that_are_no_keys(self, tree: Tree, written: str, looks: str) -> None:
+        """One cause, in words that show both spellings."""
+        tree.coords = {"z.jpg": (40, -80), written: (40, -80)}
+        tree.train = {key: value for key, value in tree.train.items() if key == "./images/4_1.jpg"}
+        tree.queries = {}
+        with pytest.raises(DataError, match="1 of 1 records") as caught:
+            tree.load(max_bad=0.0)
+        shown = "z.jpg" if written == "a.jpg" else looks
+        assert "1 x position missing (./images/4_1.jpg: no row of coords.csv is called images/4_1.jpg" in str(
+            caught.value.problem
+        )
+        assert f"its rows look like {shown})" in caught.value.problem
+
+    def test_csv_without_rows(self, tree: Tree) -> None:
+        tree.coords = {}
+        with pytest.raises(
+            DataError, match=r"36 x position missing .*no row of coords\.csv is called .*it has no rows"
+        ):
+            tree.load(max_bad=0.0)
 
     def test_many_positions_of_zero(self, tree: Tree) -> None:
         """So many that no statistic would find them out: a fifth of all."""

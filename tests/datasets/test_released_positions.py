@@ -98,7 +98,7 @@ class TestPositions:
         for name in list(tree.coords)[:8]:
             tree.coords[name] = (0, 0)
         summary, _ = tree.load(utm_zone="17N")
-        assert Counter(reason.split(",")[0] for _, _, reason in summary.bad) == {"position missing": 8}
+        assert Counter(reason.split(":")[0] for _, _, reason in summary.bad) == {"position 0, 0": 8}
 
     def test_utm_without_zone(self, tree: Tree) -> None:
         tree.header = "filename,utm_easting,utm_northing"

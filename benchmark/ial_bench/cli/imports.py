@@ -32,6 +32,10 @@ Coords = Annotated[
 ]
 ValFraction = Annotated[float, typer.Option(help="Share of train photos, by place, that becomes val.")]
 Seed = Annotated[int, typer.Option(help="Seed of the val split.")]
+TrainOnDatabase = Annotated[
+    bool,
+    typer.Option("--train-on-database", help="Train on the database file's photos, too: they become train and val."),
+]
 MaxBad = Annotated[str, typer.Option(help="Share of records that may be unusable.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")]
 
@@ -69,6 +73,7 @@ def import_released(
     ] = None,
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
+    train_on_database: TrainOnDatabase = False,
     max_bad: MaxBad = "1%",
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     licence: Annotated[str, typer.Option(help="Terms of the photos, in words.")] = "",
@@ -90,7 +95,7 @@ def import_released(
         ReleasedOptions(
             annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
             utm_zone=utm_zone, place_rule=place_rule, val_fraction=val_fraction, seed=seed, max_bad=share(max_bad),
-            title=title, licence=licence, contents=contents, force=force,
+            title=title, licence=licence, contents=contents, force=force, train_on_database=train_on_database,
         ),
         out,
     )  # fmt: skip
@@ -108,6 +113,7 @@ def import_pitts_ial(
     out: Out = None,
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
+    train_on_database: TrainOnDatabase = False,
     max_bad: MaxBad = "1%",
     contents: options.Contents = True,
     force: Force = False,
@@ -130,7 +136,7 @@ def import_pitts_ial(
     _import_known(
         "pitts-ial", name, annotations, images, out, data_home,
         coords=coords, mats=mats, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
-        force=force,
+        force=force, train_on_database=train_on_database,
     )  # fmt: skip
 
 
@@ -143,6 +149,7 @@ def import_sf_ial_base(
     out: Out = None,
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
+    train_on_database: TrainOnDatabase = False,
     max_bad: MaxBad = "1%",
     contents: options.Contents = True,
     force: Force = False,
@@ -158,7 +165,7 @@ def import_sf_ial_base(
     _import_known(
         "sf-ial-base", name, annotations, images, out, data_home,
         coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
-        force=force,
+        force=force, train_on_database=train_on_database,
     )  # fmt: skip
 
 
@@ -171,6 +178,7 @@ def import_sf_ial_large(
     out: Out = None,
     val_fraction: ValFraction = 0.1,
     seed: Seed = 0,
+    train_on_database: TrainOnDatabase = False,
     max_bad: MaxBad = "1%",
     contents: options.Contents = True,
     force: Force = False,
@@ -186,14 +194,14 @@ def import_sf_ial_large(
     _import_known(
         "sf-ial-large", name, annotations, images, out, data_home,
         coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
-        force=force,
+        force=force, train_on_database=train_on_database,
     )  # fmt: skip
 
 
 def _import_known(
     known: str, name: str | None, annotations: Path, images: Path, out: Path | None, data_home: Path | None,
     *, coords: Path | None, mats: Path | None, val_fraction: float, seed: int, max_bad: str, contents: bool,
-    force: bool,
+    force: bool, train_on_database: bool,
 ) -> None:  # fmt: skip
     from ial_bench.datasets.released import ReleasedOptions
     from ial_bench.homes import data_home as home
@@ -206,7 +214,7 @@ def _import_known(
             annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
             mats=mats, utm_zone=card.utm_zone or None, place_rule=card.place_rule or None, val_fraction=val_fraction,
             seed=seed, max_bad=share(max_bad), title=card.title if name == known else "", licence=card.licence,
-            contents=contents, force=force, card=card,
+            contents=contents, force=force, card=card, train_on_database=train_on_database,
         ),
         out,
     )  # fmt: skip
@@ -215,7 +223,7 @@ def _import_known(
 def _import(wanted: ReleasedOptions, out: Path | None) -> None:
     """Import and tell what came of it; `out` as the user gave it."""
     from ial_bench.cli.console import ConsoleReporter
-    from ial_bench.datasets.rejects import REPORT
+    from ial_bench.datasets.rejects import REPORT, kinds
     from ial_bench.datasets.released import import_released as run_import
 
     summary = run_import(wanted, ConsoleReporter())
@@ -226,6 +234,11 @@ def _import(wanted: ReleasedOptions, out: Path | None) -> None:
         f"  {summary.n_places:,} places; the place of a photo is {summary.rule.meaning} (rule {summary.rule.name})"
     )
     typer.echo(f"  {len(summary.bad):,} records not used" + (f", see {summary.folder / REPORT}" if summary.bad else ""))
+    for line in kinds(summary.bad):
+        typer.echo(f"    {line}")
+    typer.echo(f"  where on Earth: {summary.where}")
+    for line in summary.layout:
+        typer.echo(f"  keys of {line}")
     for line, met in summary.expected:
         typer.echo(f"  {'as published' if met else 'DIFFERS'}: {line}")
     for note in summary.notes:

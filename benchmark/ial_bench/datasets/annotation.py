@@ -127,7 +127,8 @@ def read_records(files: dict[str, Path], rejects: list[Reject], reporter: Report
     counts: dict[str, int] = {}
     for kind, file in files.items():
         counts[kind] = columns.read(kind, file, rejects, reporter)
-    return _without_clashes(columns.records(), rejects), counts
+    records = columns.records()
+    return records.where(one_a_photo(records, records.path, rejects)), counts
 
 
 class _Columns:
@@ -225,9 +226,15 @@ def _refuse_double_keys(file: Path, hashes: npt.NDArray[np.int64]) -> None:
         )
 
 
-def _without_clashes(records: Records, rejects: list[Reject]) -> Records:
-    """One record a photo: its first. A later one is listed, unless it is a database record that agrees."""
-    codes, _ = numbered(records.path)
+def one_a_photo(records: Records, photos: pa.ChunkedArray, rejects: list[Reject]) -> npt.NDArray[np.bool_]:
+    """[n]: one record a photo, its first. A later one is listed, unless it is a database record that agrees.
+
+    Args:
+        records: n records.
+        photos: text [n], the same for records of one photo.
+        rejects: added to.
+    """
+    codes, _ = numbered(photos)
     _, first = np.unique(codes, return_index=True)
     again = np.flatnonzero(first[codes] != np.arange(len(codes)))
     keys = [a.key for a in records.texts.addresses]
@@ -238,7 +245,7 @@ def _without_clashes(records: Records, rejects: list[Reject]) -> Records:
             rejects.append(records.rejected(i, clash))
     keep = np.ones(len(records), dtype=np.bool_)
     keep[again] = False
-    return records.where(keep)
+    return keep
 
 
 def _clash(earlier: str, split: str, same_address: bool) -> str | None:

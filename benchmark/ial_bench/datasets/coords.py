@@ -1,26 +1,42 @@
-"""Positions of photos: from a CSV in UTM metres or degrees, or from SF-XL file names."""
+"""Positions of photos: from a CSV in UTM metres or degrees, or from a file name; and what may be wrong with one."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from ial_bench.datasets.columns import mapped, numbered, texts
+from ial_bench.datasets.spellings import rows_of
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import check_regular
-from ial_bench.geo.points import Points, utm_to_wgs84
+from ial_bench.geo.points import Points, utm_to_wgs84, valid
+from ial_bench.geo.zones import refuse_unclear_hemisphere
 
 _NAME_COLUMNS = ("filename", "file", "path", "image")
 _UTM_COLUMNS = ("utm_easting", "utm_northing")
 _DEGREE_COLUMNS = (("lat", "lon"), ("latitude", "longitude"))
 _SF_XL_FIELDS = 14
+_UTM_FIELDS = 2
+
+
+class Fault(IntEnum):
+    """Why there is no position."""
+
+    NONE = 0
+    EMPTY = 1
+    ZERO = 2
+    NOT_FINITE = 3
+    OUT_OF_RANGE = 4
+    CONTRADICTORY = 5
 
 
 @dataclass(frozen=True)
@@ -28,29 +44,97 @@ class Coords:
     """Positions by photo path.
 
     Attributes:
+        source: where they come from, to be named to people.
         paths: text [n], each once.
         points: [n, 2] WGS84 degrees, NaN where the source gives none or contradicts itself.
+        given: [n, 2], the numbers of the source.
+        faults: int8 [n], a `Fault` each.
     """
 
+    source: str
     paths: pa.Array
     points: Points
+    given: Points
+    faults: npt.NDArray[np.int8]
 
     @classmethod
-    def of(cls, paths: pa.ChunkedArray, points: Points) -> Coords:
+    def of(
+        cls, source: str, paths: pa.ChunkedArray, points: Points, given: Points, faults: npt.NDArray[np.int8]
+    ) -> Coords:
         """Of `paths` that may stand several times; those with several positions become NaN: which is right?"""
         codes, distinct = numbered(paths)
         _, first = np.unique(codes, return_index=True)
-        chosen = points[first]
+        chosen, chosen_faults = points[first], faults[first]
         differs = ~((points == chosen[codes]) | (np.isnan(points) & np.isnan(chosen[codes]))).all(axis=1)
         chosen[codes[differs]] = np.nan
-        return cls(distinct.cast(pa.string()), chosen)
+        chosen_faults[codes[differs]] = Fault.CONTRADICTORY
+        return cls(source, distinct.cast(pa.string()), chosen, given[first], chosen_faults)
+
+    def rows(self, paths: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """[m]: the row of each of other `paths`, -1 where there is none."""
+        return rows_of(paths, self.paths)
 
     def look_up(self, paths: pa.ChunkedArray) -> Points:
         """[m, 2]: the positions of other `paths`, NaN where there is none."""
-        rows = pc.fill_null(pc.index_in(paths, value_set=self.paths), -1).to_numpy().astype(np.int64)
+        return self.at(self.rows(paths))
+
+    def at(self, rows: npt.NDArray[np.int64]) -> Points:
+        """[m, 2]: the positions of `rows`, NaN for -1."""
         found = np.full((len(rows), 2), np.nan)
         found[rows >= 0] = self.points[rows[rows >= 0]]
         return found
+
+    def why_none(self, row: int, path: str, like: str) -> str:
+        """Why the photo at `path`, whose row is `row`, has no usable position; `like` as of `like`."""
+        if row < 0:
+            return f"position missing: no row of {self.source} is called {path}; {like}"
+        return fault_reason(Fault(int(self.faults[row])), f"in {self.source}", self.given[row])
+
+    def like(self, path: str) -> str:
+        """What rows look like, by that of the same file name as `path`, if there is one."""
+        if not len(self.paths):
+            return "it has no rows"
+        row = pc.index(pc.replace_substring_regex(self.paths, "^.*/", ""), path.rpartition("/")[2]).as_py()
+        return f"its rows look like {self.paths[max(row, 0)]}"
+
+
+def degree_faults(values: Points) -> npt.NDArray[np.int8]:
+    """[n]: what is wrong with latitudes and longitudes [n, 2]."""
+    faults = _number_faults(values)
+    faults[(faults == Fault.NONE) & ~valid(values)] = Fault.OUT_OF_RANGE
+    return faults
+
+
+def metre_faults(metres: Points, points: Points) -> npt.NDArray[np.int8]:
+    """[n]: what is wrong with UTM positions [n, 2], which became `points` [n, 2]."""
+    faults = _number_faults(metres)
+    faults[(faults == Fault.NONE) & ~valid(points)] = Fault.OUT_OF_RANGE
+    return faults
+
+
+def _number_faults(values: Points) -> npt.NDArray[np.int8]:
+    faults = np.zeros(len(values), np.int8)
+    faults[~values.any(axis=1)] = Fault.ZERO
+    faults[~np.isfinite(values).all(axis=1)] = Fault.NOT_FINITE
+    return faults
+
+
+def fault_reason(fault: Fault, where: str, given: Points) -> str:
+    """The reason of a record; what stands before its colon is one for each fault.
+
+    Args:
+        fault: what is wrong.
+        where: such as ``in coords.csv``.
+        given: [2], the numbers.
+    """
+    numbers = f"{given[0]:g}, {given[1]:g} {where}"
+    if fault is Fault.EMPTY:
+        return f"position missing: its row {where} lacks a number"
+    if fault is Fault.ZERO:
+        return f"position 0, 0: {where}, which stands for none"
+    if fault is Fault.CONTRADICTORY:
+        return f"position contradictory: {where} it has several, {given[0]:g}, {given[1]:g} and another"
+    return f"position not finite: {numbers}" if fault is Fault.NOT_FINITE else f"position out of range: {numbers}"
 
 
 def read_coords(path: Path, utm_zone: str | None) -> Coords:
@@ -62,7 +146,7 @@ def read_coords(path: Path, utm_zone: str | None) -> Coords:
 
     Raises:
         DataError: missing or malformed file, or without those columns.
-        ConfigError: UTM columns without a zone.
+        ConfigError: UTM columns without a zone, or with one that leaves the hemisphere open.
     """
     types = {c: pa.float64() for c in (*_UTM_COLUMNS, *(c for pair in _DEGREE_COLUMNS for c in pair))}
     types |= dict.fromkeys(_NAME_COLUMNS, pa.string())
@@ -86,8 +170,12 @@ def read_coords(path: Path, utm_zone: str | None) -> Coords:
     if not degrees and utm_zone is None:
         raise ConfigError(f"{path} has UTM positions, whose zone is not known", "give --utm-zone, such as 17N")
     points = no_zeros(values) if degrees else from_utm(values, utm_zone or "")
+    faults = degree_faults(values) if degrees else metre_faults(values, points)
+    empty = [pc.is_null(table[c]).to_numpy() for c in degrees or _UTM_COLUMNS]
+    faults[np.logical_or(*empty)] = Fault.EMPTY
     named = pc.and_kleene(pc.is_valid(table[names]), pc.not_equal(table[names], "")).to_numpy()
-    return Coords.of(mapped(texts(table[names]).filter(pa.array(named)), _plain), points[named])
+    called = mapped(texts(table[names]).filter(pa.array(named)), _plain)
+    return Coords.of(path.name, called, points[named], values[named], faults[named])
 
 
 def no_zeros(values: Points) -> Points:
@@ -96,7 +184,12 @@ def no_zeros(values: Points) -> Points:
 
 
 def from_utm(values: Points, zone: str) -> Points:
-    """WGS84 degrees [n, 2] of UTM easting and northing [n, 2]; NaN for 0, 0: a point of the zone, but of no city."""
+    """WGS84 degrees [n, 2] of UTM easting and northing [n, 2]; NaN for 0, 0: a point of the zone, but of no city.
+
+    Raises:
+        ConfigError: no zone, or one whose letter leaves open which hemisphere `values` are of.
+    """
+    refuse_unclear_hemisphere(zone, values)
     return utm_to_wgs84(no_zeros(values), zone)
 
 
@@ -130,11 +223,60 @@ def parse_sf_xl(path: str) -> SfXlName | str:
         return f"latitude {fields[4]!r} or longitude {fields[5]!r} in the file name is not a number"
     if not (lat or lon):
         return "the file name has the position 0, 0"
+    return SfXlName(lat, lon, fields[6], heading_in_name(fields[8]))
+
+
+class UtmName(NamedTuple):
+    """What the file name of a photo says that is known by its UTM position.
+
+    Attributes:
+        easting: metres.
+        northing: metres.
+        number: of the zone, as it is written; empty where there is none.
+        letter: of the zone's band of latitude; empty where there is none.
+        heading: degrees clockwise from north, NaN where there is none.
+    """
+
+    easting: float
+    northing: float
+    number: str
+    letter: str
+    heading: float
+
+
+def parse_utm_name(path: str) -> UtmName | None:
+    """Read a file name that begins ``@utm_east@utm_north@``, as SF-XL's do; None for one that does not.
+
+    Zone and band are its next two fields; the heading is read from SF-XL's form alone.
+    """
+    before, *fields = path.rsplit("/", 1)[-1].split("@")
+    if before or len(fields) < _UTM_FIELDS + 1:
+        return None
     try:
-        heading = float(fields[8]) if fields[8] else math.nan
+        easting, northing = float(fields[0]), float(fields[1])
+    except ValueError:
+        return None
+    number, letter = (fields[2], fields[3]) if len(fields) > _UTM_FIELDS + 2 else ("", "")
+    whole = len(fields) == _SF_XL_FIELDS + 1
+    return UtmName(easting, northing, number, letter, heading_in_name(fields[8]) if whole else math.nan)
+
+
+def tells_no_degrees(path: str) -> bool:
+    """Whether the file name at `path` is of SF-XL's form, but for an empty latitude and longitude."""
+    fields = path.rsplit("/", 1)[-1].split("@")
+    return len(fields) == _SF_XL_FIELDS + 2 and not (fields[0] or fields[5] or fields[6])
+
+
+def heading_in_name(text: str) -> float:
+    """Degrees in [0, 360) as a float32 has them; NaN where `text` is no number."""
+    try:
+        heading = float(text) if text else math.nan
     except ValueError:
         heading = math.nan
-    return SfXlName(lat, lon, fields[6], heading % 360 if math.isfinite(heading) else math.nan)
+    if not math.isfinite(heading):
+        return math.nan
+    rounded = float(np.float32(heading % 360))
+    return rounded if rounded < 360 else 0.0
 
 
 def _plain(path: str) -> str:

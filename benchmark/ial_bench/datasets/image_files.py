@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ial_bench.datasets.columns import chunks, mapped
 from ial_bench.datasets.contents import Sums, sums_of
+from ial_bench.datasets.spellings import FileNames, composed
 from ial_bench.errors import DataError
 from ial_bench.method import Reporter
 
@@ -50,35 +51,33 @@ def find_layout(folder: Path, paths: pa.ChunkedArray) -> Layout:
     """How `paths` lie below `folder`, or below its parent where they repeat its name; told by some of them."""
     sample = paths.take(pa.array(range(0, len(paths), max(1, len(paths) // _SAMPLE)), pa.int64())).to_pylist()
     roots = [folder]
-    if any(path.startswith(f"{folder.resolve().name}/") for path in paths.slice(0, 1000).to_pylist()):
+    above = composed(folder.resolve().name)
+    if any(composed(path).startswith(f"{above}/") for path in paths.slice(0, 1000).to_pylist()):
         roots.append(folder.resolve().parent)
-    layouts = [Layout(root, _missing_folder(root, sample)) for root in roots]
+    disks = {root: FileNames(root) for root in roots}
+    layouts = [Layout(root, _missing_folder(disk, sample)) for root, disk in disks.items()]
 
     def fit(layout: Layout) -> tuple[int, bool]:
-        return sum(_is_file(layout.root, layout.file(path)) for path in sample), not layout.dropped
+        return sum(disks[layout.root].has(layout.file(path)) for path in sample), not layout.dropped
 
     return max(layouts, key=fit)
 
 
-def _missing_folder(root: Path, sample: list[str]) -> str:
-    """The first folder of paths that is not below `root`, while most of what lies in it is; empty for none."""
+def _missing_folder(disk: FileNames, sample: list[str]) -> str:
+    """The first folder of paths that is not below the root, while most of what lies in it is; empty for none."""
     groups: dict[str, list[str]] = defaultdict(list)
     for path in sample:
         first, slash, rest = path.partition("/")
         if slash:
             groups[first].append(rest)
     hits = {
-        first: sum(_is_file(root, rest) for rest in rests)
+        first: sum(disk.has(rest) for rest in rests)
         for first, rests in groups.items()
-        if not any(_is_file(root, f"{first}/{rest}") for rest in rests)
+        if not any(disk.has(f"{first}/{rest}") for rest in rests)
         and groups.keys().isdisjoint(rest.partition("/")[0] for rest in rests)  # else two paths could be one file
     }
     best = max(hits, key=hits.__getitem__, default="")
     return best if hits.get(best) else ""
-
-
-def _is_file(root: Path, path: str) -> bool:
-    return os.path.isfile(f"{root}/{path}")  # noqa: PTH113 - Path.is_file raises at a name that is too long
 
 
 def measure(root: Path, paths: pa.ChunkedArray, reporter: Reporter) -> tuple[npt.NDArray[np.int64], dict[int, str]]:

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ial_bench.datasets.coords import Coords, from_utm
+from ial_bench.datasets.coords import Coords, from_utm, metre_faults
 from ial_bench.errors import DataError
 from ial_bench.files import check_regular
 
 FILES = tuple(f"pitts250k_{part}.mat" for part in ("train", "val", "test"))
 QUERIES = "queries_real"
+_SOURCE = "pitts250k_*.mat"
 _FIELDS = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_AT = (0, 512)  # a v7.3 file has a header of 512 bytes before it
@@ -41,9 +42,12 @@ def read_mats(folder: Path, zone: str) -> tuple[Coords, list[str]]:
         names += db_names
         names += [name if name.startswith(f"{QUERIES}/") else f"{QUERIES}/{name}" for name in q_names]
         metres += [db_metres, q_metres]
-    points = from_utm(np.concatenate(metres), zone)
+    given = np.concatenate(metres)
+    points = from_utm(given, zone)
+    faults = metre_faults(given, points)
     paths = pa.chunked_array([pa.array(names), pa.array([f"images/{name}" for name in names])])
-    return Coords.of(paths, np.concatenate([points, points])), [n for n in FILES if not (folder / n).is_file()]
+    twice = [np.concatenate([column, column]) for column in (points, given, faults)]
+    return Coords.of(_SOURCE, paths, *twice), [n for n in FILES if not (folder / n).is_file()]
 
 
 def _read(path: Path) -> tuple[list[str], npt.NDArray[np.float64], list[str], npt.NDArray[np.float64]]:

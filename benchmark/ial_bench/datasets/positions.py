@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ial_bench.datasets.annotation import Records
-from ial_bench.datasets.columns import chunks
-from ial_bench.datasets.coords import parse_sf_xl, read_coords
+from ial_bench.datasets.coords import read_coords
 from ial_bench.datasets.matlab import read_mats
+from ial_bench.datasets.named_positions import Located, from_names, without_headings
 from ial_bench.datasets.places import SAME_PLACE_M
 from ial_bench.datasets.rejects import Reject
 from ial_bench.datasets.table import Bounds
 from ial_bench.errors import ConfigError
-from ial_bench.geo.points import Points, haversine_m, valid
-
-
-@dataclass(frozen=True)
-class Located:
-    """Positions and headings of n photos.
-
-    Attributes:
-        points: [n, 2] WGS84 degrees.
-        headings: [n] degrees clockwise from north, NaN where unknown.
-    """
-
-    points: Points
-    headings: npt.NDArray[np.float32]
-
-    def where(self, mask: npt.NDArray[np.bool_]) -> Located:
-        """Those where `mask` [n] is True."""
-        return Located(self.points[mask], self.headings[mask])
+from ial_bench.geo.points import haversine_m, valid
 
 
 def locate(
     records: Records,
+    files: pa.ChunkedArray,
     rejects: list[Reject],
     notes: list[str],
     coords: Path | None,
@@ -48,6 +32,8 @@ def locate(
 
     Args:
         records: n records.
+        files: [n] what their photos are called in the data set that they come from, where that is not the path of the
+            record; looked up where that path is not known.
         rejects: records without a usable position are added.
         notes: what is odd is added.
         coords: a CSV.
@@ -59,44 +45,34 @@ def locate(
 
     Raises:
         DataError: a file is missing, damaged or of another layout.
-        ConfigError: UTM positions without a zone.
+        ConfigError: UTM positions without a zone, or with one that contradicts them.
     """
     if coords is None and mats is None:
-        located, reasons = _from_names(records)
-    elif mats is not None:
+        located, reasons = from_names(records.path, utm_zone)
+        usable = valid(located.points)
+        rejects.extend(records.rejected(i, reasons[i]) for i in np.flatnonzero(~usable).tolist())
+        return located.where(usable), usable
+    if mats is not None:
         if utm_zone is None:
             raise ConfigError(f"{mats} has UTM positions, whose zone is not known", "give --utm-zone, such as 17N")
         found, absent = read_mats(mats, utm_zone)
         if absent:
             notes.append(f"{', '.join(absent)} not in {mats}: their photos have no position")
-        located, reasons = _without_headings(found.look_up(records.path)), {}
+        rows = found.rows(files)
     else:
-        located, reasons = _without_headings(read_coords(coords or Path(), utm_zone).look_up(records.path)), {}
-    usable = valid(located.points)
-    otherwise = "position missing, contradictory, 0, 0 or not finite and in range"
-    rejects.extend(records.rejected(i, reasons.get(i, otherwise)) for i in np.flatnonzero(~usable).tolist())
-    return located.where(usable), usable
-
-
-def _without_headings(points: Points) -> Located:
-    return Located(points, np.full(len(points), np.nan, np.float32))
-
-
-def _from_names(records: Records) -> tuple[Located, dict[int, str]]:
-    """Of all records, and by row, why a name tells no position."""
-    located = _without_headings(np.full((len(records), 2), np.nan))
-    reasons: dict[int, str] = {}
-    i = 0
-    for chunk in chunks(records.path):
-        for path in chunk:
-            name = parse_sf_xl(path)
-            if isinstance(name, str):
-                reasons[i] = f"position missing: no --coords, and none in the file name ({name})"
-            else:
-                located.points[i] = name.lat, name.lon
-                located.headings[i] = name.heading
-            i += 1
-    return located, reasons
+        found = read_coords(coords or Path(), utm_zone)
+        rows = found.rows(records.path)
+        if files is not records.path:
+            rows = np.where(rows < 0, found.rows(files), rows)
+    points = found.at(rows)
+    usable = valid(points)
+    unusable = np.flatnonzero(~usable)
+    absent_rows = unusable[rows[unusable] < 0]
+    like = found.like(records.path[int(absent_rows[0])].as_py()) if len(absent_rows) else ""
+    rejects.extend(
+        records.rejected(i, found.why_none(int(rows[i]), records.path[i].as_py(), like)) for i in unusable.tolist()
+    )
+    return without_headings(points[usable]), usable
 
 
 def inside_city(records: Records, located: Located, rejects: list[Reject]) -> tuple[Bounds, npt.NDArray[np.bool_]]:

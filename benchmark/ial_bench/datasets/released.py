@@ -12,7 +12,6 @@ they are. A record that cannot be used is listed in a report with the reason, an
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,21 +22,23 @@ import pyarrow.compute as pc
 
 from ial_bench.datasets.annotation import Records, find_annotations, read_records
 from ial_bench.datasets.columns import mapped, numbered
-from ial_bench.datasets.image_files import Layout, checksums, find_layout, measure
+from ial_bench.datasets.found_photos import FoundPhotos, find_photos
+from ial_bench.datasets.image_files import checksums
 from ial_bench.datasets.kept_names import another_name, own_name
 from ial_bench.datasets.known import DatasetCard
+from ial_bench.datasets.named_positions import Located
 from ial_bench.datasets.photos import SPLITS
+from ial_bench.datasets.pitts_names import places_apart
 from ial_bench.datasets.places import PlaceRule, detect_rule, named_rule
-from ial_bench.datasets.positions import Located, inside_city, locate, note_wide_places
-from ial_bench.datasets.rejects import REPORT, Reject, write_report
+from ial_bench.datasets.positions import inside_city, locate, note_wide_places
+from ial_bench.datasets.rejects import REPORT, Reject, kinds, write_report
 from ial_bench.datasets.spellings import number_addresses, verbose_forms
 from ial_bench.datasets.splits import cut_val
 from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
+from ial_bench.geo.whereabouts import whereabouts
 from ial_bench.method import NoReport, Reporter
-
-_SHOWN = 10  # keys without an image
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class ReleasedOptions:
         mats: folder of the MATLAB files of Pitts-250k; not with `coords`.
         card: the known dataset this should be; its counts are compared.
         contents: whether to read every photo for its content digest.
+        train_on_database: whether the database file's photos become train and val photos.
     """
 
     annotations: Path
@@ -79,6 +81,7 @@ class ReleasedOptions:
     mats: Path | None = None
     card: DatasetCard | None = None
     contents: bool = True
+    train_on_database: bool = False
 
 
 @dataclass
@@ -95,6 +98,8 @@ class ImportSummary:
         bad: file, key and reason of records that were not used.
         notes: what is odd.
         expected: of a known dataset, a line for each of its published counts, and whether it was met.
+        where: where on Earth the photos are.
+        layout: of annotation on Pitts-250k, how keys were read, a line for each file and kind of key.
     """
 
     folder: Path
@@ -106,6 +111,8 @@ class ImportSummary:
     bad: list[Reject] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     expected: list[tuple[str, bool]] = field(default_factory=list)
+    where: str = ""
+    layout: list[str] = field(default_factory=list)
 
 
 def import_released(options: ReleasedOptions, reporter: Reporter | None = None) -> ImportSummary:
@@ -135,22 +142,24 @@ def _import(options: ReleasedOptions, reporter: Reporter) -> ImportSummary:
     reporter.log(f"reading {', '.join(p.name for p in files.values())}")
     records, n_read = read_records(files, rejects, reporter)
     n_all = len(records) + len(rejects)
-    layout, records, sizes, missing = _find_images(options.images, records, rejects, reporter)
+    found = find_photos(options.images, records, rejects, reporter)
     reporter.log("reading positions")
-    located, usable = locate(records, rejects, notes, options.coords, options.mats, options.utm_zone)
-    records, sizes = records.where(usable), sizes[usable]
-    bounds, inside = inside_city(records, located, rejects)
-    records, sizes, located = records.where(inside), sizes[inside], located.where(inside)
-    without_image = _without_image(missing, layout.root)
-    _refuse_bad(options, n_all, rejects, records, without_image)
-    notes += [without_image] if without_image else []
+    located, usable = locate(found.records, found.names, rejects, notes, options.coords, options.mats, options.utm_zone)
+    found = found.where(usable)
+    bounds, inside = inside_city(found.records, located, rejects)
+    found, located = found.where(inside), located.where(inside)
+    records = found.records
+    _refuse_bad(options, n_all, rejects, records, found.without_image)
+    notes += [found.without_image] if found.without_image else []
     if not (records.split == SPLITS.index("query")).any():
         notes.append("no query record can be used: methods can be trained, but not measured")
 
-    rule, places = _tell_places(options, records, located, notes)
+    rule, places = _tell_places(options, found, located, notes)
     codes, place_names = numbered(places)
     addresses, rows = number_addresses(records, notes)
     split = records.split.copy()
+    if options.train_on_database:
+        split[split == SPLITS.index("database")] = SPLITS.index("train")
     train = np.flatnonzero(split == SPLITS.index("train"))
     in_val = cut_val(places.take(pa.array(train)), rows[train], options.val_fraction, options.seed)
     split[train[in_val]] = SPLITS.index("val")
@@ -162,20 +171,19 @@ def _import(options: ReleasedOptions, reporter: Reporter) -> ImportSummary:
     candidates = np.unique(rows[np.isin(split, [SPLITS.index("train"), SPLITS.index("database")])])
     _refuse_another(options, len(candidates), counts["query"], n_all, rejects)
 
-    paths = layout.files(records.path)
-    contents = checksums(layout.root, paths, sizes, reporter) if options.contents else None
+    contents = checksums(found.root, found.files, found.sizes, reporter) if options.contents else None
     reporter.log(f"writing {options.out}")
     make_folder(options.out)
-    write_report(options.out / REPORT, rejects)
+    write_report(options.out / REPORT, rejects, found.layout)
     write_dataset(
         options.out,
-        _description(options, layout, bounds, rule, n_all, len(rejects)),
+        _description(options, found, bounds, rule, n_all, len(rejects)),
         addresses,
         verbose_forms(records, rows, addresses),
         {
             "photo_id": records.path,
-            "path": paths,
-            "bytes": pa.array(sizes),
+            "path": found.files,
+            "bytes": pa.array(found.sizes),
             "split": pa.array(SPLITS).take(pa.array(split)),
             "place_id": places,
             "address": pa.array(rows, pa.int32()),
@@ -187,15 +195,20 @@ def _import(options: ReleasedOptions, reporter: Reporter) -> ImportSummary:
         contents=contents,
     )
     asked = np.unique(rows[split == SPLITS.index("query")])
-    found = {
-        "records of the train file": n_read["train"], "records of the queries file": n_read["queries"],
+    n_places = [len(np.unique(codes[records.split == SPLITS.index(name)])) for name in ("train", "database", "query")]
+    counted = {
+        "records of the train file": n_read["train"], "records of the database file": n_read.get("database", 0),
+        "records of the queries file": n_read["queries"], "records of all files": sum(n_read.values()),
+        "places of the train file": n_places[0], "places of the database file": n_places[1],
+        "places of the queries file": n_places[2], "places": len(place_names),
         "train, val and database photos": counts["train"] + counts["val"] + counts["database"],
         "query photos": counts["query"], "addresses of train, val and database photos": len(candidates),
         "addresses of query photos": len(asked), "addresses": len(addresses),
     }  # fmt: skip
     return ImportSummary(
         options.out, counts, len(addresses), len(candidates), rule, len(place_names), rejects, notes,
-        [expected.compare(found[expected.what]) for expected in options.card.expected] if options.card else [],
+        [expected.compare(counted[expected.what]) for expected in options.card.expected] if options.card else [],
+        whereabouts(located.points), [f"{file}: {line}" for file, line in found.layout],
     )  # fmt: skip
 
 
@@ -208,27 +221,6 @@ def _check(options: ReleasedOptions) -> None:
         raise ConfigError("positions are given twice, by --coords and by --mats", "give one of the two")
     if not options.images.is_dir():
         raise DataError(f"no such folder of images: {options.images}", "give --images DIR")
-
-
-def _find_images(
-    folder: Path, records: Records, rejects: list[Reject], reporter: Reporter
-) -> tuple[Layout, Records, npt.NDArray[np.int64], list[str]]:
-    """How the records' photos lie on the disk, the records that have one, its size, and the keys that match none."""
-    layout = find_layout(folder, records.path)
-    sizes, wrong = measure(layout.root, layout.files(records.path), reporter)
-    listed = [records.rejected(i, reason) for i, reason in wrong.items()]
-    rejects.extend(listed)
-    missing = [key for _, key, reason in listed if reason.startswith("image missing")]
-    found = sizes > 0
-    return layout, records.where(found), sizes[found], missing
-
-
-def _without_image(keys: list[str], root: Path) -> str:
-    """The first keys that match no image, and where it was looked for; empty if there are none."""
-    if not keys:
-        return ""
-    shown = ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
-    return f"{len(keys):,} keys match no image below {root}: {shown}"
 
 
 def _refuse_bad(options: ReleasedOptions, n_all: int, rejects: list[Reject], records: Records, missing: str) -> None:
@@ -244,7 +236,7 @@ def _refuse_bad(options: ReleasedOptions, n_all: int, rejects: list[Reject], rec
     if too_many:
         raise DataError(
             f"{len(rejects):,} of {n_all:,} records cannot be used, more than --max-bad {options.max_bad:.2%}: "
-            + _reasons(rejects)
+            + "; ".join(kinds(rejects))
             + (f". {missing}" if missing else ""),
             f"see {report}; mend the data, or raise --max-bad if that share is to be expected",
         )
@@ -258,7 +250,7 @@ def _refuse_another(
     card = options.card
     if card is None or options.name != card.name or card.admits(n_candidates, n_queries):
         return
-    lost = f"; {len(rejects):,} of {n_all:,} records cannot be used: {_reasons(rejects)}" if rejects else ""
+    lost = f"; {len(rejects):,} of {n_all:,} records cannot be used: {'; '.join(kinds(rejects))}" if rejects else ""
     raise DataError(
         f"this is not {card.title} as it is published: {n_candidates:,} candidates and {n_queries:,} queries, not "
         f"{card.size}{lost}. The name {card.name} is kept for that one, and nothing was written",
@@ -266,22 +258,17 @@ def _refuse_another(
     )
 
 
-def _reasons(rejects: list[Reject]) -> str:
-    """The most frequent reasons why records cannot be used."""
-    most = Counter(reason.split(":")[0] for _, _, reason in rejects).most_common(3)
-    return "; ".join(f"{count:,} x {reason}" for reason, count in most)
-
-
 def _tell_places(
-    options: ReleasedOptions, records: Records, located: Located, notes: list[str]
+    options: ReleasedOptions, found: FoundPhotos, located: Located, notes: list[str]
 ) -> tuple[PlaceRule, pa.ChunkedArray]:
     """The rule, and the place of each photo: its path where the rule tells none."""
     named = options.place_rule
-    rule = named_rule(named) if named else detect_rule(records.path, located.points)
-    places = mapped(records.path, rule.place)
+    paths = found.records.path
+    rule = named_rule(named) if named else detect_rule(paths, located.points)
+    places = places_apart(paths, found.names, rule) if found.layout else mapped(paths, rule.place)
     if alone := places.null_count:
         notes.append(f"{alone:,} paths have no place by rule {rule.name}; each such photo is a place of its own")
-        places = pc.coalesce(places, records.path)
+        places = pc.coalesce(places, paths)
     if options.card:
         note_wide_places(numbered(places)[0], located, notes)
     return rule, places
@@ -298,12 +285,12 @@ def _note_straddling(
 
 
 def _description(
-    options: ReleasedOptions, layout: Layout, bounds: Bounds, rule: PlaceRule, n_all: int, n_bad: int
+    options: ReleasedOptions, found: FoundPhotos, bounds: Bounds, rule: PlaceRule, n_all: int, n_bad: int
 ) -> Description:
     return Description(
         options.name,
         options.title or options.name,
-        str(layout.root.resolve()),
+        str(found.root.resolve()),
         bounds,
         options.licence,
         {
@@ -315,5 +302,7 @@ def _description(
             "records": n_all,
             "records_not_used": n_bad,
             **({"utm_zone": options.utm_zone} if options.utm_zone else {}),
+            **({"train_on_database": True} if options.train_on_database else {}),
+            **({"keys": [f"{file}: {line}" for file, line in found.layout]} if found.layout else {}),
         },
     )

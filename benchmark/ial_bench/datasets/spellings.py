@@ -1,16 +1,27 @@
-"""The addresses of a dataset out of the many spellings in its records."""
+"""What is spelled in several ways and means one thing: the addresses of a dataset's records, and the names of files.
+
+Names with accents are written with whole letters (Unicode's NFC) by most systems, and in letters and marks (NFD) by
+some; annotation, positions, captions and the disk may each have either. A name is looked for as it is written first, so
+that two files that differ in nothing else stay two.
+"""
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ial_bench.addresses import Address
-from ial_bench.datasets.annotation import Records
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.annotation import Records
 
 
 def number_addresses(records: Records, notes: list[str]) -> tuple[list[Address], npt.NDArray[np.int32]]:
@@ -52,3 +63,66 @@ def verbose_forms(records: Records, rows: npt.NDArray[np.int32], addresses: list
 def _most_frequent(texts: Iterable[tuple[str, int]]) -> str:
     """Of texts with counts the most frequent; of several, the first in the alphabet."""
     return min(texts, key=lambda text: (-text[1], text[0]))[0]
+
+
+def composed(name: str) -> str:
+    """`name` in the one spelling that its others share."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def rows_of(names: pa.ChunkedArray, known: pa.Array) -> npt.NDArray[np.int64]:
+    """[n]: the row of each of `names` in `known`, as it is written or in the one other spelling; -1 for none.
+
+    Args:
+        names: text [n].
+        known: text, each once.
+    """
+    rows = pc.fill_null(pc.index_in(names, value_set=known), -1).to_numpy().astype(np.int64)
+    odd = np.flatnonzero((rows < 0) & ~pc.string_is_ascii(names).to_numpy())
+    if len(odd):
+        spelled = np.flatnonzero(~pc.string_is_ascii(known).to_numpy(zero_copy_only=False))
+        only = only_ones((composed(known[row].as_py()), row) for row in spelled.tolist())
+        rows[odd] = [only.get(composed(name), -1) for name in names.take(pa.array(odd)).to_pylist()]
+    return rows
+
+
+def only_ones(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """By composed name what it is the name of; not those of several: which is meant?"""
+    found: dict[str, Any] = {}
+    several = set()
+    for name, value in pairs:
+        if name in found:
+            several.add(name)
+        found[name] = value
+    return {name: value for name, value in found.items() if name not in several}
+
+
+class FileNames:
+    """Names of files below a folder, as the disk spells them. Folders are listed once."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = os.fspath(root)
+        self._listed: dict[str, dict[str, str]] = {}
+
+    def spelled(self, path: str) -> str:
+        """`path` as it is on the disk, where that has one file of the name in another spelling; else as it is."""
+        if path.isascii() or os.path.lexists(f"{self._root}/{path}"):
+            return path
+        folder = ""
+        for part in path.split("/"):
+            below = f"{self._root}/{folder}{part}"
+            folder += f"{part if os.path.lexists(below) else self._names(folder).get(composed(part), part)}/"
+        return folder[:-1]
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file at `path`, in whatever spelling."""
+        return os.path.isfile(f"{self._root}/{self.spelled(path)}")  # noqa: PTH113 - Path.is_file raises at long names
+
+    def _names(self, folder: str) -> dict[str, str]:
+        if folder not in self._listed:
+            try:
+                names = os.listdir(f"{self._root}/{folder}")  # noqa: PTH208 - names alone, as the disk has them
+            except OSError:
+                names = []  # nothing is found there: what was looked for is reported as missing
+            self._listed[folder] = only_ones((composed(name), name) for name in names)
+        return self._listed[folder]

@@ -1,0 +1,134 @@
+"""From the records of an annotation to the files of their photos."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ial_bench.datasets.annotation import Records, one_a_photo
+from ial_bench.datasets.columns import mapped
+from ial_bench.datasets.image_files import find_layout, measure
+from ial_bench.datasets.pitts_names import of_pitts, resolve
+from ial_bench.datasets.rejects import Reject
+from ial_bench.datasets.spellings import FileNames, composed
+from ial_bench.method import Reporter
+
+_SHOWN = 10  # keys without an image
+
+
+@dataclass(frozen=True)
+class FoundPhotos:
+    """The records that have a photo, n of them.
+
+    Attributes:
+        root: the folder that files lie below.
+        records: those with a file.
+        files: text [n], where each photo lies below `root`.
+        names: text [n], what each is called in Pitts-250k; the path of its record for other annotation.
+        sizes: int64 [n], bytes.
+        missing: keys that match no file.
+        layout: of annotation on Pitts-250k, file by file how its keys were read.
+    """
+
+    root: Path
+    records: Records
+    files: pa.ChunkedArray
+    names: pa.ChunkedArray
+    sizes: npt.NDArray[np.int64]
+    missing: list[str] = field(default_factory=list)
+    layout: list[tuple[str, str]] = field(default_factory=list)
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> FoundPhotos:
+        """Those where `mask` [n] is True."""
+        if mask.all():
+            return self
+        chosen, kept = pa.array(mask), self.records.where(mask)
+        names = kept.path if self.names is self.records.path else self.names.filter(chosen)
+        return FoundPhotos(
+            self.root, kept, self.files.filter(chosen), names, self.sizes[mask], self.missing, self.layout
+        )
+
+    @property
+    def without_image(self) -> str:
+        """The first keys that match no image, and where it was looked for; empty if there are none."""
+        keys = self.missing
+        if not keys:
+            return ""
+        shown = ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
+        return f"{len(keys):,} keys match no image below {self.root}: {shown}"
+
+
+def find_photos(folder: Path, records: Records, rejects: list[Reject], reporter: Reporter) -> FoundPhotos:
+    """The files of `records` below `folder`; records without one, and second ones of a photo, are added to `rejects`.
+
+    Args:
+        folder: that the user gave.
+        records: n records.
+        rejects: added to.
+        reporter: shows progress.
+    """
+    layout = find_layout(folder, records.path)
+    root, files, names = layout.root, layout.files(records.path), records.path
+    told: list[tuple[str, str]] = []
+    if of_pitts(records.path):
+        pitts = resolve(layout, folder, records, reporter)
+        root, files, names, told = pitts.root, pitts.files, pitts.names, pitts.layout
+        sizes, wrong = pitts.sizes, pitts.wrong
+    else:
+        sizes, wrong = measure(root, files, reporter)
+    files = _respelled(root, files, sizes, wrong, reporter)
+    listed = [records.rejected(i, reason) for i, reason in wrong.items()]
+    rejects.extend(listed)
+    missing = [key for _, key, reason in listed if reason.startswith("image missing")]
+    found = FoundPhotos(root, records, files, names, sizes, missing, told).where(sizes > 0)
+    meant = _files_meant(found) if told or not pc.all(pc.string_is_ascii(found.files)).as_py() else None
+    return found if meant is None else found.where(one_a_photo(found.records, meant, rejects))
+
+
+def _respelled(
+    root: Path, files: pa.ChunkedArray, sizes: npt.NDArray[np.int64], wrong: dict[int, str], reporter: Reporter
+) -> pa.ChunkedArray:
+    """`files` as the disk spells those that are missing as they are written; `sizes` and `wrong` follow."""
+    disk = FileNames(root)
+    spelled = {}
+    for row in wrong:
+        written = files[row].as_py()
+        if (other := disk.spelled(written)) != written:
+            spelled[row] = other
+    if not spelled:
+        return files
+    rows = np.array(list(spelled), dtype=np.int64)
+    again, still_wrong = measure(root, pa.chunked_array([pa.array(list(spelled.values()))]), reporter)
+    sizes[rows] = again
+    for i, row in enumerate(rows.tolist()):
+        del wrong[row]
+        if i in still_wrong:
+            wrong[row] = still_wrong[i]
+    mask = np.zeros(len(files), dtype=np.bool_)
+    mask[rows] = True
+    ordered = [spelled[row] for row in sorted(spelled)]
+    return pc.replace_with_mask(files.combine_chunks(), pa.array(mask), pa.array(ordered, pa.string()))
+
+
+def _files_meant(found: FoundPhotos) -> pa.ChunkedArray:
+    """[n]: the same text for two photos that are one file, also where its name is spelled in two ways."""
+    meant = mapped(found.files, composed)
+    counts = Counter(name for name in meant.to_pylist() if not name.isascii())
+    if not any(count > 1 for count in counts.values()):
+        return meant
+
+    def identity(written: str) -> str:
+        name = composed(written)
+        if counts[name] < 2:
+            return name
+        status = os.stat(found.root / written)  # noqa: PTH116 - two spellings may be two files, or one
+        return f"//{status.st_dev}/{status.st_ino}"
+
+    return mapped(found.files, identity)
