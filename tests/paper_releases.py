@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ ADDRESSES = (
 )
 PITCHES, YAWS = 2, 12
 VIEWS = PITCHES * YAWS
-TRAIN_PLACES, QUERY_PLACES = 9, 3
+TRAIN_PLACES, QUERY_PLACES, DATABASE_PLACES = 9, 3, 4
 
 
 @dataclass
@@ -34,12 +36,14 @@ class PaperRelease:
         root: with ``annotations`` and ``images``, and for Pitts-250k ``mats``.
         records: by kind of file.
         truth: degrees of each key.
+        names: of Pitts-250k, the name of each key's photo in the archive.
     """
 
     root: Path
     prefix: str
     records: dict[str, dict[str, Any]] = field(default_factory=lambda: {"train": {}, "database": {}, "queries": {}})
     truth: dict[str, tuple[float, float]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def arguments(self) -> list[str]:
@@ -119,6 +123,60 @@ def pitts_release(root: Path, prefix: str = "") -> PaperRelease:
     release.records["database"] = dict(release.records["train"])
     write_mats(release)
     return release
+
+
+def archive_release(root: Path, key: Callable[[str], str], below: str = "", first_query: int = 8735) -> PaperRelease:
+    """As the published counts add up: train, database and queries are panoramas of the database, each in one file.
+
+    Args:
+        root: folder to write to.
+        key: the key of a photo from its name in the archive, such as ``000/000015_pitch1_yaw1.jpg``.
+        below: folder that the archive's content lies in, such as ``images/``.
+        first_query: number of the first query panorama.
+    """
+    release = PaperRelease(root, "pitts")
+    parts = (("train", TRAIN_PLACES, 15), ("database", DATABASE_PLACES, 998), ("queries", QUERY_PLACES, first_query))
+    place = 0
+    for kind, count, first in parts:
+        for number in range(first, first + count):
+            for pitch, yaw in product(range(1, PITCHES + 1), range(1, YAWS + 1)):
+                name = f"{number // 1000:03d}/{number:06d}_pitch{pitch}_yaw{yaw}.jpg"
+                address = ADDRESSES[place % len(ADDRESSES)]
+                release.records[kind][key(name)] = ["a street view", Address.parse(address).verbose, address]
+                release.truth[key(name)] = (40.44 + 0.001 * place, -79.95 - 0.001 * place)
+                release.names[key(name)] = name
+            place += 1
+    archive_of_pitts(release, list(release.names.values()), below)
+    return release
+
+
+def archive_of_pitts(release: PaperRelease, names: list[str], below: str = "") -> None:
+    """Write photos of these `names`, each of which says its name, and the structs of all photos of the release.
+
+    Structs have each database photo at its true position, and the one of its name below ``queries_real`` 0.01 degrees
+    north of it.
+    """
+    for name in names:
+        path = release.root / "images" / below / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    point = {}
+    for key, name in release.names.items():
+        lat, lon = release.truth[key]
+        query = name.startswith("queries_real/")
+        point[name.removeprefix("queries_real/")] = (lat - 0.01, lon) if query else (lat, lon)
+    project = Proj(proj="utm", zone=17, ellps="WGS84")
+    database = np.array([project(lon, lat) for lat, lon in point.values()]).T
+    queries = np.array([project(lon, lat + 0.01) for lat, lon in point.values()]).T
+    folder = release.root / "mats"
+    folder.mkdir(exist_ok=True)
+    for part in ("train", "val", "test"):  # all in the first, none in the others
+        some = list(point) if part == "train" else []
+        struct = {
+            "dbImageFns": cells(some), "utmDb": database[:, : len(some)],
+            "qImageFns": cells(some), "utmQ": queries[:, : len(some)],
+        }  # fmt: skip
+        savemat(folder / f"pitts250k_{part}.mat", {"dbStruct": struct})
 
 
 def metres(release: PaperRelease, keys: list[str]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +16,7 @@ from ial_bench.captions.captioner import CaptionLength
 from ial_bench.captions.read import read_caption_file, read_captions
 from ial_bench.captions.write import caption
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.table import PHOTOS
+from ial_bench.datasets.table import PHOTOS, replace_column
 from ial_bench.errors import DataError, StorageError
 from ial_bench.folders import LOCK
 from ial_bench.images import RGB
@@ -110,6 +111,21 @@ def test_from_a_table(bench: Bench, city: Dataset, tmp_path: Path) -> None:
     file.write_text(f"photo_id,words\n{ids[0]},one\n", encoding="utf-8")
     with pytest.raises(DataError, match="columns photo_id, words"):
         read_caption_file(file)
+
+
+def test_from_a_file_that_spells_names_otherwise(bench: Bench, city: Dataset, tmp_path: Path) -> None:
+    """Letters and marks in the dataset, whole letters in the file."""
+    ids = city.texts("photo_id").to_pylist()
+    first = city.split("train").ids[0]
+    named = normalize("NFD", "Señor.png")
+    replace_column(city.folder, "photo_id", [named if i == first else i for i in ids])
+    file = tmp_path / "mine.jsonl"
+    told = {"photo_id": normalize("NFC", named), "caption": "a street"}
+    file.write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
+    said = bench("data", "caption", city.folder, "--captioner", file, "--overwrite", "--splits", "train")
+    assert said.code == 0, said.err
+    train = Dataset(city.folder).split("train")
+    assert train.captions[train.ids.index(named)] == "a street"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,10 @@ class TestCommand:
             "18 places; the place of a photo is the file name before its last _number (rule stem-view)" in done.stdout
         )
         assert "0 records not used" in done.stdout
+        assert (
+            "where on Earth: eastern United States, latitude 40.00000 to 40.00170, "
+            "longitude -80.00000 to -80.00000 (0.0 x 0.2 km)"
+        ) in done.stdout
         assert "next: bench data verify town; bench run --methods all --dataset town" in done.stdout
         assert Dataset(home / "town").counts()["query"] == N_QUERY
 
@@ -52,6 +56,7 @@ class TestCommand:
         arguments = self.arguments(tree, "--out", str(out), "--max-bad", "5%", "--title", "Town", "--licence", "none")
         done = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert f"1 records not used, see {out / REPORT}" in done.stdout
+        assert "    1 x image missing (./images/none.jpg: " in done.stdout
         assert f"next: bench data verify {out}" in done.stdout
         assert (Dataset(out).description.title, Dataset(out).description.licence) == ("Town", "none")
 

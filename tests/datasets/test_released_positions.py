@@ -146,3 +146,100 @@ class TestPositions:
         summary, data = tree.load(coords=None)
         assert (summary.bad, summary.rule.name, summary.n_places) == ([], "sf-xl", 6)
         np.testing.assert_allclose(data.split("query").positions, [[37.7505, -122.5]] * 2)
+
+
+class TestMetresInTheName:
+    """Names such as ``@0551000.00@4180000.00@10@S@.jpg`` that have no degrees."""
+
+    @staticmethod
+    def release(root: Path, name: str) -> tuple[Tree, dict[str, tuple[float, float]]]:
+        """Photos called by `name`, a pattern; gives the true position of each photo id."""
+        tree, truth = Tree(root), {}
+        project = Proj(proj="utm", zone=10, ellps="WGS84")
+        for place in range(8):
+            lat, lon = 37.75 + place / 1000, -122.5
+            east, north = project(lon, lat)
+            for view in range(2):
+                path = "images/" + name.format(east=east, north=north, place=place, view=view)
+                (tree.queries if place == 7 else tree.train)[tree.photo(path)] = record(ADDRESSES[0])
+                truth[path] = lat, lon
+        return tree, truth
+
+    WHOLE = "@{east:010.2f}@{north:.2f}@10@S@@@pano{place}@@{view}80@@@@201311@@.jpg"
+    NO_ZONE = "@{east:010.2f}@{north:.2f}@@@@@pano{place}@@{view}80@@@@201311@@.jpg"
+    SHORT = "@{east:.2f}@{north:.2f}@{place}_{view}.jpg"
+    SHORT_ZONE = "@{east:.2f}@{north:.2f}@10@S@{place}_{view}.jpg"
+
+    @pytest.mark.parametrize(
+        ("name", "zone"),
+        [
+            (WHOLE, None), (WHOLE, "10N"), (WHOLE, "10T"), (NO_ZONE, "10N"), (NO_ZONE, "10T"), (SHORT, "10N"),
+            (SHORT_ZONE, None),
+        ],
+    )  # fmt: skip
+    def test_are_read(self, tmp_path: Path, name: str, zone: str | None) -> None:
+        tree, truth = self.release(tmp_path, name)
+        summary, data = tree.load(coords=None, utm_zone=zone)
+        assert summary.bad == []
+        assert summary.where.startswith("western United States, latitude 37.75000 to 37.75700, longitude -122.50000")
+        photos = Photos(data, np.arange(len(data)))
+        np.testing.assert_allclose(photos.positions, [truth[i] for i in photos.ids], atol=1e-6)
+        if name in (self.WHOLE, self.NO_ZONE):
+            assert sorted(set(photos.headings.tolist())) == [80, 180]
+            assert summary.n_places == 8
+
+    @pytest.mark.parametrize("name", [NO_ZONE, SHORT])
+    def test_without_a_zone(self, tmp_path: Path, name: str) -> None:
+        tree, truth = self.release(tmp_path, name)
+        with pytest.raises(ConfigError, match="file names have UTM positions whose zone is not known") as caught:
+            tree.load(coords=None)
+        assert next(iter(truth)) in caught.value.problem
+        assert "--utm-zone" in (caught.value.fix or "")
+
+    @pytest.mark.parametrize("name", [NO_ZONE, SHORT, WHOLE])
+    def test_with_a_zone_that_leaves_the_hemisphere_open(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(ConfigError, match="zone 10S may mean the southern hemisphere"):
+            self.release(tmp_path, name)[0].load(coords=None, utm_zone="10S")
+
+    @pytest.mark.parametrize("zone", ["11N", "10F", "17T"])
+    def test_with_another_zone_than_the_names(self, tmp_path: Path, zone: str) -> None:
+        with pytest.raises(
+            ConfigError, match=f"--utm-zone {zone} is not that of file names, such as images/@"
+        ) as caught:
+            self.release(tmp_path, self.WHOLE)[0].load(coords=None, utm_zone=zone)
+        assert "10N" in (caught.value.fix or "")
+
+    def test_what_is_wrong_with_one_is_told(self, tmp_path: Path) -> None:
+        tree, _ = self.release(tmp_path, self.NO_ZONE)
+        names = {
+            "@0@0@@@@@p@@0@@@@@@.jpg": "position 0, 0: in the file name",
+            "@inf@4180000@@@@@p@@0@@@@@@.jpg": "position not finite: inf, 4180000 in the file name",
+            "@551000@1e30@@@@@p@@0@@@@@@.jpg": "position out of range: 551000, 1e+30 in the file name",
+            "@551000@north@@@@@p@@0@@@@@@.jpg": "position missing: no --coords, and none in the file name",
+        }
+        for name in names:
+            tree.train[tree.photo(f"images/{name}")] = record(ADDRESSES[0])
+        summary, data = tree.load(coords=None, utm_zone="10N")
+        told = {key.removeprefix("./images/"): reason for _, key, reason in report(summary)}
+        assert told.keys() == names.keys()
+        assert all(told[name].startswith(reason) for name, reason in names.items())
+        assert len(data) == 16
+
+    def test_one_name_without_degrees_among_others(self, tmp_path: Path) -> None:
+        """Its zone is in the name: it lies where its metres say."""
+        tree, _ = self.release(tmp_path, "@{east:.2f}@{north:.2f}@10@S@37.751@-122.5@p{place}@@{view}0@@@@@@.jpg")
+        east, north = Proj(proj="utm", zone=10, ellps="WGS84")(-122.5, 37.752)
+        name = f"images/@{east:.3f}@{north:.3f}@10@S@@@other@@0@@@@@@.jpg"
+        tree.train[tree.photo(name)] = record(ADDRESSES[0])
+        lost = f"images/@{east:.3f}@{north:.3f}@@@@@lost@@0@@@@@@.jpg"
+        tree.train[tree.photo(lost)] = record(ADDRESSES[0])
+        summary, data = tree.load(coords=None)
+        photos = Photos(data, np.arange(len(data)))
+        np.testing.assert_allclose(photos.positions[photos.ids.index(name)], [37.752, -122.5], atol=1e-6)
+        assert [(key, "but no zone" in reason) for _, key, reason in summary.bad] == [(f"./{lost}", True)]
+
+    @pytest.mark.parametrize(("written", "heading"), [("-0.000001", 0), ("359.9999999", 0), ("719.5", 359.5)])
+    def test_heading_that_rounds_to_a_full_turn(self, tmp_path: Path, written: str, heading: float) -> None:
+        tree, _ = self.release(tmp_path, f"@{{east:.2f}}@{{north:.2f}}@10@S@@@p{{place}}@{{view}}@{written}@@@@@@.jpg")
+        _, data = tree.load(coords=None)
+        assert set(Photos(data, np.arange(len(data))).headings.tolist()) == {heading}

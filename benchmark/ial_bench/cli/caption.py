@@ -83,10 +83,12 @@ def _caption(
 def _from_file(data: Dataset, photos: Photos, file: Path, length: CaptionLength) -> None:
     from ial_bench.captions.read import read_caption_file
     from ial_bench.captions.write import put_captions
+    from ial_bench.datasets.spellings import keyed_as
 
-    found = read_caption_file(file)
+    ids = data.texts("photo_id").to_pylist()
+    found = keyed_as(read_caption_file(file), ids)
     wanted = set(photos.ids)
-    strange = found.keys() - set(data.texts("photo_id").to_pylist())
+    strange = found.keys() - set(ids)
     known = {i: text for i, text in found.items() if i in wanted or i in strange}
     done = put_captions(data, known, file.name, length)
     typer.echo(f"{data.name}: {done.written:,} captions from {file}, {done.short:,} of fewer than {length.least} words")

@@ -26,6 +26,7 @@ _UTM_COLUMNS = ("utm_easting", "utm_northing")
 _DEGREE_COLUMNS = (("lat", "lon"), ("latitude", "longitude"))
 _SF_XL_FIELDS = 14
 _UTM_FIELDS = 2
+_FARTHEST_NORTHING_M = 2e7  # pole to pole, whichever hemisphere northings count from
 
 
 class Fault(IntEnum):
@@ -127,13 +128,13 @@ def fault_reason(fault: Fault, where: str, given: Points) -> str:
         where: such as ``in coords.csv``.
         given: [2], the numbers.
     """
-    numbers = f"{given[0]:g}, {given[1]:g} {where}"
+    numbers = f"{given[0]:.10g}, {given[1]:.10g} {where}"
     if fault is Fault.EMPTY:
         return f"position missing: its row {where} lacks a number"
     if fault is Fault.ZERO:
         return f"position 0, 0: {where}, which stands for none"
     if fault is Fault.CONTRADICTORY:
-        return f"position contradictory: {where} it has several, {given[0]:g}, {given[1]:g} and another"
+        return f"position contradictory: {where} it has several, {given[0]:.10g}, {given[1]:.10g} and another"
     return f"position not finite: {numbers}" if fault is Fault.NOT_FINITE else f"position out of range: {numbers}"
 
 
@@ -184,13 +185,17 @@ def no_zeros(values: Points) -> Points:
 
 
 def from_utm(values: Points, zone: str) -> Points:
-    """WGS84 degrees [n, 2] of UTM easting and northing [n, 2]; NaN for 0, 0: a point of the zone, but of no city.
+    """WGS84 degrees [n, 2] of UTM easting and northing [n, 2]; NaN for what is no position.
+
+    That is 0, 0, a point of the zone, but of no city, and what lies beyond a pole, which would come out somewhere.
 
     Raises:
         ConfigError: no zone, or one whose letter leaves open which hemisphere `values` are of.
     """
     refuse_unclear_hemisphere(zone, values)
-    return utm_to_wgs84(no_zeros(values), zone)
+    points = utm_to_wgs84(no_zeros(values), zone)
+    points[np.abs(values[:, 1]) > _FARTHEST_NORTHING_M] = np.nan
+    return points
 
 
 class SfXlName(NamedTuple):

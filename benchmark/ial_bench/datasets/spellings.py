@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from ial_bench.addresses import Address
 
 if TYPE_CHECKING:
     from ial_bench.datasets.annotation import Records
+
+Value = TypeVar("Value")
 
 
 def number_addresses(records: Records, notes: list[str]) -> tuple[list[Address], npt.NDArray[np.int32]]:
@@ -77,13 +79,27 @@ def rows_of(names: pa.ChunkedArray, known: pa.Array) -> npt.NDArray[np.int64]:
         names: text [n].
         known: text, each once.
     """
-    rows = pc.fill_null(pc.index_in(names, value_set=known), -1).to_numpy().astype(np.int64)
+    found = pc.fill_null(pc.index_in(names, value_set=known), -1)
+    rows: npt.NDArray[np.int64] = found.to_numpy().astype(np.int64)
     odd = np.flatnonzero((rows < 0) & ~pc.string_is_ascii(names).to_numpy())
     if len(odd):
         spelled = np.flatnonzero(~pc.string_is_ascii(known).to_numpy(zero_copy_only=False))
         only = only_ones((composed(known[row].as_py()), row) for row in spelled.tolist())
         rows[odd] = [only.get(composed(name), -1) for name in names.take(pa.array(odd)).to_pylist()]
     return rows
+
+
+def keyed_as(found: Mapping[str, Value], known: Iterable[str]) -> dict[str, Value]:
+    """`found` under the keys of `known`, where it has one of them in another spelling alone."""
+    there = set(known)
+    strange = [key for key in found if key not in there and not key.isascii()]
+    if not strange:
+        return dict(found)
+    only = only_ones((composed(key), key) for key in there if not key.isascii())
+    other = {key: only[composed(key)] for key in strange if composed(key) in only}
+    free = only_ones((name, key) for key, name in other.items() if name not in found)
+    of_key = {key: name for name, key in free.items()}
+    return {of_key.get(key, key): value for key, value in found.items()}
 
 
 def only_ones(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
