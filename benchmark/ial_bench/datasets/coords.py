@@ -273,15 +273,12 @@ def tells_no_degrees(path: str) -> bool:
 
 
 def heading_in_name(text: str) -> float:
-    """Degrees in [0, 360) as a float32 has them; NaN where `text` is no number."""
+    """Degrees in [0, 360); NaN where `text` is no number."""
     try:
         heading = float(text) if text else math.nan
     except ValueError:
         heading = math.nan
-    if not math.isfinite(heading):
-        return math.nan
-    rounded = float(np.float32(heading % 360))
-    return rounded if rounded < 360 else 0.0
+    return heading % 360 if math.isfinite(heading) else math.nan
 
 
 def _plain(path: str) -> str:

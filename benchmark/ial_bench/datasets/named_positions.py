@@ -65,7 +65,7 @@ def from_names(paths: pa.ChunkedArray, utm_zone: str | None) -> tuple[Located, d
     """
     located = without_headings(np.full((len(paths), 2), np.nan))
     reasons: dict[int, str] = {}
-    i = 0
+    points, headings, i = located.points, located.headings, 0
     for chunk in chunks(paths):
         for path in chunk:
             name = parse_sf_xl(path)
@@ -73,8 +73,8 @@ def from_names(paths: pa.ChunkedArray, utm_zone: str | None) -> tuple[Located, d
                 kind = "position 0, 0" if name.endswith(" 0, 0") else "position missing"
                 reasons[i] = f"{kind}: no --coords, and none {_WHERE} ({name})"
             else:
-                located.points[i] = name.lat, name.lon
-                located.headings[i] = name.heading
+                points[i] = name.lat, name.lon
+                headings[i] = name.heading
             i += 1
     told = degree_faults(located.points)
     for row in np.flatnonzero(told).tolist():
@@ -86,6 +86,7 @@ def from_names(paths: pa.ChunkedArray, utm_zone: str | None) -> tuple[Located, d
         if (none_at_all or tells_no_degrees(path)) and (utm := parse_utm_name(path)):
             metric[row] = utm
     _from_metres(paths, metric, utm_zone, located, reasons)
+    located.headings[located.headings >= 360] = 0.0  # what a float32 rounds to a full turn
     return located, reasons
 
 
