@@ -210,6 +210,7 @@ def test_no_layout_finds_them(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(DataError, match=r"keys match no image below .*empty"):
         imported(release, "--images", str(empty))
+    assert "72 keys are " in (tmp_path / "out" / REPORT).read_text()
 
 
 class TestDatabase:

@@ -79,8 +79,8 @@ class TestBadRecords:
     @pytest.mark.parametrize(
         ("latitude", "longitude", "reason"),
         [
-            ("NaN", -80.0, "position missing: its row in coords.csv lacks a number"),
-            (40.0, "", "position missing: its row in coords.csv lacks a number"),
+            ("NaN", -80.0, "position empty: its row in coords.csv lacks a number"),
+            (40.0, "", "position empty: its row in coords.csv lacks a number"),
             ("inf", -80.0, "position not finite: inf, -80 in coords.csv"),
             (40.0, "-inf", "position not finite: 40, -inf in coords.csv"),
             (91.0, -80.0, "position out of range: 91, -80 in coords.csv"),
@@ -129,7 +129,8 @@ class TestBadRecords:
             f"2 x position 0, 0 (./{names[0]}: ",
             f"1 x position not finite (./{names[2]}: inf, 1 ",
             f"1 x position out of range (./{names[3]}: 95, 1 ",
-            f"3 x position missing (./{names[4]}: ",
+            f"1 x position empty (./{names[4]}: ",
+            f"2 x position missing (./{names[5]}: no row of coords.csv ",
             f"1 x position contradictory (./{names[7]}: in coords.csv it has several, 40.0003, -80 and another",
         ):
             assert told in caught.value.problem

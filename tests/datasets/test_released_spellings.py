@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from itertools import product
 from pathlib import Path
+from typing import Literal
 from unicodedata import normalize
 
 import numpy as np
@@ -15,11 +16,12 @@ from ial_bench.datasets.spellings import keyed_as
 from ial_bench.errors import DataError
 from made_release import N_QUERY, N_TRAIN, Tree, report
 
-FORMS = ("NFC", "NFD")
+Form = Literal["NFC", "NFD"]
+FORMS: tuple[Form, ...] = ("NFC", "NFD")
 WORD = "Plaza Señor Núñez"
 
 
-def respelled(tree: Tree, keys: str, disk: str, table: str) -> dict[str, tuple[object, object]]:
+def respelled(tree: Tree, keys: Form, disk: Form, table: Form) -> dict[str, tuple[object, object]]:
     """Give every photo, and its folder, a name with accents; gives the position of each photo id."""
     shutil.rmtree(tree.images)
     truth: dict[str, tuple[object, object]] = {}
@@ -37,7 +39,7 @@ def respelled(tree: Tree, keys: str, disk: str, table: str) -> dict[str, tuple[o
 
 
 @pytest.mark.parametrize(("keys", "disk", "table"), list(product(FORMS, repeat=3)))
-def test_spellings_meet(tree: Tree, keys: str, disk: str, table: str) -> None:
+def test_spellings_meet(tree: Tree, keys: Form, disk: Form, table: Form) -> None:
     truth = respelled(tree, keys, disk, table)
     summary, data = tree.load()
     assert (summary.bad, summary.n_places) == ([], 18)
@@ -62,7 +64,7 @@ def test_folder_of_images_spelled_otherwise(tree: Tree) -> None:
 
 
 def test_two_files_that_differ_in_spelling_alone_are_two(tree: Tree) -> None:
-    for form, lat in (("NFC", 40.0), ("NFD", 40.001)):
+    for form, lat in zip(FORMS, (40.0, 40.001), strict=True):
         name = f"images/{normalize(form, 'é')}_0.jpg"
         tree.train[tree.photo(name)] = tree.train["./images/0_0.jpg"]
         tree.coords[name] = (lat, -80.0)

@@ -130,7 +130,7 @@ def fault_reason(fault: Fault, where: str, given: Points) -> str:
     """
     numbers = f"{given[0]:.10g}, {given[1]:.10g} {where}"
     if fault is Fault.EMPTY:
-        return f"position missing: its row {where} lacks a number"
+        return f"position empty: its row {where} lacks a number"
     if fault is Fault.ZERO:
         return f"position 0, 0: {where}, which stands for none"
     if fault is Fault.CONTRADICTORY:

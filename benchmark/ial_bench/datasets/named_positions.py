@@ -102,7 +102,7 @@ def _from_metres(
         zone = zone_in_name(number, letter, metres)
         if zone is None and utm_zone is None:
             for row in rows:
-                reasons[row] = f"position missing: UTM metres {_WHERE}, but no zone; --utm-zone tells it"
+                reasons[row] = f"position without a zone: UTM metres {_WHERE}, but no zone; --utm-zone tells it"
             continue
         if zone is not None and utm_zone is not None:
             refuse_unclear_hemisphere(utm_zone, metres)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ial_bench.datasets.annotation import Records, find_annotations, read_records
+from ial_bench.datasets.annotation import find_annotations, read_records
 from ial_bench.datasets.columns import mapped, numbered
 from ial_bench.datasets.found_photos import FoundPhotos, find_photos
 from ial_bench.datasets.image_files import checksums
@@ -149,7 +149,7 @@ def _import(options: ReleasedOptions, reporter: Reporter) -> ImportSummary:
     bounds, inside = inside_city(found.records, located, rejects)
     found, located = found.where(inside), located.where(inside)
     records = found.records
-    _refuse_bad(options, n_all, rejects, records, found.without_image)
+    _refuse_bad(options, n_all, rejects, found)
     notes += [found.without_image] if found.without_image else []
     if not (records.split == SPLITS.index("query")).any():
         notes.append("no query record can be used: methods can be trained, but not measured")
@@ -223,14 +223,15 @@ def _check(options: ReleasedOptions) -> None:
         raise DataError(f"no such folder of images: {options.images}", "give --images DIR")
 
 
-def _refuse_bad(options: ReleasedOptions, n_all: int, rejects: list[Reject], records: Records, missing: str) -> None:
+def _refuse_bad(options: ReleasedOptions, n_all: int, rejects: list[Reject], found: FoundPhotos) -> None:
     """Go no further if too much is wrong; the report tells what."""
+    records, missing = found.records, found.without_image
     report = options.out / REPORT
     too_many = not n_all or len(rejects) / n_all > options.max_bad or not len(records)
     if not too_many and (records.split == SPLITS.index("train")).any():
         return
     make_folder(options.out)
-    write_report(report, rejects)
+    write_report(report, rejects, found.layout)
     if not n_all:
         raise DataError(f"no records in {options.annotations}", "get the annotation again")
     if too_many:
