@@ -22,7 +22,7 @@ VERBS = (
     ["run"], ["leaderboard"], ["score"], ["list", "methods"], ["list", "datasets"], ["list", "runs"], ["show"],
     ["data", "import", "released"], ["data", "import", "pitts-ial"], ["data", "import", "sf-ial-base"],
     ["data", "import", "sf-ial-large"], ["data", "subset"], ["data", "join"], ["data", "verify"],
-    ["check"], ["new-method"], ["doctor"], ["predict"],
+    ["check"], ["new-method"], ["doctor"], ["predict"], ["power"],
 )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def breakdown(
         raise unknown_name("part", by, [*report.BY, _ALL], f"there are {', '.join(report.BY)}, and {_ALL}")
     selected = _selected(results, dataset, methods, limit, metric)
     wanted = [name for name in report.BY if name == by or (by == _ALL and name not in report.ON_REQUEST)]
-    _show([report.sheet(selected, name, metric) for name in wanted], form)
+    show_sheets([report.sheet(selected, name, metric) for name in wanted], form)
 
 
 @app.command("confusion")
@@ -80,7 +80,7 @@ def confusion(
     """
     from ial_bench.report import confusion as report
 
-    _show(report.sheets(_selected(results, dataset, methods, limit), pairs), form)
+    show_sheets(report.sheets(_selected(results, dataset, methods, limit), pairs), form)
 
 
 @app.command("calibration")
@@ -103,7 +103,7 @@ def calibration(
     from ial_bench.report import calibration as report
 
     selected = _selected(results, dataset, methods, limit)
-    _show([report.sheet(selected, logit_methods(selected, plugin), bins)], form)
+    show_sheets([report.sheet(selected, logit_methods(selected, plugin), bins)], form)
 
 
 @app.command("seeds")
@@ -124,7 +124,7 @@ def seeds(
     """
     from ial_bench.report import seeds as report
 
-    _show([report.sheet(_selected(results, dataset, methods, limit, metric), metric)], form)
+    show_sheets([report.sheet(_selected(results, dataset, methods, limit, metric), metric)], form)
 
 
 def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str]:
@@ -155,7 +155,12 @@ def _selected(
     return Selected.among(results_home(results), dataset, methods or [], limit, metric)
 
 
-def _show(sheets: Sequence[Sheet], form: str) -> None:
+def show_sheets(sheets: Sequence[Sheet], form: str) -> None:
+    """Tables on stdout in a format, notes of drawn ones on stderr.
+
+    Raises:
+        UnknownNameError: no such format.
+    """
     from ial_bench.cli.console import print_json, print_rows
     from ial_bench.errors import unknown_name
 

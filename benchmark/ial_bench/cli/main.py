@@ -22,6 +22,7 @@ from ial_bench.cli import (
     listing,
     new_method,
     plot,
+    power,
     predict,
     pretrain,
     report,
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("power")(power.power)
 app.add_typer(analyse.app, name="analyse")
 app.command("plot")(plot.plot)
 app.command("report")(report.report)

@@ -131,6 +131,15 @@ def not_separable(values: Floats, places: Ints, seed: int = 0) -> list[int]:
     return sorted(order[:kept])
 
 
+def least_p(places: int) -> float:
+    """The smallest p that so many places can give: all of them differ, and to one side.
+
+    Of their 2^n signs, two make a difference as large as the one seen, and half of these count; of drawn signs, those
+    seen are always among them.
+    """
+    return max(0.5**places, 0.5 / (FLIPS + 1))
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """p-values corrected for their number (Holm, Scand. J. Stat. 1979).
 

@@ -8,7 +8,7 @@ from ial_bench.metrics.intervals import Estimate
 from ial_bench.metrics.seeds import SeedSpread, seed_spread
 from ial_bench.report.breakdown import titles
 from ial_bench.report.selected import Selected
-from ial_bench.report.sheet import Sheet
+from ial_bench.report.sheet import Sheet, points
 
 _ONE_RUN = (
     "one run: other places, the same weights; with seeds: other places and other seeds, as in a claim about a method"
@@ -40,7 +40,7 @@ def sheet(selected: Selected, metric: str) -> Sheet:
     rows = tuple(
         (
             title, len(group.runs), Estimate(s.value, s.one_run), None if s.with_seeds is None else s.as_estimate,
-            _points(s.place_sd), _points(s.seed_sd),
+            points(s.place_sd), points(s.seed_sd),
         )
         for title, group, s in zip(titles(selected), selected.groups, spreads(selected, metric), strict=True)
     )  # fmt: skip
@@ -51,7 +51,3 @@ def sheet(selected: Selected, metric: str) -> Sheet:
         (_ONE_RUN, _SOURCES, *selected.notes),
         {"dataset": selected.dataset, "metric": metric},
     )
-
-
-def _points(fraction: float | None) -> float | None:
-    return None if fraction is None else round(100 * fraction, 2)

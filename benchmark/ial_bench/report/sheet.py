@@ -70,6 +70,11 @@ class Sheet:
         return {"title": self.title, **self.facts, "rows": rows, "notes": list(self.notes)}
 
 
+def points(fraction: float | None) -> float | None:
+    """A fraction in percentage points, for columns that hold these in every form."""
+    return None if fraction is None else round(100 * fraction, 2)
+
+
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(escape_markdown, cells))} |"
 
@@ -81,7 +86,7 @@ def _text(value: Value) -> str:
         ends = "" if value.ci95 is None else f" [{100 * value.ci95[0]:.1f}, {100 * value.ci95[1]:.1f}]"
         return f"{100 * value.value:.1f}{ends}"
     if isinstance(value, float):
-        return f"{value:,.1f}" if value > 1 else f"{value:.3f}"
+        return f"{value:,.1f}" if abs(value) > 1 else f"{value:.3f}"
     return value if isinstance(value, str) else f"{value:,}"
 
 
