@@ -21,17 +21,22 @@ from made_city import truth_of, write_city
 PLACES, PHOTOS = 60, 2
 
 
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Sixty query places of two photos."""
-    n = PLACES * PHOTOS
+def grid(folder: Path, places: int) -> Dataset:
+    """A dataset of so many query places of two photos."""
+    n = places * PHOTOS
     return write_city(
-        tmp_path_factory.mktemp("city") / "grid",
+        folder,
         [Address(f"Street {i}", "Hill") for i in range(5)],
         name="grid", split=["train"] * 5 + ["query"] * n,
         place=[f"t{i}" for i in range(5)] + [f"p{i // PHOTOS:03d}" for i in range(n)],
         address=[*range(5), *(i // PHOTOS % 5 for i in range(n))], lat=[40.0] * (5 + n), lon=[-80.0] * (5 + n),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Sixty query places."""
+    return grid(tmp_path_factory.mktemp("city") / "grid", PLACES)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,18 @@ def test_equal_answers_tell_nothing_of_a_difference(bench: Bench, city: Dataset,
     sheet, (row,) = rows(bench, "--difference", "2", "--results", tmp_path)
     assert row["smallest difference"] is row["places for 2"] is row["power % for 2"] is None
     assert any("same answers" in note for note in sheet["notes"])
+
+
+def test_a_single_place_tells_nothing_of_how_places_vary(bench: Bench, tmp_path: Path) -> None:
+    one = grid(tmp_path / "grid", 1)
+    for run, name in enumerate(("linear-probe", "retrieval")):
+        a_run(tmp_path / "results", one, name, 1.0, run=run)
+    said = bench("power", "--results", tmp_path / "results")
+    assert said.code == 1
+    assert "of one place" in said.err
+    said = bench("power", "--accuracy", "60", "--dataset", one.folder)
+    assert said.code == 0
+    assert "1 place cannot show anything" in said.err
 
 
 def test_assumptions(bench: Bench) -> None:

@@ -84,7 +84,7 @@ class Asked:
         if least_p(places) >= self.each:
             few = fewest_places(self.each)
             yield (
-                f"{places:,} places cannot show anything: p is at least 1 / 2^{places}; below {_percent(self.each)} it "
+                f"{_places(places)} cannot show anything: p is at least 1 / 2^{places}; below {_percent(self.each)} it "
                 f"is from {few} places on that all differ to one side"
             )
         elif not of.single and places * of.differing < ROUGH_BELOW:
@@ -169,7 +169,7 @@ def of_assumptions(assumed: Assumed, correlation: float | None, metric: str, ask
         least = least_difference(assumed, n, asked.power, asked.each, 1 - assumed.accuracy)
         notes += asked.about(assumed(least or 1 - assumed.accuracy), n)
         if least is None:
-            notes.append(f"{n:,} places show no difference from {_percent(assumed.accuracy)} up to 100 %")
+            notes.append(f"{_places(n)} can show no difference from {_percent(assumed.accuracy)} up to 100 %")
         else:
             reached = points(power(assumed(least), n, asked.each))
             rows.append(("smallest shown", *_assumptions(assumed, least), n, _queries(assumed, n), reached))
@@ -235,6 +235,10 @@ def _seeds(selected: Selected) -> list[str]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
+
+
+def _places(number: int) -> str:
+    return "1 place" if number == 1 else f"{number:,} places"
 
 
 def _percent(fraction: float) -> str:
