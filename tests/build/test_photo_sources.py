@@ -7,6 +7,7 @@ import struct
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -260,6 +261,16 @@ def test_odd_headings_and_dates_of_a_table(tmp_path: Path) -> None:
     assert found.notes == ["1 photos have a heading that is not a number, such as 'NE': it is left out"]
     with pytest.raises(DataError, match=r"1 photos have a date that cannot be read, such as '06/01/2024'"):
         read_photos(table(tmp_path, "path,lat,lon,date\n0.jpg,52,0.1,06/01/2024\n1.jpg,52,0.1,2024-06-01\n"))
+
+
+def test_names_in_another_spelling_of_letters(tmp_path: Path) -> None:
+    """Marks apart on the disk, whole letters in the table: one file; both in the table are two rows of it."""
+    whole, apart = (normalize(form, "Straß\u00e9/Señor.jpg") for form in ("NFC", "NFD"))
+    photo(tmp_path, apart)
+    found = read_photos(table(tmp_path, f"path,lat,lon\n{whole},52,0.1\n"))
+    assert [(p.path, p.photo_id) for p in found.photos] == [(apart, whole)]
+    with pytest.raises(DataError, match="1 photos have their path twice"):
+        read_photos(table(tmp_path, f"path,lat,lon\n{whole},52,0.1\n{apart},52,0.1\n"))
 
 
 def test_absolute_paths(tmp_path: Path) -> None:

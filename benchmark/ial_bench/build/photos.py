@@ -17,6 +17,7 @@ from ial_bench.build.geojson_streets import NotNumbersError, read_features
 from ial_bench.build.union import UnionFind
 from ial_bench.datasets.csv_files import read_csv
 from ial_bench.datasets.photo_paths import is_absolute, plain_path
+from ial_bench.datasets.spellings import FileNames
 from ial_bench.errors import DataError, ImageError
 from ial_bench.files import safe_relative
 from ial_bench.geo.headings import heading_of
@@ -150,6 +151,7 @@ class _Reader:
 
     def __init__(self, source: Path, root: Path) -> None:
         self.source, self.root = source, root
+        self._files = FileNames(root)
         self._headings: list[str] = []  # that are no numbers
         self._dates: list[str] = []  # that cannot be read
         self._exif_dates = 0
@@ -167,16 +169,18 @@ class _Reader:
                     f"{self.source} has the columns {', '.join(table.header)}, and none for {needed}",
                     f"name one {_COLUMNS[needed][0]}",
                 )
-        (lat, odd_lat), (lon, odd_lon) = (table.numbers(named[c] or "") for c in ("lat", "lon"))
+        lat, lon = (table.numbers(named[c] or "") for c in ("lat", "lon"))
         told = {what: [name for name in names if name in table.header] for what, names in _COLUMNS.items()}
         columns = {c: table.texts(c).to_pylist() for names in told.values() for c in names}
         rows = []
         for i in range(len(table)):
             fault = ""
-            for column, odd in (("lat", odd_lat), ("lon", odd_lon)):
-                if odd[i]:
+            for column, numbers in (("lat", lat), ("lon", lon)):
+                if numbers.odd[i]:
                     fault = f"its {column} is not a number: {columns[named[column] or ''][i][:_SHOWN]!r}"
-            rows.append((self._photo({c: texts[i] for c, texts in columns.items()}, lat[i], lon[i]), fault))
+            rows.append(
+                (self._photo({c: texts[i] for c, texts in columns.items()}, lat.values[i], lon.values[i]), fault)
+            )
         self._check_dates()
         return rows
 
@@ -239,7 +243,8 @@ class _Reader:
             taken = date_of(text("date"))
         except ValueError:
             self._dates.append(text("date")[:_SHOWN])
-        return SourcePhoto(path, text("id") or path, lat, lon, heading, text("place"), taken, text("sequence"))
+        own = text("id") or path
+        return SourcePhoto(self._files.spelled(path), own, lat, lon, heading, text("place"), taken, text("sequence"))
 
     def _check_dates(self) -> None:
         if self._dates:

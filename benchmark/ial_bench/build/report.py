@@ -10,6 +10,7 @@ import numpy as np
 from ial_bench.build.partition import total_m
 from ial_bench.build.report_map import svg_map
 from ial_bench.files import write_text
+from ial_bench.geo.whereabouts import whereabouts
 from ial_bench.report.escape import escape_html, escape_markdown
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def facts(build: Build, options: BuildOptions) -> list[Row]:
         ("photos", counts),
         ("photos set aside", f"{len(build.photos.set_aside):,}"),
         ("places", f"{len(build.places):,}"),
+        ("where on Earth", whereabouts(build.photos.positions)),
         ("addresses", f"{len(build.addresses):,}"),
         ("street names on the map", f"{len(network.names):,}"),
         ("streets (lines of one name that hang together)", f"{partition.n_streets:,}"),

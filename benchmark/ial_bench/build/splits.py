@@ -17,6 +17,7 @@ from ial_bench.build.photos import SourcePhoto
 from ial_bench.datasets.csv_files import read_csv
 from ial_bench.datasets.photo_paths import plain_path
 from ial_bench.datasets.photos import SPLITS
+from ial_bench.datasets.spellings import keyed_as
 from ial_bench.datasets.splits import cut_val
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.geo.local import to_local_m
@@ -176,7 +177,7 @@ def _by_date(rule: SplitRule, photos: Sequence[SourcePhoto]) -> _Split:
 
 def _by_list(rule: SplitRule, photos: Sequence[SourcePhoto]) -> _Split:
     assert rule.listing is not None  # noqa: S101 - checked when the rule was made
-    listed = _read_list(rule.listing)
+    listed = keyed_as(_read_list(rule.listing), [name for p in photos for name in (p.photo_id, p.path)])
     splits, reasons = _all_train(len(photos))
     for i, photo in enumerate(photos):
         splits[i] = listed.get(photo.photo_id, listed.get(photo.path, ""))

@@ -124,6 +124,7 @@ def build(
     from ial_bench.build.splits import SplitRule
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.errors import ConfigError
+    from ial_bench.geo.whereabouts import whereabouts
     from ial_bench.homes import cache_home
     from ial_bench.homes import data_home as home
 
@@ -149,6 +150,7 @@ def build(
     )  # fmt: skip
     counts = ", ".join(f"{n:,} {part}" for part, n in built.counts.items() if n)
     typer.echo(f"{name}: {counts} photos of {len(built.places):,} places; {len(built.addresses):,} addresses")
+    typer.echo(f"  where on Earth: {whereabouts(built.photos.positions)}")
     how = ", ".join(f"{n:,} {reason}" for reason, n in built.match.counts().most_common())
     typer.echo(f"  places: {how}")
     aside = len(built.photos.set_aside)

@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 
-from ial_bench.datasets.columns import mapped, numbered, texts
+from ial_bench.datasets.columns import mapped, numbered
+from ial_bench.datasets.csv_files import read_csv
 from ial_bench.datasets.spellings import rows_of
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.files import check_regular
+from ial_bench.geo.headings import heading_of
 from ial_bench.geo.points import Points, utm_to_wgs84, valid
 from ial_bench.geo.zones import refuse_unclear_hemisphere
 
 _NAME_COLUMNS = ("filename", "file", "path", "image")
 _UTM_COLUMNS = ("utm_easting", "utm_northing")
-_DEGREE_COLUMNS = (("lat", "lon"), ("latitude", "longitude"))
+_LATITUDES, _LONGITUDES = ("lat", "latitude"), ("lon", "lng", "longitude")
 _SF_XL_FIELDS = 14
 _UTM_FIELDS = 2
 _FARTHEST_NORTHING_M = 2e7  # pole to pole, whichever hemisphere northings count from
@@ -146,36 +146,37 @@ def read_coords(path: Path, utm_zone: str | None) -> Coords:
         utm_zone: needed for UTM columns.
 
     Raises:
-        DataError: missing or malformed file, or without those columns.
+        DataError: missing or malformed file, without those columns, or with what is no number in them.
         ConfigError: UTM columns without a zone, or with one that leaves the hemisphere open.
     """
-    types = {c: pa.float64() for c in (*_UTM_COLUMNS, *(c for pair in _DEGREE_COLUMNS for c in pair))}
-    types |= dict.fromkeys(_NAME_COLUMNS, pa.string())
-    check_regular(path)
-    try:
-        table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=types))
-        header = table.column_names
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}", "give --coords CSV") from error
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a well-formed CSV: {error}", "its first line names the columns") from error
-    names = next((c for c in _NAME_COLUMNS if c in header), None)
-    degrees = next((d for d in _DEGREE_COLUMNS if set(d) <= set(header)), None)
+    table = read_csv(path, "--coords")
+    header = table.header
+    names = table.first_of(_NAME_COLUMNS)
+    lat, lon = table.first_of(_LATITUDES), table.first_of(_LONGITUDES)
+    degrees = None if lat is None or lon is None else (lat, lon)
     metres = set(_UTM_COLUMNS) <= set(header)
-    if names is None or not (degrees or metres) or len(set(header)) < len(header):
+    if names is None or not (degrees or metres):
         raise DataError(
             f"{path} has the columns {', '.join(header)}",
             "name them, each once: filename,utm_easting,utm_northing or filename,lat,lon",
         )
-    values = np.stack([table[c].to_numpy() for c in degrees or _UTM_COLUMNS], axis=1)
+    cells = [table.numbers(c, whole=not degrees) for c in degrees or _UTM_COLUMNS]
+    for column, found in zip(degrees or _UTM_COLUMNS, cells, strict=True):
+        if found.odd.any():
+            shown = table.texts(column)[int(np.flatnonzero(found.odd)[0])].as_py()
+            raise DataError(
+                f"{path}: {int(found.odd.sum()):,} cells of {column} are no numbers, such as {shown!r}",
+                "write numbers with a point, and without marks between thousands",
+            )
+    values = np.stack([found.values for found in cells], axis=1)
     if not degrees and utm_zone is None:
         raise ConfigError(f"{path} has UTM positions, whose zone is not known", "give --utm-zone, such as 17N")
     points = no_zeros(values) if degrees else from_utm(values, utm_zone or "")
     faults = degree_faults(values) if degrees else metre_faults(values, points)
-    empty = [pc.is_null(table[c]).to_numpy() for c in degrees or _UTM_COLUMNS]
-    faults[np.logical_or(*empty)] = Fault.EMPTY
-    named = pc.and_kleene(pc.is_valid(table[names]), pc.not_equal(table[names], "")).to_numpy()
-    called = mapped(texts(table[names]).filter(pa.array(named)), _plain)
+    faults[np.logical_or(*(found.empty for found in cells))] = Fault.EMPTY
+    paths = table.texts(names)
+    named = np.asarray(pc.not_equal(paths, "").to_numpy(), dtype=bool)
+    called = mapped(paths.filter(pa.array(named)), _plain)
     return Coords.of(path.name, called, points[named], values[named], faults[named])
 
 
@@ -273,12 +274,11 @@ def tells_no_degrees(path: str) -> bool:
 
 
 def heading_in_name(text: str) -> float:
-    """Degrees in [0, 360); NaN where `text` is no number."""
+    """As of `heading_of`; NaN where `text` is no number."""
     try:
-        heading = float(text) if text else math.nan
+        return heading_of(text)
     except ValueError:
-        heading = math.nan
-    return heading % 360 if math.isfinite(heading) else math.nan
+        return math.nan
 
 
 def _plain(path: str) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +32,25 @@ _MARKS = (
 _LONGEST_HEADER = 1 << 16  # bytes
 _SEP_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)  # which Excel writes and reads
 _NONE = ["", "nan", "na", "n/a", "none", "null"]
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf)$"
 _DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
 _THOUSANDS = r"^[+-]?\d{1,3},\d{3}$"
 _SHOWN = 80  # characters of a row in an error
 _SAVE = "save it as UTF-8; spreadsheets call that 'CSV UTF-8'"
+
+
+class Numbers(NamedTuple):
+    """The numbers of a column of n cells.
+
+    Attributes:
+        values: float64 [n]; NaN where there is none.
+        empty: bool [n], the cells that hold nothing, or a word for it.
+        odd: bool [n], those that hold something that is no number.
+    """
+
+    values: npt.NDArray[np.float64]
+    empty: npt.NDArray[np.bool_]
+    odd: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -66,8 +81,8 @@ class CsvTable:
         """[n] the cells of a column, without blanks around them."""
         return texts(pc.utf8_trim_whitespace(self.table[name]))
 
-    def numbers(self, name: str, *, whole: bool = False) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """[n] the numbers of a column, NaN where there is none; and which cells hold something that is no number.
+    def numbers(self, name: str, *, whole: bool = False) -> Numbers:
+        """The numbers of a column.
 
         A comma is read as a decimal one. If `whole` parts may have thousands, ``551,000`` may mean either, and is
         no number.
@@ -79,11 +94,9 @@ class CsvTable:
         pointed = pc.if_else(comma, pc.replace_substring(cells, ",", "."), cells)
         good = pc.match_substring_regex(pointed, _NUMBER)
         values = pc.cast(pc.if_else(good, pointed, None), pa.float64())
-        odd = pc.invert(pc.or_(good, pc.is_in(pc.utf8_lower(cells), pa.array(_NONE))))
-        return (
-            np.asarray(values.to_numpy(), dtype=np.float64),
-            np.asarray(odd.to_numpy(), dtype=bool),
-        )
+        empty = pc.is_in(pc.utf8_lower(cells), pa.array(_NONE))
+        odd = pc.invert(pc.or_(good, empty))
+        return Numbers(*(np.asarray(column.to_numpy()) for column in (values, empty, odd)))
 
 
 def read_csv(path: Path, option: str) -> CsvTable:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+_NEARLY = 359.9
 UNKNOWN = -1.0
 """What services of street photos write for a compass that did not answer."""
 
@@ -22,11 +23,13 @@ def heading_of(value: Any) -> float:
     Raises:
         ValueError: it is neither a number nor empty.
     """
-    text = str("" if value is None else value).strip()
-    if text.lower() in {"", "none", "null"}:
-        return math.nan
-    degrees = float(text)
+    try:
+        degrees = float(value)
+    except (TypeError, ValueError):
+        if value is None or str(value).strip().lower() in {"", "none", "null"}:
+            return math.nan
+        raise
     if not math.isfinite(degrees) or degrees == UNKNOWN:
         return math.nan
     turned = degrees % 360
-    return 0.0 if np.float32(turned) >= 360 else turned  # in datasets they are float32
+    return turned if turned <= _NEARLY or np.float32(turned) < 360 else 0.0  # in datasets they are float32
