@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ial_bench.encoders.checkpoints import fill, read_centres, read_state
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.places import dinov2, load
 from ial_bench.encoders.places.anyloc import AnyLoc
-from ial_bench.encoders.places.checkpoints import fill, read_centres, read_state
 from ial_bench.encoders.places.cosplace import CosPlace
 from ial_bench.encoders.places.mixvpr import MixVPR
 from ial_bench.encoders.places.names import PUBLISHED
@@ -215,8 +215,8 @@ def test_the_weights_of_another_model_are_refused(trained: CosPlace, tmp_path: P
     with pytest.raises(DataError) as caught:
         load_encoder(f"vpr:mixvpr-resnet50-128/{file}", "cpu")
     words = str(caught.value)
-    assert "it lacks: backbone.model.conv1.weight, " in words
-    assert "it has besides: backbone.0.weight, " in words
+    assert "it lacks: backbone.model.conv1.weight [64, 3, 7, 7], " in words
+    assert "it has besides: backbone.0.weight [64, 3, 7, 7], " in words
     assert " more" in words
 
 
@@ -226,7 +226,7 @@ def test_a_file_that_lacks_one_tensor_is_refused(trained: CosPlace, tmp_path: Pa
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(DataError) as caught:
         load_encoder(f"vpr:cosplace-resnet18-32/{tmp_path}/w.pth", "cpu")
-    assert caught.value.problem.endswith("it lacks: aggregation.1.p")
+    assert caught.value.problem.endswith("it lacks: aggregation.1.p [1]")
 
 
 class Harmful:

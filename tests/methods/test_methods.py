@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import open_clip
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from ial_bench import ImageBatch, Photos, RunContext, TopK
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.released import ReleasedOptions, import_released
 from ial_bench.engine.features import FeatureStore
+from ial_bench.errors import DataError
 from ial_bench.frozen import Features
 from ial_bench.geo.points import haversine_m
 from ial_bench.method import Method, NoReport, config_from_text
@@ -42,6 +44,31 @@ def fitted(name: str, folder: Path, data: Dataset, seed: int = 0, **settings: st
 
 def ask(method: Method, data: Dataset, k: int = 10) -> TopK:
     return method.predict(data.split("query").batch(oracle=method.info.oracle), k)
+
+
+@pytest.mark.parametrize(("name", "part"), [("addressclip", "towers"), ("retrieval-tuned", "tower")])
+def test_a_trained_tower_that_gives_nan_answers_nothing(
+    name: str, part: str, tmp_path: Path, tiny_city: Dataset
+) -> None:
+    """Neither for dataset photos nor for those that are asked about; the photo is named."""
+    method, queries = make(name, tmp_path), tiny_city.split("query")
+    projection = next(p for n, p in getattr(method, part).named_parameters() if n.endswith("visual.proj"))
+    with torch.no_grad():
+        projection[0, 0] = float("nan")
+    if part == "towers":
+        method.index(tiny_city.candidates)
+    asked = slice(2, 4)
+    for answer in (
+        lambda: method.predict(queries.batch(asked), 3),
+        lambda: photo_features(method, queries.part(asked)),
+    ):
+        with pytest.raises(DataError, match=f"as {name} trained it gives features of .* that are NaN") as caught:
+            answer()
+        assert str(queries.path(2)) in caught.value.problem
+
+
+def photo_features(method: Any, photos: Photos) -> Any:
+    return method.features(photos) if hasattr(method, "features") else list(method.photo_features(photos))
 
 
 class FixedFeatures(Features):

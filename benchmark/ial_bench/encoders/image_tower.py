@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from ial_bench.encoders.convolutions import quicken
+from ial_bench.encoders.finite import require_finite
 from ial_bench.encoders.netvlad import NetVLAD
 from ial_bench.encoders.openclip import build_openclip
 from ial_bench.encoders.pooling import Average, GeM, local_features
-from ial_bench.encoders.spec import OWN_POOLING, EncoderSpec, PoolingSpec, require_trainable_tower
+from ial_bench.encoders.spec import OWN_POOLING, EncoderSpec, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.encoders.timm_backbone import build_timm
 from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.images import RGB
@@ -106,13 +107,15 @@ def load_image_tower(text: str, pooling: str, device: str) -> ImageTower:
     Raises:
         SkipMethod: its weights cannot be had here, or it is not to be trained here.
         ConfigError: no such encoder, or a pooling that it does not take.
-        DataError: a checkpoint that is damaged, unsafe or for another model.
+        DataError: a checkpoint that is damaged, unsafe, not finite or for another model.
     """
     require_trainable_tower(text)
     spec, how = EncoderSpec.parse(text), PoolingSpec.parse(pooling)
     tower = _of_openclip(text, how) if spec.library == "openclip" else _of_timm(text, spec, how)
     tower.to(device)
     quicken(tower, tower, tower.blank())
+    with torch.inference_mode():  # before training, which would blame its learning rate
+        require_finite(tower(tower.blank()).float().cpu().numpy(), shown_spec(text), lambda _: "a grey photo")
     return tower
 
 

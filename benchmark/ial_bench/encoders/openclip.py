@@ -15,17 +15,20 @@ import torch
 
 from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, blank, card_of, feature_dim, inference, plain, quiet_build
+from ial_bench.encoders.checkpoints import fill, read_state
 from ial_bench.encoders.convolutions import quicken
+from ial_bench.encoders.finite import name_of_text, require_finite, require_finite_weights
 from ial_bench.encoders.lite_clip import start_on
 from ial_bench.encoders.openclip_source import SIDECAR, Network, Source, network_of, source_of
 from ial_bench.encoders.openclip_tokens import EXTRA, Tokenizer, require_texts, tokenizer_of, tokens_told
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.encoders.weights import first_line, hub_host, in_hub_cache, opening, unreachable
-from ial_bench.errors import ConfigError, SkipMethod
+from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.images import RGB
 from ial_bench.json_files import write_json
 
 _TEXT_BATCH = 256
+_POSITION_IDS = "text.transformer.embeddings.position_ids"
 
 
 def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Encoder:
@@ -47,7 +50,9 @@ def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Enc
             for start in range(0, len(texts), _TEXT_BATCH):
                 tokens = built.tokenizer(list(texts[start : start + _TEXT_BATCH])).to(device)
                 blocks.append(model.encode_text(tokens).float().cpu().numpy())
-        return np.concatenate(blocks) if blocks else np.zeros((0, dim), np.float32)
+        features = np.concatenate(blocks) if blocks else np.zeros((0, dim), np.float32)
+        require_finite(features, text, lambda i: name_of_text(texts[i]))
+        return features
 
     return Encoder(
         card=card,
@@ -92,7 +97,7 @@ def build_openclip(text: str) -> OpenClip:
     Raises:
         SkipMethod: its weights cannot be had here.
         ConfigError: no such model or pretrained tag, or one that the installed libraries cannot build.
-        DataError: a checkpoint that is damaged, unsafe or for another model.
+        DataError: a checkpoint that is damaged, unsafe, not finite or for another model.
     """
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
@@ -103,25 +108,38 @@ def build_openclip(text: str) -> OpenClip:
             start_on(model, source.package, source.file)
         elif source.file is not None:
             with opening(source.file, text):
-                _load(model, source.file)
+                _load(model, source.file, text)
+    require_finite_weights(model, text)
+    if not bool(model.logit_scale.exp().isfinite()):
+        raise DataError(f"the weights of {text} have a logit_scale that overflows", "get the file again")
     settings = dict(model.visual.preprocess_cfg)
     transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
     model.eval().requires_grad_(requires_grad=False)
     return OpenClip(model, OnArrays(transform), plain(settings), source)
 
 
-def _load(model: Any, file: Path) -> None:
+def _load(model: Any, file: Path, text: str) -> None:
+    """Load a checkpoint as open_clip does: in its layouts of old, positions resized; but nothing made up."""
     import open_clip
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 
-    try:
-        open_clip.load_checkpoint(model, str(file), weights_only=True)
-    except AttributeError as error:
-        if getattr(model, "logit_bias", None) is None and "ndim" in str(error):  # as open_clip stumbles over it
-            raise ValueError(
-                "it has a logit_bias, as models of the sigmoid loss have, and the model is configured without one "
-                "(init_logit_bias)"
-            ) from error
-        raise
+    if file.suffix in {".npz", ".npy"}:  # of JAX
+        open_clip.load_checkpoint(model, str(file))
+        return
+    state = convert_state_dict(model, read_state(file, text, model.state_dict()))
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    if "logit_bias" in state and getattr(model, "logit_bias", None) is None:
+        raise ValueError(
+            "it has a logit_bias, as models of the sigmoid loss have, and the model is configured without one "
+            "(init_logit_bias)"
+        )
+    if _POSITION_IDS not in model.state_dict():  # releases of transformers up to 4.30 stored them
+        state.pop(_POSITION_IDS, None)
+    resize_pos_embed(state, model)
+    resize_text_pos_embed(state, model)
+    fill(model, state, file, text)
 
 
 def new_model(network: Network, preprocessing: Mapping[str, Any], device: str = "cpu") -> Any:

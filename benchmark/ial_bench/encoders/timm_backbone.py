@@ -14,7 +14,9 @@ from torch import nn
 
 from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, blank, card_of, feature_dim, inference, plain, quiet_build
+from ial_bench.encoders.checkpoints import State, fill, read_state
 from ial_bench.encoders.convolutions import quicken
+from ial_bench.encoders.finite import require_finite_weights
 from ial_bench.encoders.packages import Package, package_of
 from ial_bench.encoders.pooling import PooledBackbone, pooled
 from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
@@ -78,7 +80,7 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
     Raises:
         SkipMethod: its weights cannot be had here.
         ConfigError: no such model, one that takes no photos, or it has no class token to take.
-        DataError: a checkpoint that is damaged, unsafe or for another model.
+        DataError: a checkpoint that is damaged, unsafe, not finite or for another model.
     """
     import timm
     from timm.data import create_transform, resolve_model_data_config
@@ -114,7 +116,8 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
             files = (file,)
         if file is not None:
             with opening(file, text):
-                timm.models.load_checkpoint(model, str(file), filter_fn=_headless(model, spec), weights_only=True)
+                _load(model, spec, file, text)
+        require_finite_weights(model, text)
     notes = () if spec.weights_file is None or beside else _assumed(spec, model)
     return Timm(model, head, dim, transform, plain(settings), files, notes)
 
@@ -198,6 +201,16 @@ def _published_weights(text: str, spec: EncoderSpec, model: Any) -> Path:
     )
 
 
+def _load(model: nn.Module, spec: EncoderSpec, file: Path, text: str) -> None:
+    """Load a checkpoint, which may have a classifier and its authors' own layout."""
+    import timm
+
+    if file.suffix in {".npz", ".npy"}:  # of JAX: models that know how read them themselves
+        timm.models.load_checkpoint(model, str(file))
+        return
+    fill(model, _headless(read_state(file, text, model.state_dict()), model, spec), file, text)
+
+
 def packaged_trunk(package: Package, file: Path, model: nn.Module) -> dict[str, torch.Tensor]:
     """The weights in a package's `file` for its timm model without a classifier.
 
@@ -212,8 +225,8 @@ def packaged_trunk(package: Package, file: Path, model: nn.Module) -> dict[str, 
     return {name: tensor for name, tensor in state.items() if name in own}
 
 
-def _headless(model: nn.Module, spec: EncoderSpec) -> Callable[..., dict[str, torch.Tensor]]:
-    """A filter that drops a checkpoint's classifier, which a feature extractor has no use for.
+def _headless(state: State, model: nn.Module, spec: EncoderSpec) -> State:
+    """A checkpoint's state without its classifier, which a feature extractor has no use for.
 
     That is all that the model has with one and lacks without: more than timm names it by, such as the norm before it.
     Weights in their authors' own layout are first brought into timm's, where timm knows how.
@@ -221,15 +234,11 @@ def _headless(model: nn.Module, spec: EncoderSpec) -> Callable[..., dict[str, to
     import timm
 
     own = set(model.state_dict())
-
-    def drop(state: dict[str, torch.Tensor], target: nn.Module) -> dict[str, torch.Tensor]:
-        convert = getattr(sys.modules[type(target).__module__], "checkpoint_filter_fn", None)
-        if convert is not None and not own <= state.keys():
-            state = convert(state, target)
-        if state.keys() <= own:
-            return state
-        with torch.device("meta"):
-            classifier = set(timm.create_model(spec.model, pretrained=False).state_dict()) - own
-        return {k: v for k, v in state.items() if k not in classifier}
-
-    return drop
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if convert is not None and not own <= state.keys():
+        state = convert(state, model)
+    if state.keys() <= own:
+        return state
+    with torch.device("meta"):
+        classifier = set(timm.create_model(spec.model, pretrained=False).state_dict()) - own
+    return {k: v for k, v in state.items() if k not in classifier}

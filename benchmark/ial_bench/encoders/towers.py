@@ -16,8 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ial_bench.encoders.build import blank
 from ial_bench.encoders.convolutions import quicken
+from ial_bench.encoders.finite import require_finite
 from ial_bench.encoders.openclip import build_openclip
-from ial_bench.encoders.spec import require_text_tower
+from ial_bench.encoders.spec import require_text_tower, shown_spec
 from ial_bench.errors import SkipMethod
 from ial_bench.images import RGB
 
@@ -383,10 +384,13 @@ def load_towers(text: str, device: str) -> ClipTowers:
     Raises:
         SkipMethod: its weights or its tokenizer cannot be had here, or it has no text tower.
         ConfigError: no such model or pretrained tag, or a bad spec.
-        DataError: a checkpoint that is damaged, unsafe or for another model.
+        DataError: a checkpoint that is damaged, unsafe, not finite or for another model.
     """
     require_text_tower(text)
     built = build_openclip(text)
     towers = ClipTowers(built.model, built.tokenizer, built.preprocess, built.preprocessing).to(device)
-    quicken(towers.model.visual, towers.encode_pixels, blank(built.preprocess, device))
+    black = blank(built.preprocess, device)
+    quicken(towers.model.visual, towers.encode_pixels, black)
+    with torch.inference_mode():  # before training, which would blame its learning rate
+        require_finite(towers.encode_pixels(black).float().cpu().numpy(), shown_spec(text), lambda _: "a black photo")
     return towers

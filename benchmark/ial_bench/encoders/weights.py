@@ -17,6 +17,7 @@ from ial_bench.errors import ConfigError, DataError, SkipMethod
 
 _CONNECT_SECONDS = 3.0
 _SHOWN = 200
+_REFUSED = re.compile(r"GLOBAL (?P<name>\S+)|allowlisted|unrecognized function")
 _UNEXPECTED = re.compile(r" (?=Unexpected key|size mismatch)")
 
 
@@ -44,17 +45,15 @@ def opening(file: Path, text: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pickle.UnpicklingError, AttributeError, EOFError) as error:
-        raise _unsafe(file, first_line(error)) from error
-    except (RuntimeError, LookupError, ValueError, OSError, TypeError) as error:
+    except pickle.UnpicklingError as error:
+        raise _unreadable(file, error) from error
+    except (RuntimeError, LookupError, ValueError, OSError, TypeError, AttributeError, EOFError) as error:
         if "TorchScript" in str(error):  # as OpenAI published CLIP; loading one runs the program in it
             raise DataError(
                 f"{file} cannot be loaded safely: it is a TorchScript archive, a program with its weights",
                 "take the same weights as tensors, such as openclip:ViT-B-16/openai, which open_clip gets as "
                 "safetensors from its hub, or the path of that open_clip_model.safetensors",
             ) from error
-        if isinstance(error.__cause__, pickle.UnpicklingError):  # as timm wraps it
-            raise _unsafe(file, first_line(error)) from error
         raise DataError(
             f"{file} does not hold weights of {text!r}: {_shortened(error)}",
             "check that model and checkpoint belong together, and that the file is whole",
@@ -65,9 +64,12 @@ def opening(file: Path, text: str) -> Iterator[None]:
         raise
 
 
-def _unsafe(file: Path, why: str) -> DataError:
+def _unreadable(file: Path, error: pickle.UnpicklingError) -> DataError:
+    """What would run code, by its name; or what is no checkpoint at all."""
+    if (refused := _REFUSED.search(str(error))) is None:
+        return DataError(f"{file} is damaged, or no checkpoint of torch", "get the file again")
     return DataError(
-        f"{file} cannot be loaded safely: {why}",
+        f"{file} cannot be loaded safely: beside tensors it has {refused['name'] or 'objects'}, which may run code",
         "weights must be tensors alone: convert the file to safetensors from a source you trust",
     )
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from ial_bench.datasets.loader import expect_processes, photo_tensors
 from ial_bench.encoders.base import FLOAT32, Encoder, EncoderCard, Precision, remember_card, remembered_card
+from ial_bench.encoders.finite import names_of_batch, require_finite
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
 from ial_bench.files import check_target, make_folder, storage_errors
@@ -175,13 +176,16 @@ class FeatureStore:
         for part in chunks(len(images), self.batch_size):
             pixels = torch.stack([encoder.preprocess(images[i]) for i in range(part.start, part.stop)])
             blocks.append(encoder.encode_images(pixels.to(self.device)).cpu().numpy())
-        return np.concatenate(blocks) if blocks else np.zeros((0, encoder.card.dim), np.float32)
+        features = np.concatenate(blocks) if blocks else np.zeros((0, encoder.card.dim), np.float32)
+        require_finite(features, spec, names_of_batch(images))
+        return features
 
     def extract(self, spec: str, photos: Photos, what: str = "photos") -> Extraction:
         """Make sure the features of `photos` are in the cache.
 
         Raises:
             ImageError: a photo cannot be decoded.
+            DataError: features that are NaN or infinite.
             SkipMethod: the encoder cannot be had.
             StorageError: the cache cannot be written to.
         """
@@ -220,6 +224,7 @@ class FeatureStore:
             for part in chunks(len(rows), self.batch_size):
                 rows[part] = encoder.encode_images(next(loader).to(self.device, non_blocking=True)).cpu().numpy()
                 advance(part.stop - part.start)
+            require_finite(rows, shown_spec(encoder.card.spec), lambda i, first=chunk.start: photos.where(first + i))  # type: ignore[misc]
             yield chunk, rows
 
 
@@ -251,7 +256,7 @@ class _FeatureFile:
         self.dim = dim
 
     def finished(self) -> tuple[dict[int, int], float]:
-        """Whole chunks, start -> stop, whose bytes agree with their marks, and the seconds they took."""
+        """Whole chunks, start -> stop, finite, whose bytes agree with their marks, and the seconds they took."""
         whole: dict[int, tuple[int, float]] = {}
         if not (self.marks.is_file() and self.data.is_file()):
             return {}, 0.0
@@ -265,7 +270,8 @@ class _FeatureFile:
                     raise DataError(f"{self.marks} is damaged", f"delete the folder {self.marks.parent}") from None
                 file.seek(part.start * self.dim * 4)
                 block = file.read((part.stop - part.start) * self.dim * 4)
-                if hashlib.sha256(block).hexdigest() == sha:
+                finite = bool(np.isfinite(np.frombuffer(block[: len(block) // 4 * 4], np.float32)).all())
+                if hashlib.sha256(block).hexdigest() == sha and finite:
                     whole[part.start] = part.stop, seconds
         return {start: stop for start, (stop, _) in whole.items()}, sum(s for _, s in whole.values())
 

@@ -6,7 +6,7 @@ Torch is imported where it is used: methods are listed and planned without it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench.datasets.photos import Candidates, Photos
-from ial_bench.encoders.spec import require_text_tower
+from ial_bench.encoders.finite import name_of_text, names_of_batch, require_finite
+from ial_bench.encoders.spec import require_text_tower, shown_spec
 from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State, chunks
@@ -87,13 +88,15 @@ class ClipTrainingMethod(Method):
 
         with torch.inference_mode():
             features: FloatRows = self.encode_texts(candidates).float().cpu().numpy()
+            require_finite(features, self._named, lambda i: name_of_text(candidates.texts[i]))
             scale = np.float32(self.towers.logit_scale.item())
         return np.asarray(unit_norm(features) * scale)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos and rank the candidates by cosine."""
         parts = (range(p.start, p.stop) for p in chunks(len(images), self.context.batch_size))
-        scores = [self.score_features(self._features(self._pixels(images, part))) for part in parts]
+        name = names_of_batch(images)
+        scores = [self.score_features(self._features(self._pixels(images, p), p, name)) for p in parts]
         return TopK.from_scores(np.concatenate([np.zeros((0, len(self.texts)), np.float32), *scores]), k)
 
     def score_features(self, x: FloatRows) -> FloatRows:
@@ -112,11 +115,18 @@ class ClipTrainingMethod(Method):
 
         return image_tensors(images, rows, self.towers.preprocess, self.context.workers)
 
-    def _features(self, pixels: torch.Tensor) -> FloatRows:
+    def _features(self, pixels: torch.Tensor, rows: range, name: Callable[[int], str]) -> FloatRows:
+        """Unit features of pixels; `name` tells in words what each of their `rows` is."""
         import torch
 
         with torch.inference_mode():
-            return unit_norm(self.encode_pixels(pixels.to(self.towers.device)).float().cpu().numpy())
+            features: FloatRows = self.encode_pixels(pixels.to(self.towers.device)).float().cpu().numpy()
+        require_finite(features, self._named, lambda i: name(rows[i]))
+        return unit_norm(features)
+
+    @property
+    def _named(self) -> str:
+        return f"{shown_spec(self.backbone)} as {self.info.name} trained it"
 
     def photo_features(self, photos: Photos) -> Iterator[tuple[slice, FloatRows]]:
         """Unit features of dataset photos by the towers as they are, with their rows: a batch of pixels at a time."""
@@ -128,7 +138,7 @@ class ClipTrainingMethod(Method):
         pin = self.context.device.startswith("cuda")
         loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin)
         for part, pixels in zip(parts, loaded, strict=True):
-            yield part, self._features(pixels)
+            yield part, self._features(pixels, range(part.start, part.stop), photos.where)
 
     def ssa1(self, photos: Photos) -> float | None:
         """SSA-1 of the model as it is on labelled photos, None where there are none."""

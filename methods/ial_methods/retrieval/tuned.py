@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
-from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower
+from ial_bench.encoders.finite import names_of_batch, require_finite
+from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.method import ParameterCount, chunks
@@ -120,7 +121,7 @@ class RetrievalTuned(Retrieval):
         view, batches = PlainView(self.tower.preprocess), [rows[p] for p in chunks(len(rows), self.context.batch_size)]
         pin = self.context.device.startswith("cuda")
         pixels = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin)
-        blocks = (self._encode(p) for p in pixels)
+        blocks = (self._encode(p, rows, photos.where) for p, rows in zip(pixels, batches, strict=True))
         if self.context.work is None or len(photos) == 0:
             return Features(np.concatenate([np.zeros((0, self._dim), np.float32), *blocks]), photos)
         return Features(self._on_disk(self.context.work, blocks, photos), photos)
@@ -129,17 +130,23 @@ class RetrievalTuned(Retrieval):
         """Encode the photos with the trained tower and answer as `retrieval` does."""
         from ial_bench.training.pixels import image_tensors
 
-        x = np.zeros((len(images), self._dim), np.float32)
+        x, name = np.zeros((len(images), self._dim), np.float32), names_of_batch(images)
         for part in chunks(len(images), self.context.batch_size):
             rows = range(part.start, part.stop)
-            x[part] = self._encode(image_tensors(images, rows, self.tower.preprocess, self.context.workers))
+            pixels = image_tensors(images, rows, self.tower.preprocess, self.context.workers)
+            x[part] = self._encode(pixels, rows, name)
         return self.predict_features(x, k)
 
-    def _encode(self, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
+    def _encode(
+        self, pixels: torch.Tensor, rows: Sequence[int] | npt.NDArray[np.int64], name: Callable[[int], str]
+    ) -> npt.NDArray[np.float32]:
+        """Features of pixels; `name` tells in words what each of their `rows` is."""
         import torch
 
         with torch.inference_mode():
             features: npt.NDArray[np.float32] = self.tower(pixels.to(self.tower.device)).float().cpu().numpy()
+        encoder = f"{shown_spec(self.backbone)} as {self.info.name} trained it"
+        require_finite(features, encoder, lambda i: name(int(rows[i])))
         return features
 
     @cached_property

@@ -15,8 +15,9 @@ from torch import nn
 
 from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, card_of, inference, quiet_build
+from ial_bench.encoders.checkpoints import fill, read_centres, read_state
+from ial_bench.encoders.finite import require_finite_weights
 from ial_bench.encoders.places import anyloc, salad
-from ial_bench.encoders.places.checkpoints import fill, read_centres, read_state
 from ial_bench.encoders.places.cosplace import CosPlace
 from ial_bench.encoders.places.dinov2 import SIZES, build_dinov2, with_timm_names
 from ial_bench.encoders.places.mixvpr import MixVPR
@@ -62,6 +63,7 @@ def load_place(text: str, spec: EncoderSpec, device: str, precision: Precision =
         raise ConfigError(f"{text!r} names {len(spec.weights_files)} files", f"write {form}")
     with quiet_build():
         built = _FAMILIES[published.family](text, published, spec.weights_files)
+    require_finite_weights(built.model, text)
     model = built.model.eval().requires_grad_(requires_grad=False).to(device)
     head = {"architecture": published.family, **_HEADS[published.family]}
     return Encoder(
@@ -93,10 +95,9 @@ def _one_file(build: Callable[[Published], nn.Module]) -> Callable[[str, Publish
     """A loader of models whose weights are one file with all their tensors; untrained without a file."""
 
     def load(text: str, published: Published, files: Sequence[Path]) -> _Built:
-        states = {file: read_state(file, text) for file in files}  # a bad file is told before a model is built
         model = build(published)
-        for file, state in states.items():
-            fill(model, state, file, text)
+        for file in files:
+            fill(model, read_state(file, text, model.state_dict()), file, text)
         return _Built(model, published.dim, files)
 
     return load
@@ -114,8 +115,8 @@ def _anyloc(text: str, published: Published, files: Sequence[Path]) -> _Built:
             f"{text} gives a vocabulary, but DINOv2's weights are not on this machine: get dinov2_vitg14_pretrain.pth "
             f"from https://github.com/facebookresearch/dinov2, then write {text}{FILES_JOINED_BY}DINOV2_FILE"
         )
-    state = with_timm_names(read_state(weights, text))
     vit = build_dinov2(size, mask_token=False)
+    state = with_timm_names(read_state(weights, text, vit.state_dict()))
     fill(vit, state, weights, text)
     return _Built(anyloc.AnyLoc(vit, centres), centres.numel(), (files[0], weights))
 
