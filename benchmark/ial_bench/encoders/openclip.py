@@ -109,7 +109,8 @@ def build_openclip(text: str) -> OpenClip:
         elif source.file is not None:
             with opening(source.file, text):
                 _load(model, source.file, text)
-    require_finite_weights(model, text)
+    if source.file is not None:  # what open_clip leaves unset in an untrained model is anything, and read by nothing
+        require_finite_weights(model, text)
     if not bool(model.logit_scale.exp().isfinite()):
         raise DataError(f"the weights of {text} have a logit_scale that overflows", "get the file again")
     settings = dict(model.visual.preprocess_cfg)
