@@ -24,6 +24,7 @@ from ial_bench.datasets.synth_city.layout import with_things
 from ial_bench.datasets.synth_city.map_ground import MapGround
 from ial_bench.datasets.synth_city.map_layout import lay_map
 from ial_bench.datasets.synth_city.render import photo_of
+from ial_bench.datasets.synth_city.street_map import read_map
 from ial_bench.datasets.synth_city.streets import (
     DASH,
     FIELD,
@@ -353,6 +354,29 @@ def test_command_line(
         assert code != 0
         assert said in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("middle", [180.0, -179.9999, 179.9995, -179.99])
+def test_a_part_of_a_map_on_the_antimeridian(street_file: Path, tmp_path: Path, middle: float) -> None:
+    """The same sub-streets as of the same map elsewhere, by a box whose west is east of its east."""
+
+    def moved(lon: float) -> float:
+        return (lon - ORIGIN[1] + middle + 180) % 360 - 180
+
+    told = json.loads(street_file.read_text())
+    for feature in told["features"]:
+        feature["geometry"]["coordinates"] = [[moved(lon), lat] for lon, lat in feature["geometry"]["coordinates"]]
+    there = tmp_path / street_file.name
+    there.write_text(json.dumps(told))
+    low, high = (ORIGIN + np.array(d) for d in ((-0.0005, -0.0005), (0.0025, 0.0060)))
+    south, west, north, east = *low.tolist(), *high.tolist()
+    here = read_map(StreetMap(street_file, (south, west, north, east)))
+    found = read_map(StreetMap(there, (south, moved(west), north, moved(east))))
+    assert 2 < len(here.addresses) < len(read_map(StreetMap(street_file)).addresses)
+    assert [a.text for a in found.addresses] == [a.text for a in here.addresses]
+    assert len(found.rim) == len(here.rim)
+    with pytest.raises(ConfigError, match="is no box in degrees"):
+        StreetMap(there, (south, 180.5, north, moved(east)))
 
 
 def test_a_part_of_a_real_city(street_maps: Path) -> None:

@@ -27,7 +27,8 @@ def network(seed: int = 0) -> nn.Sequential:
 
 def tiny_vit(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return timm.create_model("test_vit", num_classes=0)
+    model: nn.Module = timm.create_model("test_vit", num_classes=0)
+    return model
 
 
 def under(prefix: str, state: State) -> State:

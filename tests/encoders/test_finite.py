@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,11 @@ def test_a_scale_of_logits_that_overflows_is_refused(tmp_path: Path) -> None:
 def test_features_that_overflow_are_refused_with_encoder_and_photo(tiny_city: Dataset, tmp_path: Path) -> None:
     text, photos = clip_file(tmp_path, "visual.proj", 3e38, scaled=True), tiny_city.split("train")
     cache = store(tmp_path / "cache")
-    for ask in (lambda: cache.photos(text, photos), lambda: cache.batch(text, photos.batch(slice(0, 3)))):
+    asks: list[Callable[[], object]] = [
+        lambda: cache.photos(text, photos),
+        lambda: cache.batch(text, photos.batch(slice(0, 3))),
+    ]
+    for ask in asks:
         with pytest.raises(DataError, match="NaN or infinite") as caught:
             ask()
         assert "w.pt" in caught.value.problem

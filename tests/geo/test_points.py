@@ -17,9 +17,13 @@ from ial_bench.errors import ConfigError
 from ial_bench.geo.points import (
     EARTH_RADIUS_M,
     Points,
+    box_middle,
     centroids,
     haversine_m,
+    middle,
+    rolled,
     unit_vectors,
+    unrolled,
     utm_epsg,
     utm_to_wgs84,
     valid,
@@ -268,3 +272,31 @@ class TestUtm:
         off = haversine_m(found, points(*(degrees[r["filename"]] for r in metres)))
         assert off.max() < 15
         assert np.median(off) < 1
+
+
+class TestTogether:
+    def test_points_away_from_the_antimeridian_stay_as_they_are(self) -> None:
+        for some in (
+            points((1, 2), (3, -4)),
+            points((0, -170), (0, -179.5)),
+            points((0, 179), (1, 180)),
+            np.zeros((0, 2)),
+        ):
+            assert unrolled(some).tolist() == some.tolist()
+            assert rolled(some).tolist() == some.tolist()
+
+    def test_points_across_it_run_on(self) -> None:
+        across = points((1, 179.5), (2, -179.5), (3, 180), (4, -180))
+        assert unrolled(across).tolist() == [[1, 179.5], [2, 180.5], [3, 180], [4, 180]]
+        assert haversine_m(rolled(unrolled(across)), across).max() < 1e-6
+        assert rolled(np.array([5.0, 540.0 - 1.0])).tolist() == [5, 179]
+
+    @given(lat=st.floats(-80, 80), lon=st.floats(-180, 180), turn=st.floats(-180, 180))
+    def test_the_middle_turns_with_the_earth(self, lat: float, lon: float, turn: float) -> None:
+        def turned(some: Points, by: float) -> Points:
+            return np.stack([some[:, 0], (some[:, 1] + by + 180) % 360 - 180], axis=1)
+
+        around = turned(points((lat, 0.0), (lat + 1, 0.3), (lat + 0.2, 0.4)), lon)
+        here, there = (box_middle(turned(around, by)) for by in (0.0, turn))
+        assert haversine_m(turned(here[None], turn)[0], there) < 1e-3
+        assert haversine_m(middle(turned(around, turn)), turned(middle(around)[None], turn)[0]) < 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,11 @@ def test_a_trained_tower_that_gives_nan_answers_nothing(
     if part == "towers":
         method.index(tiny_city.candidates)
     asked = slice(2, 4)
-    for answer in (
+    answers: list[Callable[[], object]] = [
         lambda: method.predict(queries.batch(asked), 3),
         lambda: photo_features(method, queries.part(asked)),
-    ):
+    ]
+    for answer in answers:
         with pytest.raises(DataError, match=f"as {name} trained it gives features of .* that are NaN") as caught:
             answer()
         assert str(queries.path(2)) in caught.value.problem

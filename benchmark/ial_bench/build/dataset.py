@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.addresses import Address
-from ial_bench.build.checks import check_degrees, check_overlap
+from ial_bench.build.checks import check_degrees, check_overlap, check_reach, lines_in_reach
 from ial_bench.build.geocoded import service_of, street_votes
 from ial_bench.build.geojson_file import SUFFIXES as GEOJSON_SUFFIXES
 from ial_bench.build.geojson_streets import read_geojson_streets
@@ -99,8 +99,9 @@ def _build(options: BuildOptions, reporter: Reporter) -> Build:
     photos = read_photos(options.photos, options.images)
     check_degrees(photos, options.photos)
     reporter.log("reading streets")
-    source = read_streets(options)
-    network = StreetNetwork.of(source.segments, namer, options.tolerance_m)
+    origin = check_reach(photos)
+    source = lines_in_reach(read_streets(options), origin)
+    network = StreetNetwork.of(source.segments, namer, options.tolerance_m, origin)
     check_overlap(photos.positions, network.edges)
     reporter.log(f"cutting {len(network.names):,} street names into sub-streets")
     first = Partition.of(network, options.min_length_m, options.beside_m)

@@ -15,7 +15,7 @@ from ial_bench.build.noding import shapely
 from ial_bench.build.partition import SubStreet
 from ial_bench.build.properties import name_of
 from ial_bench.errors import DataError
-from ial_bench.geo.points import Points, haversine_m
+from ial_bench.geo.points import Points, box_middle, haversine_m, unrolled
 
 _NAMES = ("name", "neighbourhood", "neighborhood", "nhood", "NAME", "Name", "title")
 _TOUCH_DEGREES = 1e-5  # of latitude, a metre: what rounding of coordinates puts on the other side of a border
@@ -106,12 +106,13 @@ class ByPolygon:
     def of(self, sub: SubStreet) -> str:
         """Of equals, the first by name; empty where it lies in none."""
         lib = shapely()
-        lines = lib.MultiLineString([line[:, ::-1] for line in sub.lines])
-        near = self._tree.query(lines, predicate="intersects").tolist()
+        together = [unrolled(line)[:, ::-1] for line in sub.lines]
         shares: dict[str, float] = defaultdict(float)
-        for i in near:
-            shares[self._names[i]] += lib.length(lib.intersection(lines, self._shapes[i]))
-        least = min(_TOUCH_DEGREES, lib.length(lines) / 2)
+        for turn in (0.0, 360.0, -360.0):  # a polygon may lie on either side of the antimeridian, or across it
+            lines = lib.MultiLineString([line + np.array([turn, 0.0]) for line in together])
+            for i in self._tree.query(lines, predicate="intersects").tolist():
+                shares[self._names[i]] += lib.length(lib.intersection(lines, self._shapes[i]))
+        least = min(_TOUCH_DEGREES, lib.length(lib.MultiLineString(together)) / 2)
         inside = {name: share for name, share in shares.items() if share > least}
         return min(inside, key=lambda n: (-inside[n], n)) if inside else ""
 
@@ -129,7 +130,7 @@ def _polygons(geometry: Any) -> list[Any]:
 def _shape(lib: Any, rings: Any, degrees: Callable[[Any], Points]) -> Any:
     """A polygon, mended where its rings cross; None where nothing of it has an area."""
     try:
-        shell, *holes = [degrees(ring)[:, ::-1] for ring in rings]
+        shell, *holes = [unrolled(degrees(ring))[:, ::-1] for ring in rings]
         mended = lib.make_valid(lib.Polygon(shell, holes))
     except (NotNumbersError, TypeError, ValueError, lib.errors.ShapelyError):
         return None
@@ -156,5 +157,4 @@ class Chain:
 
 def middle(sub: SubStreet) -> Points:
     """[2]: the middle of a sub-street's box, degrees."""
-    corners = np.concatenate(sub.lines)
-    return np.asarray((corners.min(axis=0) + corners.max(axis=0)) / 2)
+    return box_middle(np.concatenate(sub.lines))

@@ -20,7 +20,7 @@ from ial_bench.build.merging import merge_small
 from ial_bench.build.network import StreetNetwork
 from ial_bench.build.pieces import BESIDE_M, Piece, Street, streets_of
 from ial_bench.build.union import UnionFind
-from ial_bench.geo.points import Points
+from ial_bench.geo.points import Points, rolled
 
 MIN_LENGTH_M = 50.0
 """Five places, the fewest a sub-street has, ten metres apart: the usual step between panoramas."""
@@ -61,7 +61,7 @@ class SubStreet:
     @property
     def lines(self) -> list[Points]:
         """Its lines, [n, 2] degrees each."""
-        return [p.points for p in self.pieces]
+        return [rolled(p.points) for p in self.pieces]
 
     @cached_property
     def junctions(self) -> frozenset[int]:

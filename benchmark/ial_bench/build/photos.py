@@ -21,7 +21,7 @@ from ial_bench.datasets.spellings import FileNames
 from ial_bench.errors import DataError, ImageError
 from ial_bench.files import safe_relative
 from ial_bench.geo.headings import heading_of
-from ial_bench.geo.points import EARTH_RADIUS_M, Points, unit_vectors
+from ial_bench.geo.points import EARTH_RADIUS_M, Points, rolled, unit_vectors, unrolled
 
 SAME_PLACE_M = 3.0
 """Photos without a place's id that are no farther apart are of one place: the views of a panorama share a position up
@@ -318,9 +318,13 @@ def places_of(photos: Sequence[SourcePhoto], same_place_m: float = SAME_PLACE_M)
         first = photos[group[0]].photo_id
         members[first if first not in members else f"{first} (photo)"] += group
     return [
-        Place(name, tuple(which), np.array([(photos[i].lat, photos[i].lon) for i in which]).mean(axis=0))
+        Place(name, tuple(which), _mean(np.array([(photos[i].lat, photos[i].lon) for i in which])))
         for name, which in sorted(members.items())
     ]
+
+
+def _mean(points: Points) -> Points:
+    return rolled(unrolled(points).mean(axis=0))
 
 
 def _near(photos: Sequence[SourcePhoto], which: Sequence[int], same_place_m: float) -> list[list[int]]:

@@ -21,7 +21,7 @@ from ial_bench.datasets.spellings import keyed_as
 from ial_bench.datasets.splits import cut_val
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.geo.local import to_local_m
-from ial_bench.geo.points import Points
+from ial_bench.geo.points import Points, box_middle
 
 KINDS = ("place", "heading", "date", "list")
 HEADING_TOLERANCE = 30.0
@@ -198,7 +198,7 @@ def _blocks(places: Sequence[str], positions: Points, gap_m: float) -> list[str]
     if not gap_m:
         return list(places)
     side = max(4 * gap_m, _LEAST_BLOCK_M)
-    metres = to_local_m(positions, (positions.min(axis=0) + positions.max(axis=0)) / 2)
+    metres = to_local_m(positions, box_middle(positions))
     return [f"{x} {y}" for x, y in np.floor(metres / side).astype(np.int64).tolist()]
 
 
@@ -208,7 +208,7 @@ def _too_near(splits: npt.NDArray[np.object_], positions: Points, gap_m: float) 
     query, train = np.flatnonzero(splits == "query"), np.flatnonzero(splits == "train")
     if not gap_m or not len(query) or not len(train):
         return []
-    metres = to_local_m(positions, (positions.min(axis=0) + positions.max(axis=0)) / 2)
+    metres = to_local_m(positions, box_middle(positions))
     distances, _ = KDTree(metres[query]).query(metres[train])
     return [int(i) for i in train[np.asarray(distances) < gap_m]]
 

@@ -126,16 +126,12 @@ def _join(datasets: Sequence[Dataset], name: str, out: Path) -> Dataset:
             indexes.append(moved_index(index, below, tables[-1]["path"]))
     whole = pa.concat_tables(tables)
     contents = [data.contents.sums for data in datasets if data.contents]
-    boxes = [data.description.bounds for data in datasets]
     backbones = {data.description.backbone for data in datasets}
     write_dataset(
         out,
         Description(
             name, " + ".join(data.description.title for data in datasets), str(root),
-            Bounds(
-                min(b.south for b in boxes), min(b.west for b in boxes),
-                max(b.north for b in boxes), max(b.east for b in boxes),
-            ),
+            Bounds.joined([data.description.bounds for data in datasets]),
             "; ".join(dict.fromkeys(data.description.licence for data in datasets if data.description.licence)),
             {"importer": "join", "of": names, "of_digests": [data.digest for data in datasets]},
             backbones.pop() if len(backbones) == 1 else "",

@@ -32,6 +32,7 @@ from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import atomic_path, checked_name, make_folder, read_toml, storage_errors, write_text
 from ial_bench.folders import LOCK, UNFINISHED, alone
+from ial_bench.geo.points import rolled, unrolled
 from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.parquet import read_table
 
@@ -67,7 +68,7 @@ _ROW_GROUP = 131_072
 
 @dataclass(frozen=True)
 class Bounds:
-    """The city's box in WGS84 degrees."""
+    """The city's box in WGS84 degrees; one across the antimeridian has its west east of its east, as in GeoJSON."""
 
     south: float
     west: float
@@ -81,14 +82,37 @@ class Bounds:
         It reaches four times the span of the middle 80 % from the median, and no less than about 2 km, each way.
         """
         low, middle, high = np.percentile(points, [10, 50, 90], axis=0)
+        if high[1] - low[1] > 180:
+            low, middle, high = np.percentile(unrolled(points), [10, 50, 90], axis=0)
         reach = np.maximum(4 * (high - low), 0.02)
-        (south, west), (north, east) = (middle - reach).tolist(), (middle + reach).tolist()
-        return cls(max(south, -90.0), max(west, -180.0), min(north, 90.0), min(east, 180.0))
+        return cls.of(middle - reach, middle + reach)
+
+    @classmethod
+    def of(cls, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Bounds:
+        """The box between two corners [2], whose longitudes may run on over the antimeridian."""
+        (south, west), (north, east) = low.tolist(), high.tolist()
+        if east - west >= 360:
+            west, east = -180.0, 180.0
+        (_, west), (_, east) = rolled(np.array([(south, west), (north, east)])).tolist()
+        return cls(max(south, -90.0), west, min(north, 90.0), east)
+
+    @classmethod
+    def joined(cls, boxes: Sequence[Bounds]) -> Bounds:
+        """A box that holds several."""
+        turned = any(b.west > b.east for b in boxes)  # count from Greenwich eastward then
+        wests = [b.west + 360 if turned and b.west < 0 else b.west for b in boxes]
+        easts = [b.east + 360 if b.east < w else b.east for b, w in zip(boxes, wests, strict=True)]
+        west, east = boxes[int(np.argmin(wests))].west, boxes[int(np.argmax(easts))].east
+        if max(easts) - min(wests) >= 360:
+            west, east = -180.0, 180.0
+        return cls(min(b.south for b in boxes), west, max(b.north for b in boxes), east)
 
     def contain(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """[n]: whether each of [n, 2] lies inside; NaN does not."""
         lat, lon = points[:, 0], points[:, 1]
-        return np.asarray((lat >= self.south) & (lat <= self.north) & (lon >= self.west) & (lon <= self.east))
+        behind, before = lon >= self.west, lon <= self.east
+        across = behind | before if self.west > self.east else behind & before
+        return np.asarray((lat >= self.south) & (lat <= self.north) & across)
 
 
 @dataclass(frozen=True)

@@ -200,8 +200,8 @@ def _bare(state: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
     prefix, count = min(found.items(), key=lambda item: (-item[1], len(item[0])), default=("", 0))
     if 2 * count >= max(len(wanted), 1):
         return _renamed(state, {k: k.removeprefix(prefix) for k in state})
-    while (prefix := _common(state, wanted)) is not None:
-        state = {k.removeprefix(prefix): v for k, v in state.items()}
+    while (shared := _common(state, wanted)) is not None:
+        state = {k.removeprefix(shared): v for k, v in state.items()}
     return state
 
 

@@ -64,6 +64,42 @@ def centroids(points: Points, groups: npt.NDArray[np.integer], n_groups: int) ->
     return means
 
 
+def unrolled(points: Points) -> Points:
+    """[n, 2]: points that lie together, with longitudes that run on over the antimeridian where they lie across it.
+
+    Longitudes are then 0 to 360, so that differences and means of them mean something; others are left as they are.
+    """
+    lon = points[:, 1]
+    if not len(lon) or np.ptp(lon) <= 180:
+        return points
+    turned = np.where(lon < 0, lon + 360, lon)
+    return np.stack([points[:, 0], turned], axis=1) if np.ptp(turned) < np.ptp(lon) else points
+
+
+def rolled(points: Points) -> Points:
+    """[..., 2]: the same with longitudes within 180 degrees; those that are stay as they are."""
+    lat, lon = points[..., 0], points[..., 1]
+    return np.stack([lat, np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)], axis=-1)
+
+
+def beside(points: Points, middle: Points) -> Points:
+    """[n, 2]: the same with longitudes within 180 degrees of that of `middle` [2]; those that are stay as they are."""
+    away = points[:, 1] - middle[1]
+    turns = np.where(away > 180, -360.0, np.where(away < -180, 360.0, 0.0))
+    return np.stack([points[:, 0], points[:, 1] + turns], axis=1) if turns.any() else points
+
+
+def middle(points: Points) -> Points:
+    """[2]: the mean position of points [n, 2]; NaN without any."""
+    return np.asarray(centroids(points, np.zeros(len(points), dtype=np.int64), 1)[0])
+
+
+def box_middle(points: Points) -> Points:
+    """[2]: the middle of the box of points [n, 2] that lie together, on either side of the antimeridian or both."""
+    together = unrolled(points)
+    return rolled((together.min(axis=0) + together.max(axis=0)) / 2)
+
+
 def valid(points: Points) -> npt.NDArray[np.bool_]:
     """[n]: whether each is finite and a latitude within 90 and a longitude within 180 degrees."""
     return np.asarray((np.isfinite(points) & (np.abs(points) <= np.array([90.0, 180.0]))).all(axis=-1))
@@ -118,8 +154,8 @@ def utm_metres(points: Points) -> Points:
 
     if len(points) == 0:
         return np.zeros((0, 2))
-    middle = centroids(points, np.zeros(len(points), dtype=np.int64), 1)[0]
-    number = int((middle[1] + 180) // 6) % 60 + 1
-    transformer = Transformer.from_crs(4326, (32700 if middle[0] < 0 else 32600) + number, always_xy=True)
+    lat, lon = middle(points)
+    number = int((lon + 180) // 6) % 60 + 1
+    transformer = Transformer.from_crs(4326, (32700 if lat < 0 else 32600) + number, always_xy=True)
     east, north = transformer.transform(points[:, 1], points[:, 0])
     return np.stack([east, north], axis=-1).astype(np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ial_bench.errors import DataError
 from ial_bench.geo.local import to_local_m
-from ial_bench.geo.points import Points, centroids
+from ial_bench.geo.points import Points, middle
 from ial_bench.metrics.accuracy import Ints
 from ial_bench.metrics.confusion import Miss
 from ial_bench.plots.scene import Scene
@@ -46,7 +46,7 @@ def city_map(scene: Scene) -> Figure:
     if len(group.runs) > 1:
         scene.notes.append(f"the map shows seed {group.runs[0].seed}")
     kinds = _kind(found.misses[:n])
-    origin = centroids(truth.positions, np.zeros(n, np.int64), 1)[0]
+    origin = middle(truth.positions)
     where = to_local_m(truth.positions, origin)
     streets = _streets(scene, origin)
     drawn = [where, *streets] if streets else [where, to_local_m(truth.candidate_positions, origin)]

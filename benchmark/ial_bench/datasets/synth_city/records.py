@@ -15,6 +15,7 @@ from ial_bench.datasets.synth_city.options import SUFFIXES, CityOptions
 from ial_bench.datasets.synth_city.tables import Floats, Ints
 from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
+from ial_bench.geo.points import unrolled
 from ial_bench.seeds import generator
 
 IMAGES = "images"
@@ -166,5 +167,5 @@ def _bounds(city: City) -> Any:
     reach = _MARGIN_M + 6 * city.options.position_noise
     far = np.array([city.ground.xs[-1], city.ground.ys[-1]]) + reach
     corners = city.positions(np.array([(-reach, -reach), (-reach, far[1]), (far[0], -reach), far]))
-    (south, west), (north, east) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return Bounds(south, west, north, east)
+    together = unrolled(corners)
+    return Bounds.of(together.min(axis=0), together.max(axis=0))

@@ -12,7 +12,7 @@ import numpy as np
 from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import sha256_file
-from ial_bench.geo.points import Points
+from ial_bench.geo.points import Points, rolled, unrolled
 
 if TYPE_CHECKING:
     from ial_bench.build.network import Edge, StreetNetwork, StreetSource
@@ -35,7 +35,7 @@ class StreetMap:
 
     Attributes:
         path: .osm, .osm.bz2, .osm.pbf or .geojson.
-        bbox: sub-streets that lie wholly within are photographed; None: all.
+        bbox: sub-streets that lie wholly within are photographed, west of its east across the antimeridian; None: all.
         neighbourhoods: GeoJSON polygons; None: the map's own, else its nearest named place.
         neighbourhood_key: their property with the name.
         neighbourhood: what to say where none is known.
@@ -61,11 +61,19 @@ class StreetMap:
     def __post_init__(self) -> None:
         if self.bbox is not None:
             south, west, north, east = self.bbox
-            if not (-90 <= south < north <= 90 and -180 <= west < east <= 180):
+            if not (-90 <= south < north <= 90 and -180 <= west <= 180 and -180 <= east <= 180 and west != east):
                 raise ConfigError(
                     f"--bbox {','.join(f'{b:g}' for b in self.bbox)} is no box in degrees",
                     "write south,west,north,east, such as --bbox 37.77,-122.43,37.79,-122.40",
                 )
+
+    @property
+    def box(self) -> Box | None:
+        """`bbox` with an east that is greater than its west, beyond 180 across the antimeridian."""
+        if self.bbox is None:
+            return None
+        south, west, north, east = self.bbox
+        return south, west, north, east if west < east else east + 360
 
     def to_json(self) -> dict[str, Any]:
         """What the city depends on, for ``dataset.toml``; files by name and digest.
@@ -127,7 +135,7 @@ def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: Non
 
     say(f"reading {street_map.path}")
     source = read_streets(_as_build(street_map))
-    segments, box = source.segments, street_map.bbox
+    segments, box = source.segments, street_map.box
     if box is not None:
         wide = _widened(box, _CONTEXT_M)
         segments = [s for s in segments if _touches(s.points, wide)]
@@ -210,20 +218,30 @@ def _widened(box: Box, metres: float) -> Box:
     return south - up, west - aside, north + up, east + aside
 
 
+def _beside(points: Points, box: Box) -> Points:
+    """A line by longitudes that are counted from where the box's are."""
+    line = unrolled(points)
+    turns = np.round(((box[1] + box[3]) / 2 - (line[:, 1].min() + line[:, 1].max()) / 2) / 360)
+    return line + np.array([0.0, 360.0 * turns]) if turns else line
+
+
 def _within(points: Points, box: Box) -> bool:
-    return bool(((points >= np.array(box[:2])) & (points <= np.array(box[2:]))).all())
+    line = _beside(points, box)
+    return bool(((line >= np.array(box[:2])) & (line <= np.array(box[2:]))).all())
 
 
 def _touches(points: Points, box: Box) -> bool:
     """Whether the line's own box meets another."""
-    return bool((points.max(axis=0) >= np.array(box[:2])).all() and (points.min(axis=0) <= np.array(box[2:])).all())
+    line = _beside(points, box)
+    return bool((line.max(axis=0) >= np.array(box[:2])).all() and (line.min(axis=0) <= np.array(box[2:])).all())
 
 
 def _nothing_in(box: Box, lines: Sequence[Points]) -> DataError:
-    corners = np.concatenate(lines)
-    (south, west), (north, east) = corners.min(axis=0), corners.max(axis=0)
+    corners = unrolled(np.concatenate(lines))
+    (south, west), (north, east) = rolled(np.array([corners.min(axis=0), corners.max(axis=0)]))
+    asked = (*box[:3], box[3] if box[3] <= 180 else box[3] - 360)
     return DataError(
-        f"no named sub-street lies wholly in --bbox {','.join(f'{b:g}' for b in box)}; the map's streets lie in "
+        f"no named sub-street lies wholly in --bbox {','.join(f'{b:g}' for b in asked)}; the map's streets lie in "
         f"{south:.5f},{west:.5f},{north:.5f},{east:.5f}",
         "write south,west,north,east, a box within the map's and larger than a block",
     )
