@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,25 @@ def test_the_box_of_a_city_across_the_antimeridian_has_its_west_east_of_its_east
     assert box.east == pytest.approx(-179.98, abs=0.001)
     inside = box.contain(np.array([(-16.8, 179.99), (-16.8, -179.99), (-16.8, 180.0), (-16.8, 0.0), (-16.8, 179.9)]))
     assert inside.tolist() == [True, True, True, False, False]
+
+
+def test_longitudes_may_run_on_over_the_antimeridian(tmp_path: Path) -> None:
+    """As some write them, in photos and maps: 180.001 for -179.999."""
+    build = built(tmp_path / "a", (HERE[0], 180.0))
+    folder = tmp_path / "b"
+    folder.mkdir()
+    for name in ("s.geojson", "p.csv"):
+        text = (tmp_path / "a" / name).read_text()
+        turned = re.sub(r"-179\.\d+", lambda found: f"{float(found[0]) + 360:.12f}", text)
+        assert turned != text
+        (folder / name).write_text(turned)
+    again = build_dataset(
+        BuildOptions(
+            photos=folder / "p.csv", images=tmp_path / "a" / "images", streets=folder / "s.geojson",
+            out=folder / "out", name="town", neighbourhood="Town",
+        )
+    )  # fmt: skip
+    assert told(again) == told(build)
 
 
 def test_a_place_with_views_on_both_sides_is_one(tmp_path: Path) -> None:

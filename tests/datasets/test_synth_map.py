@@ -361,7 +361,7 @@ def test_a_part_of_a_map_on_the_antimeridian(street_file: Path, tmp_path: Path, 
     """The same sub-streets as of the same map elsewhere, by a box whose west is east of its east."""
 
     def moved(lon: float) -> float:
-        return (lon - ORIGIN[1] + middle + 180) % 360 - 180
+        return float((lon - ORIGIN[1] + middle + 180) % 360 - 180)
 
     told = json.loads(street_file.read_text())
     for feature in told["features"]:
@@ -369,7 +369,7 @@ def test_a_part_of_a_map_on_the_antimeridian(street_file: Path, tmp_path: Path, 
     there = tmp_path / street_file.name
     there.write_text(json.dumps(told))
     low, high = (ORIGIN + np.array(d) for d in ((-0.0005, -0.0005), (0.0025, 0.0060)))
-    south, west, north, east = *low.tolist(), *high.tolist()
+    (south, west), (north, east) = low.tolist(), high.tolist()
     here = read_map(StreetMap(street_file, (south, west, north, east)))
     found = read_map(StreetMap(there, (south, moved(west), north, moved(east))))
     assert 2 < len(here.addresses) < len(read_map(StreetMap(street_file)).addresses)

@@ -17,11 +17,13 @@ from ial_bench.errors import ConfigError
 from ial_bench.geo.points import (
     EARTH_RADIUS_M,
     Points,
+    beside,
     box_middle,
     centroids,
     haversine_m,
     middle,
     rolled,
+    signed,
     unit_vectors,
     unrolled,
     utm_epsg,
@@ -290,6 +292,17 @@ class TestTogether:
         assert unrolled(across).tolist() == [[1, 179.5], [2, 180.5], [3, 180], [4, 180]]
         assert haversine_m(rolled(unrolled(across)), across).max() < 1e-6
         assert rolled(np.array([5.0, 540.0 - 1.0])).tolist() == [5, 179]
+
+    def test_longitudes_that_are_counted_to_360(self) -> None:
+        some = points((1, 180.5), (2, 359), (3, -181), (4, 180), (5, -180), (6, 12), (7, 360.5), (8, 5e5))
+        wanted = points((1, -179.5), (2, -1), (3, 179), (4, 180), (5, -180), (6, 12), (7, 360.5), (8, 5e5))
+        assert signed(some).tolist() == wanted.tolist()
+        assert np.isnan(signed(points((np.nan, 2), (1, np.nan)))).sum() == 2
+
+    def test_longitudes_beside_a_middle(self) -> None:
+        some = points((1, 179), (2, -179), (3, 10), (4, 180))
+        assert beside(some, np.array([0.0, -178.0])).tolist() == [[1, -181], [2, -179], [3, -350], [4, -180]]
+        assert beside(some, np.array([0.0, 0.0])) is some
 
     @given(lat=st.floats(-80, 80), lon=st.floats(-180, 180), turn=st.floats(-180, 180))
     def test_the_middle_turns_with_the_earth(self, lat: float, lon: float, turn: float) -> None:

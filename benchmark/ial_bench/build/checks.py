@@ -12,7 +12,7 @@ import numpy as np
 from ial_bench.build.network import Edge, StreetSource
 from ial_bench.build.photos import PhotoSet
 from ial_bench.errors import DataError
-from ial_bench.geo.points import Points, haversine_m, middle, rolled, unrolled, valid
+from ial_bench.geo.points import Points, haversine_m, middle, rolled, signed, unrolled, valid
 
 _MARGIN_DEG = 0.01  # about a kilometre
 _REACH_M = 1e6  # where local metres are 0.4 % long
@@ -21,12 +21,13 @@ _SWAP = "swap the two columns, or the two numbers of each GeoJSON point: GeoJSON
 
 
 def check_degrees(photos: PhotoSet, source: Path) -> None:
-    """Set photos aside whose positions are no latitude and longitude.
+    """Set photos aside whose positions are no latitude and longitude; longitudes to 360 are brought within 180.
 
     Raises:
         DataError: more than half of them are; it says what they look like.
     """
-    positions = photos.positions
+    positions = signed(photos.positions)
+    photos.photos = [replace(p, lon=lon) for p, lon in zip(photos.photos, positions[:, 1].tolist(), strict=True)]
     fine = valid(positions)
     if (~fine).sum() * 2 > len(fine):
         lat, lon = positions[~fine][0]

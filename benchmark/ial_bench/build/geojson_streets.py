@@ -28,7 +28,7 @@ from ial_bench.build.properties import (
     value_at,
 )  # fmt: skip
 from ial_bench.errors import DataError
-from ial_bench.geo.points import Points, valid
+from ial_bench.geo.points import Points, signed, valid
 
 _NODE_PAIRS = (("f_node", "t_node"), ("from_node", "to_node"), ("u", "v"), ("fnode", "tnode"), ("source", "target"))
 _AREAS = ("neighbourhood", "neighborhood", "nhood", "suburb", "quarter", "district")
@@ -199,6 +199,7 @@ def _pairs(coordinates: Any) -> Points:
 
 
 def _checked(points: Points, source: Path) -> Points:
+    points = signed(points)
     if len(points) and not valid(points).all():
         lat, lon = points[~valid(points)][0]
         if abs(lat) <= 180 and abs(lon) <= 90:

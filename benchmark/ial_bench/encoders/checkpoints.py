@@ -123,7 +123,10 @@ def _read(file: Path, text: str) -> Any:
             from safetensors.torch import load_file
 
             return load_file(file)
-        known = torch.__version__ >= (2, 7)  # earlier ones take no class by a name that it once had
+        known = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (
+            2,
+            7,
+        )  # earlier ones take no class by a name that it once had
         with torch.serialization.safe_globals(_harmless()) if known else nullcontext():
             return torch.load(file, map_location="cpu", weights_only=True)
 

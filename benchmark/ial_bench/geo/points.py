@@ -82,6 +82,11 @@ def rolled(points: Points) -> Points:
     return np.stack([lat, np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)], axis=-1)
 
 
+def signed(points: Points) -> Points:
+    """[..., 2]: the same with longitudes from -180 to 180 where they were counted to 360 or run on over 180."""
+    return np.where(np.abs(points[..., 1:]) <= 360, rolled(points), points)
+
+
 def beside(points: Points, middle: Points) -> Points:
     """[n, 2]: the same with longitudes within 180 degrees of that of `middle` [2]; those that are stay as they are."""
     away = points[:, 1] - middle[1]
