@@ -86,6 +86,7 @@ def test_a_network_that_is_called_so_itself_keeps_its_names(tmp_path: Path) -> N
         lambda s, o: {"state_dict": o, "state_dict_ema": s},
         lambda s, o: {"model": o, "ema": {"decay": 0.9, "shadow": s}},
         lambda s, _: {"n_averaged": torch.tensor(5), **under("module.", s)},
+        lambda s, _: {**s, "statistics": {"mean": torch.ones(3)}},
         lambda s, _: {**s, "epoch": 3, "accuracy": np.float64(0.5)},
     ],
 )  # fmt: skip

@@ -123,10 +123,8 @@ def _read(file: Path, text: str) -> Any:
             from safetensors.torch import load_file
 
             return load_file(file)
-        known = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (
-            2,
-            7,
-        )  # earlier ones take no class by a name that it once had
+        # Earlier releases take no class by a name that it once had.
+        known = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 7)
         with torch.serialization.safe_globals(_harmless()) if known else nullcontext():
             return torch.load(file, map_location="cpu", weights_only=True)
 
@@ -153,7 +151,7 @@ def _unwrapped(found: Any, file: Path, text: str) -> Mapping[str, Any]:
     while isinstance(found, Mapping):
         sets = {str(k): v for k, v in found.items() if isinstance(v, Mapping) and _holds_tensors(v)}
         known = [key for key in _WRAPPERS if key in sets]
-        if not sets:
+        if not sets or (not known and any(isinstance(v, torch.Tensor) for v in found.values())):
             return found
         if len(sets) > 1 and not known:
             raise DataError(
