@@ -291,6 +291,7 @@ class ImageBatch(Sequence[RGB]):
             declare themselves oracles.
         source: the dataset rows behind the batch, by which the engine finds cached features. Not part of
             the contract.
+        names: of the photos, for errors. Not part of the contract.
     """
 
     def __init__(
@@ -299,11 +300,13 @@ class ImageBatch(Sequence[RGB]):
         keys: npt.NDArray[np.uint64],
         positions: npt.NDArray[np.float64] | None = None,
         source: tuple[Photos, slice] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self._load = load
         self._keys = keys
         self._positions = positions
         self._source = source
+        self._names = names
 
     @classmethod
     def from_arrays(
@@ -311,10 +314,11 @@ class ImageBatch(Sequence[RGB]):
         photos: Sequence[RGB],
         keys: npt.NDArray[np.uint64] | None = None,
         positions: npt.NDArray[np.float64] | None = None,
+        names: Sequence[str] | None = None,
     ) -> ImageBatch:
         """A batch of photos that are already decoded."""
         numbers = np.arange(len(photos), dtype=np.uint64) if keys is None else keys
-        return cls(photos.__getitem__, numbers, positions)
+        return cls(photos.__getitem__, numbers, positions, names=names)
 
     @property
     def keys(self) -> npt.NDArray[np.uint64]:

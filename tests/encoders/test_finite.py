@@ -123,6 +123,11 @@ def test_the_first_bad_row_is_the_one_that_is_named(tiny_city: Dataset) -> None:
     with pytest.raises(DataError, match="timm:x") as caught:
         require_finite(x, "timm:x", names_of_batch(queries.batch(slice(2, 8))))
     assert str(queries.path(6)) in caught.value.problem
-    bare = ImageBatch.from_arrays([np.zeros((4, 4, 3), np.uint8)] * 6)
+    photos = [np.zeros((4, 4, 3), np.uint8)] * 6
+    with pytest.raises(DataError, match=r"features of mine/e\.jpg that are"):
+        require_finite(
+            x, "timm:x", names_of_batch(ImageBatch.from_arrays(photos, names=[f"mine/{c}.jpg" for c in "abcdef"]))
+        )
+    bare = ImageBatch.from_arrays(photos)
     with pytest.raises(DataError, match="photo 4 of the batch"):
         require_finite(x, "timm:x", names_of_batch(bare))

@@ -65,10 +65,10 @@ def name_of_text(text: str) -> str:
 
 
 def names_of_batch(images: ImageBatch) -> Callable[[int], str]:
-    """Photos of a batch in words: where they lie, if they are a dataset's; else their numbers."""
-    source = images._source  # noqa: SLF001 - the engine's own mark
+    """Photos of a batch in words: where they lie, if that is known; else their numbers."""
+    source, names = images._source, images._names  # noqa: SLF001 - the engine's own marks
     if source is None:
-        return lambda i: f"photo {i} of the batch"
+        return lambda i: f"photo {i} of the batch" if names is None else names[i]
     photos, part = source
     rows = range(*part.indices(len(photos)))
     return lambda i: photos.where(rows[i])

@@ -187,6 +187,7 @@ def answer(
 
     Raises:
         PredictionError: the method's answer is not valid.
+        DataError: features that are NaN or infinite.
     """
     given: list[PhotoAnswer] = []
     for part in chunks(len(photos), batch_size):
@@ -200,7 +201,7 @@ def answer(
                 continue
             paths.append(path)
             keys.append(int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little"))
-        batch = ImageBatch.from_arrays(read, np.array(keys, dtype=np.uint64))
+        batch = ImageBatch.from_arrays(read, np.array(keys, dtype=np.uint64), names=[str(path) for path in paths])
         answers = dict(zip(paths, _answers(method, batch, dataset, top), strict=True))
         given += [PhotoAnswer(path, answers.get(path, ()), problems.get(path)) for path in photos[part]]
     return given
