@@ -503,7 +503,10 @@ class TestBounds:
         assert not bounds.contain(np.array([[40.03, -80.0]])).any()
 
     def test_stay_on_the_earth(self) -> None:
-        assert Bounds.around(np.array([[89.99, 179.99], [-89.99, -179.99]] * 5)) == Bounds(-90, -180, 90, 180)
+        bounds = Bounds.around(np.array([[89.99, 179.99], [-89.99, -179.99]] * 5))
+        assert (bounds.south, bounds.north) == (-90, 90)
+        assert (bounds.west, bounds.east) == pytest.approx((179.92, -179.92))
+        assert Bounds.around(np.array([[89.99, 90.0], [-89.99, -90.0]] * 5)) == Bounds(-90, -180, 90, 180)
 
     def test_edges_belong_and_no_number_does_not(self) -> None:
         points = np.array([[1, 2], [3, 4], [0.99, 2], [3, 4.01], [np.nan, 3], [2, np.inf]])
