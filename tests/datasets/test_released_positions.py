@@ -57,7 +57,17 @@ class TestPositions:
             b"filename,lat,\xff\nimages/a.jpg,40,-80\n",
             "filename,lat,lon\nimages/a.jpg,40,-80\n".encode("utf-16-le"),
         ],
-        ids=["empty", "blank", "short row", "words", "date", "time", "Latin 1", "Latin 1 header", "UTF-16 without a mark"],
+        ids=[
+            "empty",
+            "blank",
+            "short row",
+            "words",
+            "date",
+            "time",
+            "Latin 1",
+            "Latin 1 header",
+            "UTF-16 without a mark",
+        ],
     )
     def test_bad_csv_is_named(self, tree: Tree, content: bytes) -> None:
         path = tree.root / "c.csv"
