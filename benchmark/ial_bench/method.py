@@ -6,9 +6,10 @@ A method is a class with an `info` and a `Config`. The engine makes it, and call
     fit(train, val)               learn; choose hyper-parameters on val
     index(candidates)             encode the candidates, build the search index
     predict(images, k)            the k best candidates of each photo
+    answered()                    note what only the queries show
 
-`state` / `restore` carry a fitted method over a restart. Nothing that a method is given tells the address of
-a query.
+`state` / `restore` carry a fitted method over a restart, and the engine its `facts`. Nothing that a method is
+given tells the address of a query.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -242,6 +244,9 @@ class Method(ABC):
         the other photos of the batch.
         """
 
+    def answered(self) -> None:  # noqa: B027 - an optional hook
+        """Note in `facts` what only the queries show; called once, when all are answered."""
+
     def state(self) -> State:
         """Arrays from which `restore` makes the method answer again. The default: no state."""
         return {}
@@ -271,9 +276,23 @@ class Method(ABC):
         """Parameters of the model."""
         return ParameterCount()
 
-    def facts(self) -> Mapping[str, Any]:
-        """What is worth keeping in the record after fitting, such as the chosen hyper-parameters. JSON values."""
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What is worth keeping in the record, such as chosen hyper-parameters: JSON values, to be written into.
+
+        The engine stores them after the fit and after the queries, and gives them back before `restore` or `load`.
+        """
         return {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a method where the dictionary of facts stands.
+
+        Raises:
+            TypeError: nobody would call it.
+        """
+        super().__init_subclass__(**kwargs)
+        if callable(cls.__dict__.get("facts")):
+            raise TypeError(f"{cls.__name__}.facts is a dictionary to write into, no function: self.facts[...] = ...")
 
 
 @dataclass

@@ -21,7 +21,7 @@ from ial_bench.errors import BenchError, DataError, StorageError, WorkerError
 from ial_bench.method import NoReport, RunContext
 from ial_bench.testing import run_checks
 
-STEPS = ("prepare", "fit", "index", "predict", "state", "parameters", "facts")
+STEPS = ("prepare", "fit", "index", "predict", "state", "parameters", "answered")
 
 
 class Faulty(Method):
@@ -55,9 +55,8 @@ class Faulty(Method):
         self.at("parameters")
         return super().parameters()
 
-    def facts(self) -> Any:
-        self.at("facts")
-        return {}
+    def answered(self) -> None:
+        self.at("answered")
 
 
 @pytest.fixture

@@ -343,8 +343,9 @@ def test_facts_that_are_no_json_fail_the_run_alone(tiny_city: Dataset, tmp_path:
     class Told(built_in("majority")[0]):  # type: ignore[misc]
         info = MethodInfo(name="told", title="Told", family="test")
 
-        def facts(self) -> Any:
-            return {"lr": np.float32(1.0), "loss": float("nan")}
+        def index(self, candidates: Any) -> None:
+            super().index(candidates)
+            self.facts |= {"lr": np.float32(1.0), "loss": 0.5}
 
     told, majority = Bench(tiny_city, tmp_path).run([Told, *built_in("majority")])
     assert told.status == "failed"

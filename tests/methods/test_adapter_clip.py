@@ -12,6 +12,7 @@ import torch
 
 from ial_bench import SkipMethod
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine import models
 from ial_bench.errors import ConfigError
 from ial_bench.method import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
@@ -60,7 +61,7 @@ def test_ratio_0_is_zero_shot(tiny_city: Dataset, tmp_path: Path) -> None:
     a, b = ask(method, tiny_city, 6), ask(zero_shot, tiny_city, 6)
     np.testing.assert_array_equal(a.indices, b.indices)
     np.testing.assert_allclose(a.scores, b.scores, rtol=1e-6, atol=1e-6)  # float32 rounding of the sums
-    assert method.log.steps == 0
+    assert method.facts["training"]["steps"] == 0
 
 
 def test_learns(tiny_city: Dataset, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_learns(tiny_city: Dataset, tmp_path: Path) -> None:
     def ssa1(of: Any) -> float:
         return float((ask(of, tiny_city, 1).indices[:, 0] == labels).mean())
 
-    losses = [e["losses"]["loss"] for e in method.log.epochs]
+    losses = [e["losses"]["loss"] for e in method.facts["training"]["epochs"]]
     assert losses[-1] < losses[0]
     assert ssa1(method) > ssa1(zero_shot)
 
@@ -86,11 +87,10 @@ def test_the_ratio_is_the_best_on_val(tiny_city: Dataset, tmp_path: Path) -> Non
     for ratio in (0.0, 0.1, 0.9, 0.5):
         alone[ratio] = fitted("clip-adapter", tmp_path, tiny_city, ratio_grid=f"[{ratio}]", **settings)
         ssa1[ratio] = float((alone[ratio].score_features(x).argmax(axis=1) == val.labels).mean())
-    assert method.tried == ssa1
+    assert method.facts["val_ssa1_by_ratio"] == {f"{ratio:g}": found for ratio, found in ssa1.items()}
     best = max(ssa1.values())
     assert method.ratio == next(r for r in ssa1 if ssa1[r] == best)
     np.testing.assert_array_equal(method.score_features(x), alone[method.ratio].score_features(x))
-    assert method.facts()["val_ssa1_by_ratio"]["0.9"] == ssa1[0.9]
 
 
 def test_an_interrupted_training_goes_on(tiny_city: Dataset, tmp_path: Path) -> None:
@@ -127,20 +127,21 @@ def test_survives_a_restart(tiny_city: Dataset, tmp_path: Path) -> None:
         method = fitted("clip-adapter", tmp_path, tiny_city, ratio_grid=ratios, epochs="2")
         folder = tmp_path / f"state{ratios}"
         folder.mkdir()
-        method.save(folder)
+        models.store(method, folder, {})
         loaded = make("clip-adapter", tmp_path, ratio_grid=ratios, epochs="2")
-        loaded.load(folder)
+        models.restored(loaded, folder)
         np.testing.assert_array_equal(ask(loaded, tiny_city).scores, ask(method, tiny_city).scores)
-        assert loaded.facts() == method.facts()
+        assert loaded.facts == method.facts
 
 
 def test_small_cities(tmp_path: Path) -> None:
     single = make_tiny_city(tmp_path / "single", n_addresses=1)
-    assert fitted("clip-adapter", tmp_path, single, epochs="1").tried == {0.2: 1.0, 0.6: 1.0}
+    alone = fitted("clip-adapter", tmp_path, single, epochs="1")
+    assert alone.facts["val_ssa1_by_ratio"] == {"0.2": 1.0, "0.6": 1.0}
     data = make_tiny_city(tmp_path / "one-each", train_places=1, views=1, val=False)
     method = fitted("clip-adapter", tmp_path, data, epochs="1")
     assert method.ratio == 0.2  # the paper's, for want of a val split
-    assert method.tried == {}
+    assert method.facts["val_ssa1_by_ratio"] == {}
     ask(method, data).check(len(data.split("query")), 10, 6, "clip-adapter")
 
 

@@ -12,6 +12,7 @@ import torch
 
 from ial_bench import SkipMethod
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine import models
 from ial_bench.method import Method, NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
@@ -203,7 +204,7 @@ def test_answers_are_the_closed_form_on_a_dataset(tiny_city: Dataset, tmp_path: 
     x, keys = (np.asarray(method.context.features.photos(CHECK_BACKBONE, p)) for p in (queries, train))
     expected = closed_form(x, zero_shot.texts, keys, train.labels, 2.5, 8.0)
     np.testing.assert_allclose(method.score_features(x), expected, rtol=1e-4)
-    assert method.facts()["keys"] == len(train)
+    assert method.facts["keys"] == len(train)
     assert (ask(method, tiny_city, 1).indices[:, 0] == queries.labels).mean() > 0.5
 
 
@@ -222,7 +223,7 @@ def test_keys_that_do_not_move_are_tip_adapter(tiny_city: Dataset, tmp_path: Pat
     chosen: dict[str, Any] = {"train_alpha": "null", "train_beta": "null"}
     tuned = fitted("tip-adapter-f", tmp_path, tiny_city, learning_rate="1e-30", epochs="2", **chosen)
     assert tuned.choice == free.choice
-    assert (tuned.trained_with.alpha, tuned.trained_with.beta) == (free.choice.alpha, free.choice.beta)
+    assert (tuned.facts["train_alpha"], tuned.facts["train_beta"]) == (free.choice.alpha, free.choice.beta)
     np.testing.assert_array_equal(ask(tuned, tiny_city).scores, ask(free, tiny_city).scores)
 
 
@@ -230,7 +231,7 @@ def test_training_lowers_the_loss_and_moves_keys(tiny_city: Dataset, tmp_path: P
     method = fitted(
         "tip-adapter-f", tmp_path, tiny_city, epochs="20", train_alpha="1", train_beta="5.5", learning_rate="0.003"
     )
-    losses = [e["losses"]["loss"] for e in method.log.epochs]
+    losses = [e["losses"]["loss"] for e in method.facts["training"]["epochs"]]
     assert losses[-1] < losses[0] - 0.05
     untouched = fitted("tip-adapter", tmp_path, tiny_city)
     assert np.abs(method.state()["trained/keys"] - untouched.keys).max() > 1e-3
@@ -262,23 +263,23 @@ def test_mapped_keys_answer_alike_and_survive_a_restart(
     assert mapped.choice == kept.choice
     np.testing.assert_allclose(ask(mapped, tiny_city).scores, ask(kept, tiny_city).scores, rtol=1e-5)
     (tmp_path / "state").mkdir()
-    mapped.save(tmp_path / "state")
+    models.store(mapped, tmp_path / "state", {})
     loaded = make("tip-adapter", tmp_path)
-    loaded.load(tmp_path / "state")
+    models.restored(loaded, tmp_path / "state")
     assert isinstance(loaded.keys, np.memmap)
     np.testing.assert_array_equal(ask(loaded, tiny_city).scores, ask(mapped, tiny_city).scores)
-    assert loaded.facts() == mapped.facts()
+    assert loaded.facts == mapped.facts
     assert loaded.storage_bytes() == kept.storage_bytes() > kept.keys.nbytes
 
 
 def test_tuned_keys_survive_a_restart(tiny_city: Dataset, tmp_path: Path) -> None:
     method = fitted("tip-adapter-f", tmp_path, tiny_city, epochs="2")
     (tmp_path / "state").mkdir()
-    method.save(tmp_path / "state")
+    models.store(method, tmp_path / "state", {})
     loaded = make("tip-adapter-f", tmp_path, epochs="2")
-    loaded.load(tmp_path / "state")
+    models.restored(loaded, tmp_path / "state")
     np.testing.assert_array_equal(ask(loaded, tiny_city).scores, ask(method, tiny_city).scores)
-    assert loaded.facts() == method.facts()
+    assert loaded.facts == method.facts
 
 
 @pytest.mark.parametrize("name", ["tip-adapter", "tip-adapter-f"])

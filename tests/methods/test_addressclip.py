@@ -123,7 +123,7 @@ def test_training_is_learning(tiny_city: Dataset, tmp_path: Path) -> None:
     queries = tiny_city.split("query")
     right = (method.predict(queries.batch(), 1).indices[:, 0] == queries.labels).mean()
     assert right > 0.6  # chance is 1 in 6
-    losses = [e["losses"]["loss"] for e in method.log.epochs]
+    losses = [e["losses"]["loss"] for e in method.facts["training"]["epochs"]]
     assert losses[-1] < losses[0]
 
 
@@ -131,7 +131,7 @@ def test_a_dataset_without_captions_trains_without_their_loss(tiny_city: Dataset
     plain = change(tiny_city, tmp_path / "plain", "caption", [""] * len(tiny_city))
     method = fit(make(tmp_path), plain)
     assert any("without L_caption" in line for line in lines(method))
-    assert set(method.log.epochs[0]["losses"]) == {"loss", "address", "geography"}
+    assert set(method.facts["training"]["epochs"][0]["losses"]) == {"loss", "address", "geography"}
     with pytest.raises(SkipMethod, match="no captions"):
         fit(make(tmp_path, losses="caption"), plain)
 
@@ -139,7 +139,7 @@ def test_a_dataset_without_captions_trains_without_their_loss(tiny_city: Dataset
 def test_captions_that_are_too_long_lose_words_and_not_their_address(tiny_city: Dataset, tmp_path: Path) -> None:
     wordy = change(tiny_city, tmp_path / "wordy", "caption", ["a very long street " * 40] * len(tiny_city))
     method = fit(make(tmp_path), wordy)
-    assert method.facts()["captions_cut"] == len(wordy.split("train"))
+    assert method.facts["captions_cut"] == len(wordy.split("train"))
     tokens, cut = method.towers.tokenize_joined(["a very long street " * 40], [wordy.candidates.texts[0]])
     tail = method.towers.tokenize([f", {wordy.candidates.texts[0]}"])
     inner = tail[0, 1 : int(method.towers.ends(tail)[0]) + 1]
@@ -152,7 +152,7 @@ def test_photos_of_one_spot_teach_no_geography(tiny_city: Dataset, tmp_path: Pat
     spot = change(spot, tmp_path / "spot2", "lon", [-80.0] * len(tiny_city))
     for extent in ("batch", "dataset"):
         method = fit(make(tmp_path, geography_extent=extent), spot)
-        assert method.log.epochs[-1]["losses"]["geography"] == 0.0
+        assert method.facts["training"]["epochs"][-1]["losses"]["geography"] == 0.0
         assert np.isfinite(method.texts).all()
 
 
@@ -161,7 +161,7 @@ def test_one_address_one_photo_and_addresses_without_photos(tmp_path: Path) -> N
     assert fit(make(tmp_path), one).predict(one.split("query").batch(), 5).indices.shape == (4, 1)
     single = make_tiny_city(tmp_path / "single", train_places=1, views=1, val=False)
     assert len(single.split("train")) == 6
-    assert fit(make(tmp_path), single).log.best_epoch == 2  # without val: the last
+    assert fit(make(tmp_path), single).facts["training"]["best_epoch"] == 2  # without val: the last
     city = make_tiny_city(tmp_path / "city")
     rows = pq.read_table(city.folder / "photos.parquet").to_pydict()
     moved = ["database" if s == "train" and a == 5 else s for s, a in zip(rows["split"], rows["address"], strict=True)]

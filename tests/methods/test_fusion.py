@@ -88,7 +88,7 @@ def test_with_all_weight_it_is_retrieval_on_the_tuned_features(tiny_city: Datase
     theirs = fitted_retrieval(tmp_path, *parts, **grids)
     top = ours.predict(tiny_city.split("query").batch(), 6)
     expected = theirs.predict_features(tuned(ours, tiny_city, "query"), 6)
-    assert ours.facts()["fusion"]["val_ssa1"]["retrieval"] == theirs.val_ssa1
+    assert ours.facts["fusion"]["val_ssa1"]["retrieval"] == theirs.facts["val_ssa1"]
     if (ours.choice.k, ours.choice.temperature) == (theirs.k, theirs.temperature):  # else equally good on val
         np.testing.assert_array_equal(top.indices, expected.indices)
     theirs.k, theirs.temperature = ours.choice.k, ours.choice.temperature
@@ -127,8 +127,8 @@ def test_the_rows_differ_in_the_spreading_alone(fused: Any, tiny_city: Dataset, 
         "bandwidth_grid": "[60]",
     }  # neighbours of the tiny city are 111 m apart
     ours = fit(make(tmp_path, FusionGeographic, weight_grid="[0.4]", **FIXED, **spreading), tiny_city)
-    assert ours.facts()["fusion"] == fused.facts()["fusion"]
-    assert ours.facts()["spread"].keys() == {"part", "bandwidth_m", "val_ssa1"}
+    assert ours.facts["fusion"] == fused.facts["fusion"]
+    assert ours.facts["spread"].keys() == {"part", "bandwidth_m", "val_ssa1"}
     top = ours.predict(tiny_city.split("query").batch(), 6)
     p = by_hand(ours, tiny_city, 0.4)
     metres = haversine_m(tiny_city.candidates.positions[:, None], tiny_city.candidates.positions)
@@ -140,7 +140,7 @@ def test_the_rows_differ_in_the_spreading_alone(fused: Any, tiny_city: Dataset, 
 
 def test_the_choice_is_told(tiny_city: Dataset, tmp_path: Path) -> None:
     method = fit(make(tmp_path, FusionGeographic), tiny_city)
-    told = method.facts()
+    told = method.facts
     both = told["fusion"]["val_ssa1"]
     assert both["fused"] >= max(both["text"], both["retrieval"])
     assert both["text"] == told["training"]["epochs"][told["training"]["best_epoch"] - 1]["val_ssa1"]
@@ -155,7 +155,7 @@ def test_without_val_the_defaults_are_taken_and_said(tmp_path: Path) -> None:
     assert len(said) == 2
     assert "weight=0.5" in said[0]
     assert "part=0.02" in said[1]
-    assert method.facts()["fusion"]["val_ssa1"] is None
+    assert method.facts["fusion"]["val_ssa1"] is None
     fixed: dict[str, Any] = {**FIXED, "weight_grid": "[0.9]", "spread_grid": "[0.2]", "bandwidth_grid": "[70]"}
     asked = fit(make(tmp_path, FusionGeographic, **fixed), city)
     assert (asked.choice.weight, asked.spreading.bandwidth_m) == (0.9, 70)
@@ -179,10 +179,10 @@ def test_what_is_kept_is_all_that_is_needed(fused: Any, tiny_city: Dataset, tmp_
     assert fused.storage_bytes() == plain + 4 * n * dim + 4 * n
     folder = tmp_path / "kept"
     folder.mkdir()
-    fused.save(folder)
+    models.store(fused, folder, {})
     again = make(tmp_path, weight_grid="[0.4]", **FIXED)
-    again.load(folder)
-    assert again.facts() == fused.facts()
+    models.restored(again, folder)
+    assert again.facts == fused.facts
     assert again.storage_bytes() == fused.storage_bytes()
     queries = tiny_city.split("query").batch()
     np.testing.assert_array_equal(again.predict(queries, 6).scores, fused.predict(queries, 6).scores)
@@ -192,11 +192,13 @@ def test_a_gallery_of_another_tower_is_refused(fused: Any, tiny_city: Dataset, t
     other = fit(make(tmp_path, epochs="1", weight_grid="[0.4]", **FIXED), tiny_city)
     for method, name in ((fused, "one"), (other, "other")):
         (tmp_path / name).mkdir()
-        method.save(tmp_path / name)
+        models.store(method, tmp_path / name, {})
     for file in ("gallery.faiss", "gallery.json"):
         (tmp_path / "one" / file).write_bytes((tmp_path / "other" / file).read_bytes())
+    again = make(tmp_path, weight_grid="[0.4]", **FIXED)
+    again.facts.update(fused.facts)
     with pytest.raises(DataError, match="made from other features: its encoder"):
-        make(tmp_path, weight_grid="[0.4]", **FIXED).load(tmp_path / "one")
+        again.load(tmp_path / "one")
 
 
 def test_a_finished_run_answers_for_photos_of_ones_own(tiny_city: Dataset, tmp_path: Path) -> None:

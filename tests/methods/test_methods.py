@@ -246,7 +246,7 @@ def test_linear_probe_chooses_c_on_val(tmp_path: Path) -> None:
     chosen = LogisticRegression(C=method.c, max_iter=5000).fit(x, y).score(val_x, val_y)
     loose = LogisticRegression(C=1e6, max_iter=5000).fit(x, y).score(val_x, val_y)
     assert chosen > loose
-    assert method.facts()["val_ssa1_by_log10_c"][f"{np.log10(method.c):g}"] == max(method.tried.values())
+    assert method.facts["val_ssa1_by_log10_c"][f"{np.log10(method.c):g}"] == max(method.tried.values())
 
 
 def test_linear_probe_puts_addresses_without_photos_last(tmp_path: Path) -> None:

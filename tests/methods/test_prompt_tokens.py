@@ -126,15 +126,12 @@ def test_what_just_fits_is_not_cut(towers: ClipTowers) -> None:
     assert Prompts.of(towers, texts, context(towers, None, PHRASE)).cut == 1
 
 
-def test_addresses_cut_are_told_once_and_kept(tmp_path: Path) -> None:
+def test_addresses_cut_are_told_once(tmp_path: Path) -> None:
     city = make_tiny_city(tmp_path / "city", n_addresses=3)
     method = made("coop", tmp_path / "cache", n_context=66, epochs=2)
     method.fit(city.split("train"), city.split("val"))
-    assert method.facts()["addresses_cut"] == 3
+    assert method.facts["addresses_cut"] == 3
     assert sum("too long" in line for line in method.context.report.lines) == 1
-    other = made("coop", tmp_path / "cache", n_context=66, epochs=2)
-    other.restore(method.state())
-    assert other.facts() == method.facts()
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_the_method_scores_and_chooses_as_a_loop_does(tmp_path: Path, rerank: st
         sum(scores([train], q, *kt).argmax() == y for q, y in zip(unit(val.x), val.labels, strict=True)) for kt in grid
     ]
     assert (method.k, method.temperature) == grid[int(np.argmax(right))]
-    assert method.val_ssa1 == pytest.approx(max(right) / len(val))
+    assert method.facts["val_ssa1"] == pytest.approx(max(right) / len(val))
 
     new = clustered(20, 8, N_ADDRESSES, 5, spread=1.5)[0]
     found = method.score_features(new)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ial_bench import Features, unit_norm
+from ial_bench.engine import models
 from ial_bench.errors import ConfigError, DataError, StorageError
 from ial_bench.json_files import read_json
 from ial_bench.method import config_from_text
@@ -202,7 +203,8 @@ def test_k_and_temperature_do_not_depend_on_the_index(tmp_path: Path, kind: str)
     train, val = city(), city(200, 1)
     found = fitted(tmp_path, train, val, index=kind, nprobe=1, k_grid=[1, 5, 50], temperature_grid=[0.02, 0.2])
     usual = fitted(tmp_path, train, val, k_grid=[1, 5, 50], temperature_grid=[0.02, 0.2])
-    assert (found.k, found.temperature, found.val_ssa1) == (usual.k, usual.temperature, usual.val_ssa1)
+    assert (found.k, found.temperature) == (usual.k, usual.temperature)
+    assert found.facts["val_ssa1"] == usual.facts["val_ssa1"]
 
 
 @pytest.mark.parametrize("with_val", [True, False])
@@ -219,9 +221,9 @@ def test_recall_by_brute_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         order = [r for r in np.argsort(-(vectors @ x)) if with_val or r != own]
         looked = [r for r in order if home[r] == (centroids @ x).argmax()]
         shares.append(len(set(order[:10]) & set(looked[:10])) / 10)
-    assert method.facts()["recall_at_10"] == pytest.approx(np.mean(shares), abs=1e-3)
+    assert method.facts["recall_at_10"] == pytest.approx(np.mean(shares), abs=1e-3)
     assert 0.2 < np.mean(shares) < 0.99
-    assert fitted(tmp_path, train, val, **FIXED).facts()["recall_at_10"] == 1.0
+    assert fitted(tmp_path, train, val, **FIXED).facts["recall_at_10"] == 1.0
 
 
 def test_recall_is_measured_on_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +270,7 @@ def test_an_index_that_these_photos_cannot_make_is_refused(tmp_path: Path, kind:
 
 def saved(folder: Path, method: Retrieval) -> Path:
     folder.mkdir()
-    method.save(folder)
+    models.store(method, folder, {})
     return folder
 
 
@@ -278,9 +280,9 @@ def test_files_are_mapped_answer_alike_and_are_as_large_as_told(tmp_path: Path, 
     method = fitted(tmp_path, city(), city(100, 1), **settings)
     folder = saved(tmp_path / "state", method)
     loaded = fitted(tmp_path, city(300, 5), city(0), **settings)  # whatever it was before
-    loaded.load(folder)
+    models.restored(loaded, folder)
     np.testing.assert_array_equal(loaded.score_features(queries()), method.score_features(queries()))
-    assert loaded.facts() == method.facts()
+    assert loaded.facts == method.facts
     assert loaded.storage_bytes() == method.storage_bytes()
     told = search.index_bytes(method.gallery, method.spec)
     on_disk = (folder / "gallery.faiss").stat().st_size

@@ -169,7 +169,7 @@ def test_sizes(tiny_city: Dataset, tmp_path: Path) -> None:
     assert method.parameters().total == method.parameters().trained == tower
     photos = len(tiny_city.split("train")) + len(tiny_city.split("val"))
     assert method.storage_bytes() == 4 * (tower + photos * 32 + photos)
-    assert method.facts()["classes"] == 6
+    assert method.facts["classes"] == 6
 
 
 def test_features_lie_in_the_folder_of_the_run(tiny_city: Dataset, tmp_path: Path) -> None:

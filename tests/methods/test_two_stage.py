@@ -11,6 +11,7 @@ import pytest
 
 from ial_bench import ImageBatch, Method, MethodInfo, RunContext, TopK, unit_norm
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine import models
 from ial_bench.engine.answer import answer
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import Choice, EngineOptions, plan
@@ -140,20 +141,20 @@ def test_the_choice_on_val_is_the_least_median_distance(tiny_city: Dataset, tmp_
         medians[one] = float(np.median(haversine_m(located, val.positions)))
     assert len(medians) == 8
     assert chosen.stage1.choice == min(medians, key=lambda c: medians[c])
-    told = chosen.facts()["stage1"]
+    told = chosen.facts["stage1"]
     assert told["val_median_m"] == pytest.approx(min(medians.values()))
     assert set(told) == {"k", "temperature", "bandwidth_m", "val_median_m"}
-    assert set(fitted(tmp_path, tiny_city).facts()["stage1"]) == {"val_median_m"}
+    assert set(fitted(tmp_path, tiny_city).facts["stage1"]) == {"val_median_m"}
 
 
 def test_the_loss_of_each_stage_on_val_is_told(tiny_city: Dataset, tmp_path: Path) -> None:
-    told = fitted(tmp_path, tiny_city).facts()["val"]
+    told = fitted(tmp_path, tiny_city).facts["val"]
     train, val = tiny_city.split("train"), tiny_city.split("val")
     nearest = haversine_m(val.positions[:, None], train.positions[None]).argmin(axis=1)
     assert told["ssa1_true_position"] == pytest.approx((train.labels[nearest] == val.labels).mean())
     assert 0 < told["ssa1_predicted_position"] <= told["ssa1_true_position"]
     assert told["photos"] == len(val)
-    assert fitted(tmp_path, tiny_city, stage2="reverse-geocoder").facts()["val"]["ssa1_true_position"] == 0
+    assert fitted(tmp_path, tiny_city, stage2="reverse-geocoder").facts["val"]["ssa1_true_position"] == 0
 
 
 def test_a_geocoder_without_streets_is_wrong_at_every_k(tiny_city: Dataset, tmp_path: Path) -> None:
@@ -206,7 +207,8 @@ def test_a_service_names_the_street_and_distance_the_sub_street(
     assert (top.indices[:, 2:] == -1).all()  # two sub-streets to a street
     streets = np.array([a.street for a in tiny_city.candidates.addresses])
     assert (streets[top.indices[:, 0]] == streets[top.indices[:, 1]]).all()
-    told = oracle.facts()["geocoder"]
+    oracle.answered()
+    told = oracle.facts["geocoder"]
     assert told["positions"] == told["answered"] == len(np.unique(queries.places))
     assert told["requests"] == len(server.asked) == 1 + len(np.unique(queries.places))  # and one to see if it is there
     assert told["cache_hits"] == len(queries) - len(np.unique(queries.places))
@@ -260,12 +262,12 @@ def test_a_loaded_method_asks_the_service_too(tiny_city: Dataset, tmp_path: Path
     method = fitted(tmp_path, tiny_city, **network(server))
     folder = tmp_path / "state"
     folder.mkdir()
-    method.save(folder)
+    models.store(method, folder, {})
     loaded = make(tmp_path, **network(server))
     loaded.prepare()
-    loaded.load(folder)
+    models.restored(loaded, folder)
     np.testing.assert_array_equal(ask(loaded, tiny_city).indices, ask(method, tiny_city).indices)
-    assert loaded.facts()["val"] == method.facts()["val"]
+    assert loaded.facts["val"] == method.facts["val"]
     assert loaded.storage_bytes() == method.storage_bytes()
 
 
@@ -275,5 +277,5 @@ def test_without_val_the_defaults_are_taken_and_told(tmp_path: Path) -> None:
     data = make_tiny_city(tmp_path / "city", val=False)
     method = fitted(tmp_path, data, stage1="mean")
     assert any("no val split" in line for line in method.context.report.lines)
-    assert method.facts() == {"stage1": {"k": 10, "temperature": 0.05, "val_median_m": None}, "val": {}}
+    assert method.facts == {"stage1": {"k": 10, "temperature": 0.05, "val_median_m": None}, "val": {}}
     ask(method, data)

@@ -12,6 +12,7 @@ import torch
 
 from ial_bench import Features, RunContext, unit_norm
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError
 from ial_bench.geo.local import from_local_m
@@ -173,14 +174,14 @@ def test_it_comes_back_from_its_files(tiny_city: Dataset, tmp_path: Path) -> Non
     fitted.index(tiny_city.candidates)
     folder = tmp_path / "state"
     folder.mkdir()
-    fitted.save(folder)
+    models.store(fitted, folder, {})
     loaded.prepare()
-    loaded.load(folder)
+    models.restored(loaded, folder)
     batch = tiny_city.split("query").batch()
     one, other = fitted.predict(batch, 5), loaded.predict(batch, 5)
     np.testing.assert_array_equal(one.indices, other.indices)
     np.testing.assert_array_equal(one.positions, other.positions)
-    assert loaded.facts() == fitted.facts()
+    assert loaded.facts == fitted.facts
     assert loaded.storage_bytes() == fitted.storage_bytes()
     assert loaded.parameters() == fitted.parameters()
     head = (store.card(CHECK_BACKBONE).dim + 1) * 16 + (16 + 1) * 12
@@ -188,6 +189,6 @@ def test_it_comes_back_from_its_files(tiny_city: Dataset, tmp_path: Path) -> Non
     assert fitted.parameters().trained == head + encoder + 1
     parts = [tiny_city.split("train"), tiny_city.split("val"), tiny_city.candidates.database]
     positions = len(np.unique(np.concatenate([p.positions for p in parts]), axis=0))
-    assert fitted.facts()["stage1"]["positions"] == positions
+    assert fitted.facts["stage1"]["positions"] == positions
     assert fitted.stage1.storage_bytes() == head * 4 + positions * (12 * 4 + 2 * 8)
-    assert fitted.facts()["val"]["median_m"] >= 0
+    assert fitted.facts["val"]["median_m"] >= 0

@@ -11,6 +11,7 @@ import pytest
 
 from ial_bench import Features, RunContext, unit_norm
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
 from ial_bench.geo.local import from_local_m, to_local_m
 from ial_bench.geo.points import Points, haversine_m
@@ -96,15 +97,15 @@ def test_it_comes_back_from_its_files(tiny_city: Dataset, tmp_path: Path) -> Non
     fitted.index(tiny_city.candidates)
     folder = tmp_path / "state"
     folder.mkdir()
-    fitted.save(folder)
+    models.store(fitted, folder, {})
     loaded.prepare()
-    loaded.load(folder)
+    models.restored(loaded, folder)
     batch = tiny_city.split("query").batch()
     one, other = fitted.predict(batch, 5), loaded.predict(batch, 5)
     np.testing.assert_array_equal(one.indices, other.indices)
     np.testing.assert_array_equal(one.positions, other.positions)
-    assert loaded.facts() == fitted.facts()
+    assert loaded.facts == fitted.facts
     assert loaded.storage_bytes() == fitted.storage_bytes()
     count = fitted.parameters()
     assert count.trained == store.card(CHECK_BACKBONE).dim * 16 + 16 + 16 * 2 + 2
-    assert 0 <= fitted.facts()["val"]["ssa1_predicted_position"] <= 1
+    assert 0 <= fitted.facts["val"]["ssa1_predicted_position"] <= 1

@@ -59,27 +59,28 @@ def trained(city: Path, kind: str, cache: Path) -> tuple[dict[str, torch.Tensor]
         metric = {**COMMON, **plain, "loss": kind, "pooling": pooling}
         tuned = RetrievalTuned(RetrievalTuned.Config.model_validate(metric), context)
         tuned.fit(train, _few(val))
-        return trained_tensors(tuned.tower), tuned.log.epochs
+        return trained_tensors(tuned.tower), tuned.facts["training"]["epochs"]
     if kind == "batch-norm":
         metric = {**COMMON, **plain, "loss": "multi-similarity", "backbone": BATCH_NORMS}
         tuned = RetrievalTuned(RetrievalTuned.Config.model_validate(metric), context)
         tuned.fit(train, _few(val))
-        return {n: t.detach().clone().contiguous() for n, t in tuned.tower.tensors().items()}, tuned.log.epochs
+        tensors = {n: t.detach().clone().contiguous() for n, t in tuned.tower.tensors().items()}
+        return tensors, tuned.facts["training"]["epochs"]
     if kind == "location":
         small = {"width": 16, "photo_width": 16, "dim": 8, "frequencies": 8, "extra_positions": 5}
         location = TwoStageLocation(TwoStageLocation.Config.model_validate({**COMMON, **plain, **small}), context)
         location.fit(train, _few(val))
-        return trained_tensors(location.stage1.model), location.stage1.log.epochs
+        return trained_tensors(location.stage1.model), location.stage1.told()["training"]["epochs"]
     if kind == "addressclip":
         settings = {**COMMON, **plain, "positives": "all", "min_scale": 0.8, "jitter": 0.1}
         clip = AddressClip(AddressClip.Config.model_validate(settings), context)
         clip.fit(train, _few(val))
-        return {n: t.detach().clone() for n, t in clip.trained_state().items()}, clip.log.epochs
+        return {n: t.detach().clone() for n, t in clip.trained_state().items()}, clip.facts["training"]["epochs"]
     config = LinearHead.Config.model_validate({**COMMON, "candidates_per_step": 5})
     method: Method = LinearHead(config, context)
     method.fit(train, _few(val))
     assert isinstance(method, LinearHead)
-    return trained_tensors(method.head), method.log.epochs
+    return trained_tensors(method.head), method.facts["training"]["epochs"]
 
 
 def _few(photos: Photos) -> Photos:

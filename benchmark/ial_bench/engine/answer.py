@@ -135,8 +135,7 @@ def fitted(
         config = _with_encoder(method, config, record, context, backbone)
         made = method(config, context)
         made.prepare()
-        models.unsealed(folder)
-        made.load(folder)
+        models.restored(made, folder)
     except SkipMethod as skip:
         raise BenchError(f"{method.info.name} cannot run here: {skip.reason}") from skip
     except BenchError:

@@ -10,8 +10,10 @@ from ial_bench.errors import DataError
 from ial_bench.files import make_folder, sha256_file
 from ial_bench.folders import move
 from ial_bench.json_files import read_sealed, write_sealed
+from ial_bench.method import Method
 
 STATE = "state"
+FACTS = "facts"
 PHASES = "phases.json"
 """The file that is written last: a folder that has it is whole. It has the SHA-256 of every other file."""
 
@@ -21,6 +23,60 @@ _ANEW = "`bench run` with --rerun fits it anew; so does the same command when th
 def is_whole(folder: Path) -> bool:
     """Whether `folder` holds a fitted method."""
     return (folder / PHASES).is_file()
+
+
+def store(method: Method, folder: Path, phases: Mapping[str, Any]) -> None:
+    """Store a fitted method and its facts in an empty folder, and say that it is whole.
+
+    Args:
+        method: fitted.
+        folder: where.
+        phases: what the fit took.
+
+    Raises:
+        ValueError: its facts are no JSON.
+        StorageError: the folder cannot be written to.
+    """
+    method.save(folder)
+    seal(folder, {**phases, FACTS: plain(method.facts)})
+
+
+def restored(method: Method, folder: Path) -> dict[str, Any]:
+    """Take over a fitted method with its facts; what the fit took.
+
+    Raises:
+        DataError: as of `unsealed`.
+    """
+    phases = unsealed(folder)
+    method.facts.update(phases.pop(FACTS, {}))
+    method.load(folder)
+    return phases
+
+
+def tell(method: Method, folder: Path) -> None:
+    """Store its facts anew, after the queries.
+
+    Raises:
+        ValueError: they are no JSON.
+        StorageError: the folder cannot be written to.
+    """
+    phases = unsealed(folder)
+    seal(folder, {**phases, FACTS: plain(method.facts)})
+
+
+def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as JSON values; NaN and infinity, which JSON has not, are null.
+
+    Raises:
+        ValueError: they hold what is no JSON.
+    """
+    from pydantic_core import from_json, to_json
+
+    try:
+        told: dict[str, Any] = from_json(to_json(dict(facts), inf_nan_mode="null"))
+    except ValueError as error:
+        raise ValueError(f"what the method tells of itself is not JSON: {error}") from error
+    return told
 
 
 def seal(folder: Path, phases: Mapping[str, Any]) -> None:

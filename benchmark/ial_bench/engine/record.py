@@ -22,7 +22,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 
@@ -48,7 +47,6 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
 MOST_BYTES = 4 << 20
 """Of a record's file."""
 _SLACK = 1e-9  # of a number in its interval: sums in another order
-_READ = "read"
 _MOST_DEPTH, _MOST_INTEGER = 32, 1 << 63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 SCHEMA_FILE = Path(__file__).parent / "run-record.schema.json"
@@ -82,9 +80,8 @@ def _check_moment(text: str) -> str:
 Moment = Annotated[str, AfterValidator(_check_moment)]
 
 
-def _check_facts(facts: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-    # NaN in what a method tells becomes null when it is stored; what is read has been stored.
-    if problem := _odd(facts, finite=info.context == _READ):
+def _check_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    if problem := _odd(facts):
         raise ValueError(problem)
     return facts
 
@@ -319,7 +316,7 @@ def write_record(path: Path, record: RunRecord) -> None:
         StorageError: it cannot be written.
     """
     data = record.model_dump(mode="json")
-    if problem := _odd(data, finite=True):
+    if problem := _odd(data):
         raise ValueError(problem)
     write_json(path, data)
 
@@ -354,7 +351,7 @@ def record_from(data: Any, name: str) -> RunRecord:
             "upgrade ial-bench (pip install -U ial-bench)",
         )
     try:
-        return RunRecord.model_validate(_migrated(data, version), context=_READ)
+        return RunRecord.model_validate(_migrated(data, version))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "the whole"
@@ -363,7 +360,7 @@ def record_from(data: Any, name: str) -> RunRecord:
         ) from error
 
 
-def _odd(data: Any, *, finite: bool) -> str | None:
+def _odd(data: Any) -> str | None:
     """What no record holds, though JSON may: it would be met far from here, by whatever shows or stores it."""
     level, depth = [data], 0
     while level:
@@ -380,9 +377,7 @@ def _odd(data: Any, *, finite: bool) -> str | None:
             elif kind is str:
                 if not value.isascii() and _SURROGATE.search(value):
                     return "half a character (a lone surrogate) in its texts"
-            elif (kind is int and abs(value) >= _MOST_INTEGER) or (
-                finite and kind is float and not math.isfinite(value)
-            ):
+            elif (kind is int and abs(value) >= _MOST_INTEGER) or (kind is float and not math.isfinite(value)):
                 return "a number that is out of all bounds"
         level, depth = below, depth + 1
     return None

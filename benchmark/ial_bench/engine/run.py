@@ -149,6 +149,8 @@ class Engine:
         features = self._features(method)
         fit, index = self._fit(method, planned, work)
         top = self._predict(method, planned, work)
+        method.answered()
+        models.tell(method, work / STATE)
         query: QueryPhase | None = None
         if self.options.timing and len(chosen.queries):
             self.report.log(f"{spec.method}: measuring latency")
@@ -165,7 +167,7 @@ class Engine:
             phases=Phases(features=features, fit=fit, index=index, query=query),
             size=Size(storage_bytes=method.storage_bytes(), parameters=size.total, parameters_trained=size.trained),
             predictions=PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1]),
-            facts=dict(method.facts()),
+            facts=models.plain(method.facts),
             scores=method.scores_are,
         )
 
@@ -196,8 +198,7 @@ class Engine:
         """Fit and index, or take over what an earlier, interrupted run had fitted."""
         state = work / STATE
         if models.is_whole(state):
-            told = models.unsealed(state)
-            method.load(state)
+            told = models.restored(method, state)
             self.report.log(f"{method.info.name}: resuming after its fit")
             return TimedPhase(**told["fit"]), TimedPhase(**told["index"])
         self.report.log(f"{method.info.name}: fitting on {len(self.selection.train):,} photos")
@@ -211,8 +212,7 @@ class Engine:
         with storage_errors(fresh):
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
-            method.save(fresh)
-            models.seal(fresh, {"fit": fit.model_dump(), "index": index.model_dump()})
+            models.store(method, fresh, {"fit": fit.model_dump(), "index": index.model_dump()})
             shutil.rmtree(state, ignore_errors=True)
             fresh.rename(state)
         return fit, index

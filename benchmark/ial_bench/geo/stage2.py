@@ -130,6 +130,12 @@ def restored_streets(settings: Stage2Settings, state: Any) -> StreetLines | None
     return StreetLines.restored(state)
 
 
+def facts_of(geocoder: Geocoder) -> dict[str, Any]:
+    """What a geocoder tells of its work so far, under its name; the offline index of places tells nothing."""
+    told = dict(geocoder.facts())
+    return {"geocoder": told} if told else {}
+
+
 def new_geocoder(
     settings: Stage2Settings,
     namer: Namer | None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,6 @@ from ial_bench.images import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State, chunks
 from ial_bench.topk import TopK
 from ial_bench.training.config import TrainingConfig, ViewConfig
-from ial_bench.training.log import TrainingLog
-from ial_bench.training.told import told_as_array, told_from_array
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +34,7 @@ FloatRows = npt.NDArray[np.float32]
 class ClipTrainingMethod(Method):
     """A CLIP whose towers are trained or prompted.
 
-    A subclass implements `fit` (which ends with `self.log` set), `encode_texts` and, where it prompts the image
+    A subclass implements `fit` (which tells ``facts["training"]``), `encode_texts` and, where it prompts the image
     tower, `encode_pixels`; and says with `trained_state` and `restore_trained` what must survive a restart.
     """
 
@@ -49,12 +47,6 @@ class ClipTrainingMethod(Method):
         )
 
     config: Config
-    log: TrainingLog
-
-    @cached_property
-    def noted(self) -> dict[str, Any]:
-        """Facts beside the training's course that `fit` wants to have in the record: JSON values."""
-        return {}
 
     @property
     def backbone(self) -> str:
@@ -159,9 +151,9 @@ class ClipTrainingMethod(Method):
         """Take them over."""
 
     def state(self) -> State:
-        """Trained tensors, the candidates' text features, and how the training went."""
+        """Trained tensors, and the candidates' text features."""
         trained = {f"trained/{n}": t.detach().cpu().numpy() for n, t in self.trained_state().items()}
-        return {**trained, "texts": self.texts, "told": told_as_array(self.facts())}
+        return {**trained, "texts": self.texts}
 
     def restore(self, state: State) -> None:
         """Take them over."""
@@ -170,9 +162,6 @@ class ClipTrainingMethod(Method):
         stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
         self.restore_trained(stored)
         self.texts = state["texts"]
-        told = told_from_array(state["told"])
-        self.log = TrainingLog(**told.pop("training"))
-        self.noted.update(told)
 
     def storage_bytes(self) -> int:
         """The image tower, what is trained beside it, and the candidates' features."""
@@ -191,7 +180,3 @@ class ClipTrainingMethod(Method):
         own = {id(p) for p in self.towers.parameters()}
         beside = sum(t.numel() for t in self.trained_state().values() if id(t) not in own)
         return ParameterCount(sum(p.numel() for p in self.towers.parameters()) + beside, trained)
-
-    def facts(self) -> Mapping[str, Any]:
-        """How the training went: losses and val SSA-1 by epoch."""
-        return {"training": self.log.told(), **self.noted}

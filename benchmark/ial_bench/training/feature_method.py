@@ -7,9 +7,7 @@ changed in training. Torch is imported where it is used: methods are listed and 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +17,6 @@ from ial_bench.datasets.photos import Candidates
 from ial_bench.frozen import Features, FrozenEncoderMethod, FrozenTextMethod
 from ial_bench.method import State
 from ial_bench.training.config import TrainingConfig
-from ial_bench.training.log import TrainingLog
-from ial_bench.training.told import told_as_array, told_from_array
 
 if TYPE_CHECKING:
     import torch
@@ -43,12 +39,6 @@ class FeatureTrainingMethod(FrozenTextMethod):
 
     config: Config
     head: nn.Module
-    log: TrainingLog
-
-    @cached_property
-    def noted(self) -> dict[str, Any]:
-        """Facts beside the training's course that `build` wants to have in the record: JSON values."""
-        return {}
 
     @abstractmethod
     def build(self, candidates: Candidates) -> nn.Module:
@@ -69,7 +59,7 @@ class FeatureTrainingMethod(FrozenTextMethod):
         from ial_bench.training.feature_task import FeatureTask
 
         self.head = self.build(train.photos.candidates)
-        self.log = FeatureTask(self, train, val).trainer.run()
+        self.facts["training"] = FeatureTask(self, train, val).trainer.run().told()
         self.refresh()
 
     def refresh(self) -> None:
@@ -92,16 +82,11 @@ class FeatureTrainingMethod(FrozenTextMethod):
         """Parameters of the head that are trained."""
         return sum(p.numel() for p in self.head.parameters() if p.requires_grad)
 
-    def facts(self) -> Mapping[str, Any]:
-        """How the training went: losses and val SSA-1 by epoch."""
-        return {"training": self.log.told(), **self.noted}
-
     def state(self) -> State:
-        """The head's trained parameters, and how the training went. Subclasses add what `rebuild` needs."""
+        """The head's trained parameters. Subclasses add what `rebuild` needs."""
         from ial_bench.training.checkpoint import trained_tensors
 
-        trained = {f"trained/{n}": t.numpy() for n, t in trained_tensors(self.head).items()}
-        return {**trained, "told": told_as_array(self.facts())}
+        return {f"trained/{n}": t.numpy() for n, t in trained_tensors(self.head).items()}
 
     def restore_head(self, state: State) -> None:
         """Take the trained parameters over into `self.head`, which has been built."""
@@ -111,7 +96,4 @@ class FeatureTrainingMethod(FrozenTextMethod):
 
         stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
         put_tensors(self.head, stored)
-        told = told_from_array(state["told"])
-        self.log = TrainingLog(**told.pop("training"))
-        self.noted.update(told)
         self.refresh()

@@ -71,16 +71,18 @@ class ClipAdapter(FeatureTrainingMethod):
     def fit_features(self, train: Features, val: Features) -> None:
         """Train for each ratio; the one that is best on val is kept, of equals the first."""
         self.texts = scaled_texts(self.context.features, self.backbone, train.photos.candidates, self.config.templates)
-        self.tried: dict[float, float] = {}
-        best: tuple[float, Adapter, TrainingLog] | None = None
+        tried: dict[float, float] = {}
+        best: tuple[float, Adapter, dict[str, Any]] | None = None
         for ratio in self._ratios(val):
             self._fit_with(ratio, train, val)
             if len(val):
-                self.tried[ratio] = self.ssa1(val)
-            if best is None or self.tried[ratio] > self.tried[best[0]]:
-                best = ratio, self.head, self.log
+                tried[ratio] = self.ssa1(val)
+            if best is None or tried[ratio] > tried[best[0]]:
+                best = ratio, self.head, self.facts["training"]
         assert best is not None  # noqa: S101 - the grid is not empty
-        self.ratio, self.head, self.log = best
+        self.ratio, self.head, self.facts["training"] = best
+        self.facts["ratio"] = self.ratio
+        self.facts["val_ssa1_by_ratio"] = {f"{ratio:g}": ssa1 for ratio, ssa1 in tried.items()}
 
     def _ratios(self, val: Features) -> tuple[float, ...]:
         grid = self.config.ratio_grid
@@ -92,7 +94,7 @@ class ClipAdapter(FeatureTrainingMethod):
     def _fit_with(self, ratio: float, train: Features, val: Features) -> None:
         self.ratio = ratio
         if ratio == 0:  # nothing of the adapter is left to train
-            self.head, self.log = self.build(train.photos.candidates), TrainingLog()
+            self.head, self.facts["training"] = self.build(train.photos.candidates), TrainingLog().told()
             return
         whole = self.context
         if whole.work is not None:  # each ratio has checkpoints of its own
@@ -116,19 +118,12 @@ class ClipAdapter(FeatureTrainingMethod):
         """Scaled cosines of the blended features with the texts."""
         return self.head(x, self.ratio, some)  # type: ignore[no-any-return]
 
-    def facts(self) -> Mapping[str, Any]:
-        """The chosen ratio, what it was chosen from, and how its training went."""
-        told = {f"{ratio:g}": ssa1 for ratio, ssa1 in self.tried.items()}
-        return {**super().facts(), "ratio": self.ratio, "val_ssa1_by_ratio": told}
-
     def state(self) -> State:
         """The adapter, the text features and the ratio."""
-        tried = np.array(list(self.tried.items()), dtype=np.float64).reshape(-1, 2)
-        return {**super().state(), "texts": self.texts, "ratio": np.array(self.ratio), "tried": tried}
+        return {**super().state(), "texts": self.texts, "ratio": np.array(self.ratio)}
 
     def restore(self, state: State) -> None:
         """Take them over."""
         self.texts, self.ratio = np.array(state["texts"]), float(state["ratio"])
-        self.tried = dict(state["tried"].tolist())
         self.head = self._new_adapter()
         self.restore_head(state)

@@ -85,6 +85,7 @@ class TipAdapter(FrozenTextMethod):
         rng = generator("tip-adapter keys", self.config.draw_seed)
         self._take(*_cache(self.context, self.backbone, self.config, train, rng))
         self.choice = _chosen(self.info.name, self.model, val, self.config, self.context)
+        self.facts.update(_told(self.choice, len(self.keys)))
 
     def _take(
         self, texts: npt.NDArray[np.float32], keys: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
@@ -100,10 +101,6 @@ class TipAdapter(FrozenTextMethod):
             features = torch.tensor(x, device=self.context.device)
             logits = self.model(features, self.choice.alpha, self.choice.beta)
         return np.asarray(logits.cpu().numpy())
-
-    def facts(self) -> Mapping[str, Any]:
-        """What was chosen, and from how many keys it answers."""
-        return _told(self.choice, len(self.keys))
 
     def state(self) -> State:
         """The cache, the text features and the choice."""
@@ -179,10 +176,12 @@ class TipAdapterF(FeatureTrainingMethod):
             alpha = free.alpha if config.train_alpha is None else config.train_alpha
             beta = free.beta if config.train_beta is None else config.train_beta
             self.choice = Choice(alpha, beta)
-        self.trained_with = self.choice
+        trained_with = self.choice
         super().fit_features(train, val)
         del self._begin
         self.choice = _chosen(name, self.head, val, config, self.context)
+        self.facts |= {"train_alpha": trained_with.alpha, "train_beta": trained_with.beta}
+        self.facts.update(_told(self.choice, len(self.head.keys)))
 
     def build(self, candidates: Candidates) -> CacheModel:  # noqa: ARG002 - their texts lie beside the cache
         """The cache model with the cached features as keys."""
@@ -192,23 +191,15 @@ class TipAdapterF(FeatureTrainingMethod):
         """Text logits and weighted votes."""
         return self.head(x, self.choice.alpha, self.choice.beta, some)  # type: ignore[no-any-return]
 
-    def facts(self) -> Mapping[str, Any]:
-        """How the training went, what it was done with, and what was chosen after it."""
-        with_ = {"train_alpha": self.trained_with.alpha, "train_beta": self.trained_with.beta}
-        return {**super().facts(), **with_, **_told(self.choice, len(self.head.keys))}
-
     def state(self) -> State:
-        """The trained keys with their labels, the text features and the choices."""
+        """The trained keys with their labels, the text features and the choice."""
         rest = {"texts": self.head.texts.cpu().numpy(), "labels": self.head.labels.numpy()}
-        return {
-            **super().state(), **rest,
-            "choice": self.choice.as_array(), "trained_with": self.trained_with.as_array(),
-        }  # fmt: skip
+        return {**super().state(), **rest, "choice": self.choice.as_array()}
 
     def restore(self, state: State) -> None:
         """Take them over."""
         begin = np.array(state["texts"]), state["trained/keys"], np.array(state["labels"])
-        self.choice, self.trained_with = (Choice.from_array(state[n]) for n in ("choice", "trained_with"))
+        self.choice = Choice.from_array(state["choice"])
         self.head = _model(*begin, tuned=True, bias=self.logit_bias).placed(self.context.device)
         self.restore_head(state)
 

@@ -95,13 +95,13 @@ class AddressClip(ClipTrainingMethod):
         """Train; the weights of the best epoch on val are kept."""
         if self.config.train == "none":
             self.context.report.log(f"{self.info.name}: neither tower is trained; this is zero-shot CLIP")
-            self.log = TrainingLog()
+            self.facts["training"] = TrainingLog().told()
             return
         from ial_methods.addressclip.task import AddressClipTask
 
         task = AddressClipTask(self, train, val)
-        self.noted["captions_cut"] = task.captions_cut  # too long for the text tower, with their addresses
-        self.log = task.trainer.run()
+        self.facts["captions_cut"] = task.captions_cut  # too long for the text tower, with their addresses
+        self.facts["training"] = task.trainer.run().told()
 
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
         """Features of the candidates' texts."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ial_bench import Address, ImageBatch, Method, MethodInfo, Photos, RunContext, State, TopK
 from ial_bench.geo.geocoder import Geocoder, Namer
 from ial_bench.geo.places import PlaceIndex
-from ial_bench.geo.stage2 import Stage2Settings, new_geocoder, new_namer, restored_streets, streets_for
+from ial_bench.geo.stage2 import Stage2Settings, facts_of, new_geocoder, new_namer, restored_streets, streets_for
 from ial_bench.training.told import told_as_array, told_from_array
 
 if TYPE_CHECKING:
@@ -62,10 +62,9 @@ class GpsOracle(Method):
         """Hand the true positions to the geocoder."""
         return self.geocoder.rank(images.positions, k)
 
-    def facts(self) -> Mapping[str, Any]:
-        """What the geocoder tells of its work; nothing for the offline index of places."""
-        told = dict(self.geocoder.facts())
-        return {"geocoder": told} if told else {}
+    def answered(self) -> None:
+        """Note what the geocoder tells of its work."""
+        self.facts.update(facts_of(self.geocoder))
 
     def state(self) -> State:
         """Positions and addresses of the labelled places; the addresses' texts where names are to be matched."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,8 @@ class LinearProbe(FrozenEncoderMethod):
         self.tried: dict[float, float] = {}
         self.c = self.config.c or self._choose_c(train, val)
         self._fit([train, val], self.c)
+        by_decade = {f"{decade:g}": ssa1 for decade, ssa1 in sorted(self.tried.items())}
+        self.facts |= {"c": self.c, "val_ssa1_by_log10_c": by_decade}
 
     def _choose_c(self, train: Features, val: Features) -> float:
         if len(val) == 0:
@@ -114,10 +116,6 @@ class LinearProbe(FrozenEncoderMethod):
         """Weights and biases."""
         return self.weights.size + self.bias.size
 
-    def facts(self) -> Mapping[str, Any]:
-        """The chosen C and what it was chosen from."""
-        return {"c": self.c, "val_ssa1_by_log10_c": {f"{d:g}": a for d, a in sorted(self.tried.items())}}
-
     def state(self) -> State:
         """The solution."""
         return {
@@ -125,15 +123,12 @@ class LinearProbe(FrozenEncoderMethod):
             "bias": self.bias,
             "classes": self.classes,
             "n_candidates": np.array(self.n_candidates),
-            "c": np.array(self.c),
-            "tried": np.array(sorted(self.tried.items()), dtype=np.float64).reshape(-1, 2),
         }
 
     def restore(self, state: State) -> None:
         """Take the solution over."""
         self.weights, self.bias, self.classes = state["weights"], state["bias"], state["classes"]
-        self.n_candidates, self.c = int(state["n_candidates"]), float(state["c"])
-        self.tried = dict(state["tried"].tolist())
+        self.n_candidates = int(state["n_candidates"])
 
 
 class _Problem:

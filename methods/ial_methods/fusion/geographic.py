@@ -76,7 +76,7 @@ class FusionGeographic(Fusion):
         else:
             self.context.report.log(f"{self.info.name}: no val split to choose on; taking {_DEFAULT}")
             self.spreading = _DEFAULT
-        self.noted["spread"] = {**asdict(self.spreading), "val_ssa1": val_ssa1}
+        self.facts["spread"] = {**asdict(self.spreading), "val_ssa1": val_ssa1}
 
     def _fused_val(self, train: Features, val: Features) -> Iterator[tuple[Probabilities, Labels]]:
         for evidence, truth in self._seen_from(train, val, self.choice.k):
@@ -92,7 +92,7 @@ class FusionGeographic(Fusion):
         from scipy.sparse import csr_array
 
         super().restore(state)
-        told, n = self.noted["spread"], len(self.texts)
+        told, n = self.facts["spread"], len(self.texts)
         self.spreading = Spread(**{name: told[name] for name in asdict(_DEFAULT)})
         rows = (state["shares/data"], state["shares/indices"], state["shares/indptr"])
         self.shares = csr_array(rows, shape=(n, n))

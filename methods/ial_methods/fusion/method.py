@@ -142,7 +142,7 @@ class Fusion(AddressClip):
         else:
             self.context.report.log(f"{self.info.name}: no val split to choose on; taking {_DEFAULT}")
             self.choice = _DEFAULT
-        self.noted["fusion"] = {**asdict(self.choice), "val_ssa1": val_ssa1}
+        self.facts["fusion"] = {**asdict(self.choice), "val_ssa1": val_ssa1}
 
     def _seen_from(self, train: Features, val: Features, k: int) -> Iterator[tuple[Evidence, Labels]]:
         """What texts and train photos say of val photos, with the truth; in blocks."""
@@ -170,7 +170,7 @@ class Fusion(AddressClip):
         """Take it over."""
         super().restore(state)
         self.labels, self.made_of = state["labels"], told_from_array(state["made_of"])
-        told = self.noted["fusion"]
+        told = self.facts["fusion"]
         self.choice = Choice(**{name: told[name] for name in asdict(_DEFAULT)})
 
     def save(self, folder: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ial_bench import Candidates, State
 from ial_bench.method import ParameterCount
@@ -52,6 +51,7 @@ class ContextMethod(FeatureTrainingMethod):
         context = Context.of(self.towers, self.config)
         self.prompts = Prompts.of(self.towers, candidates.texts, context, self.address_position())
         self.prompts.tell(self.info.name, self.context.report)
+        self.facts.update(self.prompts.facts())
         return self._head(context)
 
     def _head(self, context: Context) -> nn.Module:
@@ -74,7 +74,3 @@ class ContextMethod(FeatureTrainingMethod):
         self.prompts = Prompts.from_arrays(state, self.towers.device)
         self.head = self._head(Context.of(self.towers, self.config))
         self.restore_head(state)
-
-    def facts(self) -> Mapping[str, Any]:
-        """How the training went, and how the prompts fit."""
-        return {**super().facts(), **self.prompts.facts()}

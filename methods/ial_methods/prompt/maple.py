@@ -74,7 +74,8 @@ class MaPLe(ClipTrainingMethod):
         from ial_methods.prompt.maple_task import MaPLeTask
 
         self.build(train.candidates)
-        self.log = MaPLeTask(self, train, val).trainer.run()
+        self.facts["training"] = MaPLeTask(self, train, val).trainer.run().told()
+        self.facts |= {"depth": len(self.head.texts), **self.prompts.facts()}
 
     def build(self, candidates: Candidates) -> None:
         """The prompts before training."""
@@ -148,7 +149,3 @@ class MaPLe(ClipTrainingMethod):
 
         super().restore(state)
         self.prompts, self._prompts_of = Prompts.from_arrays(state, self.towers.device), ""
-
-    def facts(self) -> Mapping[str, Any]:
-        """How the training went, how deep the prompts go, and how they fit."""
-        return {**super().facts(), "depth": len(self.head.texts), **self.prompts.facts()}

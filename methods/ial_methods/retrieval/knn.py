@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +92,9 @@ class Retrieval(FrozenEncoderMethod):
         """Fit the whitening; choose k and T: val photos search the train photos."""
         self.n_candidates = len(train.photos.candidates)
         self._fit_transform(train)
-        self.val_ssa1: float | None = None
         self._labelled = [train, val]
-        self.k, self.temperature = self._choose(train, val)
+        self.k, self.temperature, val_ssa1 = self._choose(train, val)
+        self.facts |= {"k": self.k, "temperature": self.temperature, "val_ssa1": val_ssa1}
         self._probe = None if self.spec.exact else Probe.sample(train, val, self._exact(train), self._transform)
 
     def best_on_val(self, train: Features, val: Features) -> float | None:
@@ -111,7 +110,7 @@ class Retrieval(FrozenEncoderMethod):
         parts = [*self._labelled]
         if len(candidates.database):
             parts.append(self.features(candidates.database))
-        self.recall = 1.0
+        self.facts["recall_at_10"] = 1.0  # the share of the 10 nearest train photos that the index finds
         self.gallery = build_index(self.spec, parts, self._transform, self._measure_recall)
         self._set_effort(self.gallery)
         self.labels = _labels(parts)
@@ -149,7 +148,7 @@ class Retrieval(FrozenEncoderMethod):
     def _measure_recall(self, index: Any) -> None:
         if self._probe is not None:
             self._set_effort(index)
-            self.recall = self._probe.recall(index)
+            self.facts["recall_at_10"] = self._probe.recall(index)
 
     def _pooling(self, labels: npt.NDArray[np.int32], places: npt.NDArray[np.int32] | None) -> Any:
         return pooling(self.config.rerank, labels, places, self.n_candidates, self.config.top_m)
@@ -163,19 +162,19 @@ class Retrieval(FrozenEncoderMethod):
             return build_index(self.spec, [train], self._transform)
         return StreamedExact(train, self._transform)
 
-    def _choose(self, train: Features, val: Features) -> tuple[int, float]:
+    def _choose(self, train: Features, val: Features) -> tuple[int, float, float | None]:
+        """k, temperature and the SSA-1 on val that they reach, where they were chosen."""
         ks, temperatures = self.config.k_grid, self.config.temperature_grid
         if len(ks) == len(temperatures) == 1:
-            return ks[0], temperatures[0]
+            return ks[0], temperatures[0], None
         if len(val) == 0:
             self.context.report.log(
                 f"{self.info.name}: no val split to choose k and temperature on; taking the defaults"
             )
-            return _DEFAULT_K, _DEFAULT_TEMPERATURE
+            return _DEFAULT_K, _DEFAULT_TEMPERATURE, None
         right = self._right_on_val(train, val)
         best_k, best_t = np.unravel_index(right.argmax(), right.shape)  # of equals, the fewest neighbours
-        self.val_ssa1 = float(right.max() / len(val))
-        return ks[int(best_k)], temperatures[int(best_t)]
+        return ks[int(best_k)], temperatures[int(best_t)], float(right.max() / len(val))
 
     def _right_on_val(self, train: Features, val: Features) -> npt.NDArray[np.int64]:
         """int64 [ks, temperatures]: val photos whose address the train photos get right."""
@@ -192,11 +191,6 @@ class Retrieval(FrozenEncoderMethod):
                     right[i, j] += int((votes.argmax(axis=1) == y).sum())
         return right
 
-    def facts(self) -> Mapping[str, Any]:
-        """What was chosen, and the share of the 10 nearest train photos that the index finds."""
-        chosen = {"k": self.k, "temperature": self.temperature, "val_ssa1": self.val_ssa1}
-        return {**chosen, "recall_at_10": self.recall}
-
     def storage_bytes(self) -> int:
         """The gallery and the image tower."""
         return self.gallery_bytes() + super().storage_bytes()
@@ -212,17 +206,13 @@ class Retrieval(FrozenEncoderMethod):
         write_gallery(folder, self.gallery, self.made_of)
         chosen: dict[str, Any] = {
             "k": self.k, "temperature": self.temperature, "n_candidates": self.n_candidates,
-            "recall": self.recall, "made_of": json.dumps(self.made_of),
+            "made_of": json.dumps(self.made_of),
         }  # fmt: skip
         if self.places is not None:
             chosen["places"] = self.places
         if self.whitening is not None:
             chosen |= {"mean": self.whitening.mean, "projection": self.whitening.projection}
-        np.savez(
-            folder / "votes.npz", labels=self.labels,
-            val_ssa1=np.array([] if self.val_ssa1 is None else [self.val_ssa1]),
-            **chosen,
-        )  # fmt: skip
+        np.savez(folder / "votes.npz", labels=self.labels, **chosen)
 
     def load(self, folder: Path) -> None:
         """Read the gallery, memory-mapped.
@@ -235,8 +225,7 @@ class Retrieval(FrozenEncoderMethod):
             self.places = stored.get("places")
             self.whitening = Whitening(stored["mean"], stored["projection"]) if "mean" in stored else None
             self.k, self.temperature = int(stored["k"]), float(stored["temperature"])
-            self.n_candidates, self.recall = int(stored["n_candidates"]), float(stored["recall"])
-            self.val_ssa1 = float(stored["val_ssa1"][0]) if len(stored["val_ssa1"]) else None
+            self.n_candidates = int(stored["n_candidates"])
             self.made_of = json.loads(str(stored["made_of"]))
         now = {"encoder": self._encoder_digest, "transform": self._transform_digest}
         self.gallery = read_gallery(folder, self.spec, {**self.made_of, **now}, len(self.labels))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,9 @@ from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
 from ial_bench.encoders.finite import names_of_batch, require_finite
 from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
-from ial_bench.json_files import digest, read_json, write_json
+from ial_bench.json_files import digest
 from ial_bench.method import ParameterCount, chunks
 from ial_bench.training.config import TrainingConfig, ViewConfig
-from ial_bench.training.log import TrainingLog
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.positives import Positives
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from ial_bench.encoders.image_tower import ImageTower
 
-_WEIGHTS, _TOLD = "encoder.safetensors", "training.json"
+_WEIGHTS = "encoder.safetensors"
 
 
 class RetrievalTuned(Retrieval):
@@ -87,8 +86,6 @@ class RetrievalTuned(Retrieval):
             return text
 
     config: Config
-    log: TrainingLog
-    classes: int
     _rank = 0  # of the processes that train, each of which writes features of its own
 
     def prepare(self) -> None:
@@ -109,8 +106,9 @@ class RetrievalTuned(Retrieval):
         from ial_methods.retrieval.tuned_task import MetricTask
 
         task = MetricTask(self, train, val)
-        self.classes, self._rank = task.classes, task.rank
-        self.log = task.trainer.run()
+        self._rank = task.rank
+        self.facts["training"] = task.trainer.run().told()
+        self.facts["classes"] = task.classes
         self.fit_features(self.features(train), self.features(val))
 
     def features(self, photos: Photos) -> Features:
@@ -180,10 +178,6 @@ class RetrievalTuned(Retrieval):
         count = sum(p.numel() for p in self.tower.parameters() if p.requires_grad)
         return ParameterCount(count, count)
 
-    def facts(self) -> Mapping[str, Any]:
-        """How the training went and on how many classes, and what `retrieval` tells."""
-        return {"training": self.log.told(), "classes": self.classes, **super().facts()}
-
     def save(self, folder: Path) -> None:
         """Store the trained tower beside what `retrieval` stores."""
         from safetensors.torch import save_file
@@ -192,7 +186,6 @@ class RetrievalTuned(Retrieval):
 
         super().save(folder)
         save_file(trained_tensors(self.tower), folder / _WEIGHTS)
-        write_json(folder / _TOLD, {"training": self.log.told(), "classes": self.classes})
 
     def load(self, folder: Path) -> None:
         """Read the tower, then the gallery, which must be of its features."""
@@ -201,6 +194,4 @@ class RetrievalTuned(Retrieval):
         from ial_bench.training.checkpoint import put_tensors
 
         put_tensors(self.tower, load_file(folder / _WEIGHTS))
-        told = read_json(folder / _TOLD)
-        self.log, self.classes = TrainingLog(**told["training"]), told["classes"]
         super().load(folder)

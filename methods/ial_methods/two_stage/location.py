@@ -15,8 +15,6 @@ from ial_bench.geo.equal_area import to_equal_area_m
 from ial_bench.geo.points import Points, centroids
 from ial_bench.method import chunks
 from ial_bench.training.config import TrainingConfig
-from ial_bench.training.log import TrainingLog
-from ial_bench.training.told import told_as_array, told_from_array
 from ial_methods.retrieval.rerank import vote_weights
 from ial_methods.two_stage.locate import weighted_mean
 from ial_methods.two_stage.neighbours import Gallery
@@ -95,7 +93,6 @@ class LocationStage:
 
     def __init__(self, config: TwoStageLocation.Config, context: RunContext, name: str) -> None:
         self.config, self.context, self.name = config, context, name
-        self.log = TrainingLog()
         self._scale, self._trained = 1.0, 0
 
     def fit(self, train: Features, val: Features, log: Callable[[str], None]) -> None:  # noqa: ARG002 - the engine logs
@@ -115,7 +112,7 @@ class LocationStage:
         ).to(self.context.device)
         self.head = self.model.photos
         metres = to_equal_area_m(distinct, self.origin).astype(np.float32)
-        self.log = LocationTask(self, train, val, metres, position.reshape(-1).astype(np.int64)).trainer.run()
+        self._log = LocationTask(self, train, val, metres, position.reshape(-1).astype(np.int64)).trainer.run()
         self._trained = sum(p.numel() for p in self.model.parameters())
         self.index([train])
 
@@ -159,8 +156,8 @@ class LocationStage:
         return weighted_mean(positions, vote_weights(similarity, 1 / self._scale))
 
     def told(self) -> Mapping[str, Any]:
-        """How the training went, and how many positions are searched."""
-        return {"positions": len(self.gallery.positions), "scale": self._scale, "training": self.log.told()}
+        """How the training went, and how many positions are searched; after a fit."""
+        return {"positions": len(self.gallery.positions), "scale": self._scale, "training": self._log.told()}
 
     def storage_bytes(self) -> int:
         """The head on photos and the gallery; the location encoder has done its work."""
@@ -171,12 +168,11 @@ class LocationStage:
         return self._trained
 
     def save(self, folder: Path) -> None:
-        """Store the head, the log and the gallery."""
+        """Store the head and the gallery."""
         from ial_bench.training.checkpoint import trained_tensors
 
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
-        told = told_as_array({"log": self.log.told(), "scale": self._scale, "trained": self._trained})
-        np.savez(folder / _FILE, told=told, **arrays)
+        np.savez(folder / _FILE, scale=np.array(self._scale), trained=np.array(self._trained), **arrays)
         self.gallery.save(folder)
 
     def load(self, folder: Path) -> None:
@@ -188,8 +184,7 @@ class LocationStage:
 
         with np.load(folder / _FILE, allow_pickle=False) as stored:
             arrays = {n: stored[n] for n in stored.files}
-        told = told_from_array(arrays.pop("told"))
-        self.log, self._scale, self._trained = TrainingLog(**told["log"]), told["scale"], told["trained"]
+        self._scale, self._trained = float(arrays.pop("scale")), int(arrays.pop("trained"))
         width, dim_in = arrays["hidden.weight"].shape
         self.head = PhotoHead(dim_in, width, arrays["out.weight"].shape[0]).to(self.context.device)
         put_tensors(self.head, {n: torch.from_numpy(a) for n, a in arrays.items()})

@@ -14,7 +14,7 @@ from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
 from ial_bench.geo.geocoder import Geocoder, Namer
 from ial_bench.geo.places import PlaceIndex
 from ial_bench.geo.points import Points, haversine_m
-from ial_bench.geo.stage2 import Stage2Settings, new_geocoder, new_namer, restored_streets, streets_for
+from ial_bench.geo.stage2 import Stage2Settings, facts_of, new_geocoder, new_namer, restored_streets, streets_for
 from ial_bench.method import MethodConfig, RunContext
 from ial_bench.training.told import told_as_array, told_from_array
 
@@ -73,7 +73,6 @@ class Pipeline(FrozenEncoderMethod):
     def __init__(self, config: MethodConfig, context: RunContext) -> None:
         super().__init__(config, context)
         self.namer: Namer | None = None
-        self.on_val: dict[str, Any] = {}
 
     @property
     def reads_streets(self) -> bool:
@@ -88,8 +87,7 @@ class Pipeline(FrozenEncoderMethod):
         """Fit the first stage, and measure on val what each stage costs."""
         streets_for(self.config, train.photos.candidates)  # a skip is told before work is done
         self.stage1.fit(train, val, self.context.report.log)
-        if len(val):
-            self.on_val = self._loss(train, val)
+        self.facts["val"] = self._loss(train, val) if len(val) else {}
         self._labelled = [train, val]
 
     def _loss(self, train: Features, val: Features) -> dict[str, Any]:
@@ -117,6 +115,7 @@ class Pipeline(FrozenEncoderMethod):
         train, val = self._labelled
         database = [self.features(candidates.database)] if len(candidates.database) else []
         self.stage1.index([train, val, *database])
+        self.facts["stage1"] = dict(self.stage1.told())
         streets = streets_for(self.config, candidates)
         self._build(PlaceIndex.of(train.photos, val.photos), candidates.addresses, streets)
         del self._labelled
@@ -130,6 +129,10 @@ class Pipeline(FrozenEncoderMethod):
         located = self.stage1.locate(x)
         return replace(self.geocoder.rank(located, k), positions=located)
 
+    def answered(self) -> None:
+        """Note what the geocoder tells of its work."""
+        self.facts.update(facts_of(self.geocoder))
+
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scores of all candidates; those that the geocoder does not list are below all that it does."""
         top = self.predict_features(x, len(self.addresses))
@@ -137,11 +140,6 @@ class Pipeline(FrozenEncoderMethod):
         rows, places = np.nonzero(top.indices >= 0)
         scores[rows, top.indices[rows, places]] = top.scores[rows, places]
         return scores
-
-    def facts(self) -> Mapping[str, Any]:
-        """What was chosen, the loss of each stage on val, and what the geocoder tells of its work."""
-        told = dict(self.geocoder.facts())
-        return {"stage1": self.stage1.told(), "val": self.on_val, **({"geocoder": told} if told else {})}
 
     def storage_bytes(self) -> int:
         """The first stage, the index of places or the street network, and the image tower."""
@@ -156,7 +154,7 @@ class Pipeline(FrozenEncoderMethod):
     def save(self, folder: Path) -> None:
         """Store the first stage as it does, the rest as arrays."""
         self.stage1.save(folder)
-        told = told_as_array({"texts": [a.text for a in self.addresses], "val": self.on_val})
+        told = told_as_array({"texts": [a.text for a in self.addresses]})
         arrays: dict[str, Any] = {"told": told, **self.places.state()}
         if self.streets is not None:
             arrays |= self.streets.state()
@@ -168,5 +166,4 @@ class Pipeline(FrozenEncoderMethod):
         with np.load(folder / "places.npz", allow_pickle=False) as stored:
             told = told_from_array(stored["told"])
             places, streets = PlaceIndex.restored(stored), restored_streets(self.config, stored)
-        self.on_val = told["val"]
         self._build(places, [Address.parse(t) for t in told["texts"]], streets)

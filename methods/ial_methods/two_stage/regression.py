@@ -14,8 +14,6 @@ from ial_bench import Features, MethodInfo, RunContext, unit_norm
 from ial_bench.geo.local import from_local_m, to_local_m
 from ial_bench.geo.points import Points, centroids
 from ial_bench.training.config import TrainingConfig
-from ial_bench.training.log import TrainingLog
-from ial_bench.training.told import told_as_array, told_from_array
 from ial_methods.two_stage.method import REFERENCE
 from ial_methods.two_stage.pipeline import Pipeline
 
@@ -72,7 +70,6 @@ class Regression:
 
     def __init__(self, config: TwoStageRegression.Config, context: RunContext, name: str) -> None:
         self.config, self.context, self.name = config, context, name
-        self.log = TrainingLog()
 
     def fit(self, train: Features, val: Features, log: Callable[[str], None]) -> None:  # noqa: ARG002 - the engine logs
         """Train the head; that of the best epoch on val is kept.
@@ -89,7 +86,7 @@ class Regression:
         # Outputs of about 1 then mean what is usual in this city.
         scale = max(float(np.sqrt(np.square(metres).mean())), 1.0) if len(metres) else 1.0
         self.head = new_head(train.x.shape[1], self.config.width, scale, self.context.seed).to(self.context.device)
-        self.log = RegressionTask(self, train, val, metres).trainer.run()
+        self._log = RegressionTask(self, train, val, metres).trainer.run()
 
     def index(self, parts: Sequence[Features]) -> None:
         """The head knows all it needs."""
@@ -103,8 +100,8 @@ class Regression:
         return from_local_m(metres.astype(np.float64), self.origin)
 
     def told(self) -> Mapping[str, Any]:
-        """How the training went."""
-        return {"training": self.log.told()}
+        """How the training went; after a fit."""
+        return {"training": self._log.told()}
 
     def storage_bytes(self) -> int:
         """The head's weights."""
@@ -115,12 +112,11 @@ class Regression:
         return sum(p.numel() for p in self.head.parameters())
 
     def save(self, folder: Path) -> None:
-        """Store weights, origin and log."""
+        """Store weights, scale and origin."""
         from ial_bench.training.checkpoint import trained_tensors
 
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
-        told = told_as_array({"log": self.log.told(), "scale": self.head.scale})
-        np.savez(folder / _FILE, told=told, origin=self.origin, **arrays)
+        np.savez(folder / _FILE, scale=np.array(self.head.scale), origin=self.origin, **arrays)
 
     def load(self, folder: Path) -> None:
         """Read them."""
@@ -131,8 +127,7 @@ class Regression:
 
         with np.load(folder / _FILE, allow_pickle=False) as stored:
             arrays = {n: stored[n] for n in stored.files}
-        told, self.origin = told_from_array(arrays.pop("told")), arrays.pop("origin")
-        self.log = TrainingLog(**told["log"])
+        scale, self.origin = float(arrays.pop("scale")), arrays.pop("origin")
         dim, width = arrays["hidden.weight"].shape[1], arrays["hidden.weight"].shape[0]
-        self.head = new_head(dim, width, told["scale"], self.context.seed).to(self.context.device)
+        self.head = new_head(dim, width, scale, self.context.seed).to(self.context.device)
         put_tensors(self.head, {n: torch.from_numpy(a) for n, a in arrays.items()})
