@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
     from ial_bench.images import ImageBatch
+    from ial_bench.parts import Part, PartSource
     from ial_bench.topk import TopK
 
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -172,6 +173,7 @@ class RunContext:
         checkpoint_steps: training steps between checkpoints.
         cache: folder that outlives the run, for what other runs can use too, such as answers of a service. None: keep
             nothing.
+        parts: where the parts of methods come from. None: they are fitted on the spot.
     """
 
     seed: int
@@ -183,6 +185,7 @@ class RunContext:
     work: Path | None = None
     checkpoint_steps: int = 200
     cache: Path | None = None
+    parts: PartSource | None = None
 
     def rng(self, *axes: str | int) -> np.random.Generator:
         """Random numbers that depend on the run's seed and on `axes`."""
@@ -198,6 +201,9 @@ class Method(ABC):
     info: ClassVar[MethodInfo]
     uses_features: ClassVar[bool] = False
     """Whether it works on features of its frozen backbone: the engine then encodes all photos beforehand."""
+    shares_fit: ClassVar[bool] = False
+    """Whether what it has fitted, before `index`, is kept for all methods that name it as a part, and for its own runs;
+    `fit_state` and `restore_fit` then carry it."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named settings, such as ``paper`` for the published ones; single settings may be changed on top."""
 
@@ -246,6 +252,29 @@ class Method(ABC):
 
     def answered(self) -> None:  # noqa: B027 - an optional hook
         """Note in `facts` what only the queries show; called once, when all are answered."""
+
+    def parts(self) -> Mapping[str, Part]:
+        """What it is made of, by names of its own: methods that share their fit, with their settings."""
+        return {}
+
+    def part(self, name: str, train: Photos, val: Photos) -> Method:
+        """One of its `parts`, fitted and not yet indexed; for `fit`, which may change it.
+
+        Raises:
+            SkipMethod: it cannot be fitted here.
+        """
+        from ial_bench.parts import FitOnTheSpot
+
+        source = self.context.parts or FitOnTheSpot(self.context)
+        return source.fitted(name, self.parts()[name], train, val)
+
+    def fit_state(self) -> State:
+        """Arrays from which `restore_fit` makes what `fit` made; of methods that share their fit."""
+        raise NotImplementedError(f"{type(self).__name__} shares its fit but has no fit_state()")
+
+    def restore_fit(self, state: State) -> None:
+        """Take over what `fit_state` gave; called instead of `fit`."""
+        raise NotImplementedError(f"{type(self).__name__} shares its fit but has no restore_fit()")
 
     def state(self) -> State:
         """Arrays from which `restore` makes the method answer again. The default: no state."""

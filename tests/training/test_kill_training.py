@@ -47,7 +47,7 @@ def answers(home: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
 
 def stored_steps(home: Path) -> int:
     """Steps that the checkpoint holds; 0 without one."""
-    for path in home.glob("cache/runs/*/training.safetensors"):
+    for path in home.glob("cache/*/*/training.safetensors"):
         try:
             checkpoint = read_checkpoint(path)
         except DataError:  # another took its place while it was read; nobody but this test reads beside the writer

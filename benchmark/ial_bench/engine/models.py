@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ial_bench.errors import DataError
 from ial_bench.files import make_folder, sha256_file
@@ -14,6 +17,7 @@ from ial_bench.method import Method
 
 STATE = "state"
 FACTS = "facts"
+_FIT = "fit.safetensors"
 PHASES = "phases.json"
 """The file that is written last: a folder that has it is whole. It has the SHA-256 of every other file."""
 
@@ -62,6 +66,40 @@ def tell(method: Method, folder: Path) -> None:
     """
     phases = unsealed(folder)
     seal(folder, {**phases, FACTS: plain(method.facts)})
+
+
+def store_fit(method: Method, folder: Path, phases: Mapping[str, Any]) -> None:
+    """Store what a method has fitted, before it is indexed, in an empty folder; for others to start from.
+
+    Raises:
+        ValueError: its facts are no JSON.
+        StorageError: the folder cannot be written to.
+    """
+    from safetensors.numpy import save_file
+
+    save_file({k: np.asarray(v, order="C") for k, v in method.fit_state().items()}, folder / _FIT)
+    seal(folder, {**phases, FACTS: plain(method.facts)})
+
+
+def restored_fit(method: Method, folder: Path) -> dict[str, Any]:
+    """Take over what `store_fit` stored; what the fit took.
+
+    Raises:
+        DataError: as of `unsealed`.
+    """
+    from safetensors.numpy import load_file
+
+    phases = unsealed(folder)
+    method.facts.update(phases.pop(FACTS))
+    method.restore_fit(load_file(folder / _FIT))
+    return phases
+
+
+def empty(folder: Path, but: Path | None = None) -> None:
+    """Remove all that lies in a folder, but for one entry."""
+    for path in folder.iterdir():
+        if path != but:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,9 +170,11 @@ def kept(cache: Path, run_id: str) -> Path | None:
 
 
 def sizes(cache: Path) -> dict[str, int]:
-    """Bytes of each fitted method that is kept, by run."""
+    """Bytes of each fitted method that is kept, by run, and of each part, by its identity."""
+    states = [(f, f) for f in (cache / "models").glob("[!.]*")]
+    states += [(f, f / STATE) for f in (cache / "parts").glob("[!.]*")]
     return {
-        folder.name: sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-        for folder in sorted((cache / "models").glob("[!.]*"))
-        if is_whole(folder)
+        folder.name: sum(f.stat().st_size for f in state.rglob("*") if f.is_file())
+        for folder, state in sorted(states)
+        if is_whole(state)
     }

@@ -184,13 +184,7 @@ def _plan_one(
             streets = needed(dataset.streets).digest
     except SkipMethod as skip:
         reason = skip.reason
-    spec = RunSpec(
-        info.name, info.version, recorded_config(choice.config), None if card is None else card.first_digest,
-        dataset.digest, dataset.candidates.digest, options.limit, seed, options.k,
-        dtype=options.precision if choice.method.uses_features else FLOAT32,
-        streets_digest=streets, encoder_digest=None if card is None else card.digest, source_digest=choice.source,
-        contents_digest=dataset.contents_digest,
-    )  # fmt: skip
+    spec = _spec(choice, seed, dataset, options, card, streets)
     if card is not None and _has_first_record(options.results, dataset.name, spec, card):
         spec = replace(spec, known_as=spec.first_id)
     backbone = None if named is None else shown_spec(named)
@@ -200,6 +194,30 @@ def _plan_one(
     if not options.rerun and (record := finished(options.results, dataset.name, spec)) is not None:
         return Planned(*common, "done", done=record)
     return Planned(*common, "run")
+
+
+def spec_of(method: Method, choice: Choice, seed: int, dataset: Dataset, options: EngineOptions) -> RunSpec:
+    """The identity of a run of a method that was made.
+
+    Raises:
+        SkipMethod: its encoder or its streets cannot be had here.
+    """
+    card = None if method.backbone is None else method.context.features.card(method.backbone)
+    streets = needed(dataset.streets).digest if method.reads_streets else None
+    return _spec(choice, seed, dataset, options, card, streets)
+
+
+def _spec(
+    choice: Choice, seed: int, dataset: Dataset, options: EngineOptions, card: EncoderCard | None, streets: str | None
+) -> RunSpec:
+    info = choice.method.info
+    return RunSpec(
+        info.name, info.version, recorded_config(choice.config), None if card is None else card.first_digest,
+        dataset.digest, dataset.candidates.digest, options.limit, seed, options.k,
+        dtype=options.precision if choice.method.uses_features else FLOAT32,
+        streets_digest=streets, encoder_digest=None if card is None else card.digest, source_digest=choice.source,
+        contents_digest=dataset.contents_digest,
+    )  # fmt: skip
 
 
 def recorded_config(config: MethodConfig) -> dict[str, Any]:

@@ -142,6 +142,19 @@ class EncoderRecord(_Part):
     notes: list[str] = Field(description="what had to be assumed")
 
 
+class PartRecord(_Part):
+    """A part that the method is made of, which all methods that name it share."""
+
+    name: str = Field(description="what the method calls it; `fit`: its own, which others may name")
+    method: str
+    version: str
+    identity: str = Field(description="all that the part depends on, as run ids are made")
+    seconds: Quantity = Field(description="that its fit took, whenever that was")
+    seconds_now: Quantity = Field(description="that were spent on it in this run")
+    peak_rss_bytes: Count | None = None
+    peak_device_bytes: Count | None = None
+
+
 class MethodRecord(_Part):
     """What was run."""
 
@@ -167,6 +180,7 @@ class MethodRecord(_Part):
     scores: Scores | None = Field(
         None, description="what scores say: order, logits (of a softmax) or sigmoid; null in records of version 1"
     )
+    parts: list[PartRecord] = Field(default_factory=list, description="what its fit is made of, and shares with others")
     facts: Facts = Field(default_factory=dict, description="what the method tells of its fit")
 
     @cached_property
@@ -214,7 +228,8 @@ class FeaturePhase(_Part):
 class TimedPhase(_Part):
     """A phase that is run once."""
 
-    seconds: Quantity
+    seconds: Quantity = Field(description="parts included, whenever they were fitted")
+    seconds_now: Quantity | None = Field(None, description="of them, in this run; null: all")
     peak_rss_bytes: Count | None = None
     peak_device_bytes: Count | None = None
 

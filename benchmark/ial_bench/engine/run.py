@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from ial_bench.engine.record import (
     FeaturePhase,
     MethodRecord,
     Metrics,
+    PartRecord,
     Phases,
     PredictionsRecord,
     Provenance,
@@ -46,6 +47,7 @@ from ial_bench.engine.record import (
 )
 from ial_bench.engine.rescore import rescore
 from ial_bench.engine.score import score
+from ial_bench.engine.shelf import Parts, Shelf
 from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError, WorkerError
@@ -65,6 +67,7 @@ class _Outcome:
     size: Size | None = None
     predictions: PredictionsRecord | None = None
     facts: dict[str, Any] | None = None
+    parts: list[PartRecord] = field(default_factory=list)
     scores: Scores | None = None
 
 
@@ -90,6 +93,7 @@ class Engine:
         self.store = store
         self.report = report
         self.team = team or Team(options.device)
+        self.shelf = Shelf(dataset, options, store, report, self.team)
         self.selection = Selection.of(dataset, options.limit)
         check_writable(options.results / dataset.name)
         check_writable(options.cache)
@@ -141,13 +145,13 @@ class Engine:
     def _run(self, planned: Planned, work: Path) -> _Outcome:
         spec, chosen = planned.spec, self.selection
         if self.options.rerun:
-            _empty(work)
-        method = planned.method(
-            planned.config, make_context(planned.method, self.options, self.store, self.report, spec.seed, work)
-        )
+            models.empty(work)
+        parts = Parts(self.shelf, spec)
+        context = make_context(planned.method, self.options, self.store, self.report, spec.seed, work)
+        method = planned.method(planned.config, replace(context, parts=parts))
         method.prepare()
         features = self._features(method)
-        fit, index = self._fit(method, planned, work)
+        fit, index = self._fit(method, parts, work)
         top = self._predict(method, planned, work)
         method.answered()
         models.tell(method, work / STATE)
@@ -168,6 +172,7 @@ class Engine:
             size=Size(storage_bytes=method.storage_bytes(), parameters=size.total, parameters_trained=size.trained),
             predictions=PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1]),
             facts=models.plain(method.facts),
+            parts=parts.told,
             scores=method.scores_are,
         )
 
@@ -194,25 +199,31 @@ class Engine:
             cached=not any(m.seconds_now for m in made),
         )
 
-    def _fit(self, method: Method, planned: Planned, work: Path) -> tuple[TimedPhase, TimedPhase]:
+    def _fit(self, method: Method, parts: Parts, work: Path) -> tuple[TimedPhase, TimedPhase]:
         """Fit and index, or take over what an earlier, interrupted run had fitted."""
         state = work / STATE
         if models.is_whole(state):
             told = models.restored(method, state)
             self.report.log(f"{method.info.name}: resuming after its fit")
+            parts.told += [PartRecord(**part) for part in told["parts"]]
             return TimedPhase(**told["fit"]), TimedPhase(**told["index"])
-        self.report.log(f"{method.info.name}: fitting on {len(self.selection.train):,} photos")
-        together = self.team.fit(planned, self.dataset, self.options.limit, work)
-        with timed(self.options.device) as fit_told, together:
-            method.fit(self.selection.train, self.selection.val)
+        chosen = self.selection
+        with timed(self.options.device) as fit_told:
+            if method.shares_fit:
+                parts.own(method, chosen.train, chosen.val)
+            else:
+                self.report.log(f"{method.info.name}: fitting on {len(chosen.train):,} photos")
+                with self.team.fit(method, parts.spec.seed, self.dataset, self.options.limit, work):
+                    method.fit(chosen.train, chosen.val)
         with timed(self.options.device) as index_told:
-            method.index(self.selection.candidates)
-        fit, index = fit_told(), index_told()
+            method.index(chosen.candidates)
+        fit, index = parts.whole(fit_told()), index_told()
         fresh = work / "state.new"
         with storage_errors(fresh):
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
-            models.store(method, fresh, {"fit": fit.model_dump(), "index": index.model_dump()})
+            phases = {"fit": fit.model_dump(), "index": index.model_dump()}
+            models.store(method, fresh, {**phases, "parts": [part.model_dump() for part in parts.told]})
             shutil.rmtree(state, ignore_errors=True)
             fresh.rename(state)
         return fit, index
@@ -264,6 +275,7 @@ class Engine:
                 encoder=encoder_record(planned.encoder),
                 source_digest=spec.source_digest,
                 scores=outcome.scores,
+                parts=outcome.parts,
                 facts=outcome.facts or {},
             ),
             dataset=self._dataset_record(spec).model_copy(

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import EngineOptions, Planned, Selection, make_context
+from ial_bench.engine.plan import EngineOptions, Selection, make_context
 from ial_bench.errors import SkipMethod
-from ial_bench.method import NoReport
+from ial_bench.method import Method, NoReport
 from ial_bench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -73,18 +73,19 @@ class Team:
         return self._ranks is None or self._ranks.main
 
     @contextmanager
-    def fit(self, planned: Planned, dataset: Dataset, limit: int | None, work: Path) -> Iterator[None]:
+    def fit(self, method: Method, seed: int, dataset: Dataset, limit: int | None, work: Path) -> Iterator[None]:
         """For the block, in which the main process fits, the others fit too, if the method is trained by steps.
+
+        One that is made of parts does not train itself.
 
         `fitting` stays true after an error in it: the others then wait for steps that never come, and only the end of
         this process, upon which the launcher ends them, helps them. A skip is raised in all of them alike.
         """
-        spec = planned.spec
-        self.fitting = self._ranks is not None and isinstance(planned.config, TrainingConfig)
+        trained = isinstance(method.config, TrainingConfig) and not method.parts()
+        self.fitting = self._ranks is not None and trained
         if self._ranks is not None and self.fitting:
-            self._ranks.tell(
-                _Fit(dataset.folder, limit, spec.method, planned.config.model_dump(mode="json"), spec.seed, work)
-            )
+            config = method.config.model_dump(mode="json")
+            self._ranks.tell(_Fit(dataset.folder, limit, method.info.name, config, seed, work))
         try:
             yield
         except SkipMethod:

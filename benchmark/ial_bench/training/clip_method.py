@@ -150,17 +150,24 @@ class ClipTrainingMethod(Method):
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Take them over."""
 
-    def state(self) -> State:
-        """Trained tensors, and the candidates' text features."""
-        trained = {f"trained/{n}": t.detach().cpu().numpy() for n, t in self.trained_state().items()}
-        return {**trained, "texts": self.texts}
+    def fit_state(self) -> State:
+        """Trained tensors."""
+        return {f"trained/{n}": t.detach().cpu().numpy() for n, t in self.trained_state().items()}
 
-    def restore(self, state: State) -> None:
+    def restore_fit(self, state: State) -> None:
         """Take them over."""
         import torch
 
         stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
         self.restore_trained(stored)
+
+    def state(self) -> State:
+        """Trained tensors, and the candidates' text features."""
+        return {**self.fit_state(), "texts": self.texts}
+
+    def restore(self, state: State) -> None:
+        """Take them over."""
+        self.restore_fit(state)
         self.texts = state["texts"]
 
     def storage_bytes(self) -> int:

@@ -44,6 +44,7 @@ class AddressClip(ClipTrainingMethod):
         final_fit="train",
         scores="logits",
     )
+    shares_fit = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER}
 
     class Config(ClipTrainingMethod.Config):
@@ -154,6 +155,8 @@ class ClipAddress(AddressClip):
         final_fit="train",
         scores="logits",
     )
+
+    shares_fit = False
 
     class Config(AddressClip.Config):
         """Settings."""

@@ -15,6 +15,7 @@ from pydantic import Field
 from ial_bench import Candidates, Features, MethodInfo, Photos, State
 from ial_bench.json_files import digest
 from ial_bench.method import Scores, chunks
+from ial_bench.parts import Part
 from ial_bench.training.told import told_as_array, told_from_array
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.choice import Choice, Evidence, Grids, choose
@@ -34,7 +35,9 @@ _CELLS = 1 << 22  # photos x candidates whose probabilities are looked at togeth
 
 
 class Fusion(AddressClip):
-    """Trains AddressCLIP; its answer and a vote of the nearest labelled photos, seen by the tuned tower, are averaged.
+    """Averages the answer of AddressCLIP, whose training it shares, and a vote of the nearest labelled photos.
+
+    The vote sees photos by AddressCLIP's tower.
 
     ``p = w p_retrieval + (1 - w) p_text``: p_text is the softmax of AddressCLIP's logits over all candidates,
     p_retrieval the softmax-weighted vote of the k nearest photos by the cosine of the same feature. The weight w, k and
@@ -53,6 +56,8 @@ class Fusion(AddressClip):
         final_fit="train+val",
         scores="logits",
     )
+
+    shares_fit = False
 
     class Config(AddressClip.Config):
         """Settings."""
@@ -78,13 +83,17 @@ class Fusion(AddressClip):
     labels: Labels
     made_of: Mapping[str, str]
 
-    def fit(self, train: Photos, val: Photos) -> None:
-        """Train as AddressCLIP does; then encode train and val photos, and choose."""
-        from ial_bench.training.ranks import Ranks
+    def parts(self) -> Mapping[str, Part]:
+        """AddressCLIP with these settings."""
+        own = {name: getattr(self.config, name) for name in AddressClip.Config.model_fields}
+        return {"addressclip": Part(AddressClip, AddressClip.Config(**own))}
 
-        super().fit(train, val)
-        if not Ranks().main:
-            return  # what follows is the main process's alone
+    def fit(self, train: Photos, val: Photos) -> None:
+        """Take AddressCLIP's towers; then encode train and val photos by them, and choose."""
+        trained = self.part("addressclip", train, val)
+        assert isinstance(trained, AddressClip)  # noqa: S101 - it is as named
+        self.towers = trained.towers
+        self.facts.update(trained.facts)
         self._labelled = [self._tuned(train, "train"), self._tuned(val, "val")]
         self._choose(*self._labelled)
 
