@@ -44,11 +44,13 @@ def test_commands_parse(text: str) -> None:
     command.make_parser(context).parse_args(list(words))
 
 
-def test_the_method_in_the_docs_keeps_the_contract(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize("name", ["my-majority", "sharper"])
+def test_the_methods_in_the_docs_keep_the_contract(tmp_path: Path, name: str) -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    (code,) = (c for c in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f'name="{name}"' in c)
     file = tmp_path / "from_docs.py"
     file.write_text(code)
-    check_method(Registry([file]).get("my-majority"))
+    check_method(Registry([file]).get(name))
 
 
 def test_built_in_methods_are_documented() -> None:

@@ -181,6 +181,7 @@ def run_checks(method: type[Method], config: MethodConfig) -> list[CheckOutcome]
             ("photos are not written to", bench.photos_untouched),
             ("labels of queries are not used", bench.labels_unused),
             ("save and load", bench.round_trip),
+            ("parts", bench.parts),
             ("one candidate", bench.one_candidate),
             ("no val split", bench.no_val),
             ("sizes are told", bench.sizes),
@@ -300,6 +301,20 @@ class _Bench:
         models.restored(loaded, folder)
         photos = self._photos()
         _same(self._ask(self._ready, photos), self._ask(loaded, photos), "a save and a load")
+
+    def parts(self) -> None:
+        for name, part in self._new().parts().items():
+            assert part.method.shares_fit, (
+                f"its part {name!r} is {part.method.info.name}, which does not share its fit: shares_fit is False"
+            )
+        if self._method.shares_fit:
+            again = self._new()
+            again.prepare()
+            again.facts.update(self._ready.facts)
+            again.restore_fit({name: np.array(array) for name, array in self._ready.fit_state().items()})
+            again.index(self._city.candidates)
+            photos = self._photos()
+            _same(self._ask(self._ready, photos), self._ask(again, photos), "a shared fit that came back")
 
     def one_candidate(self) -> None:
         city = make_tiny_city(self._folder / "one", n_addresses=1)
