@@ -86,7 +86,7 @@ class Doubled(Method):
     def restore(self, state: State) -> None:
         self.votes = state["votes"]
 
-    predict = Counted.predict  # type: ignore[assignment]
+    predict = Counted.predict
 
 
 @pytest.fixture(autouse=True)
