@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import open_clip
 import pytest
-import torch
-from sklearn.linear_model import LogisticRegression
 
 from ial_bench import ImageBatch, Photos, RunContext, TopK
 from ial_bench.datasets.dataset import Dataset
@@ -90,7 +88,7 @@ class FixedFeatures(Features):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_method_keeps_the_contract(name: str) -> None:
     method = Registry().get(name)
-    if name == "linear-probe":  # the search for C is tried below
+    if name == "linear-probe":  # the search for C has tests of its own
         check_method(method, config_from_text(method, {"backbone": CHECK_BACKBONE, "c": "0.5"}))
     else:
         check_method(method)
@@ -195,69 +193,6 @@ def test_zero_shot_needs_a_text_tower(tiny_city: Dataset, tmp_path: Path) -> Non
 
     with pytest.raises(SkipMethod, match="no text tower"):
         fitted("clip-zero-shot", tmp_path, tiny_city, backbone="timm:test_vit/random-init")
-
-
-# --- linear probe ---------------------------------------------------------------------------------------------
-
-
-def blobs(n: int, dim: int, classes: int, seed: int, offset: float = 3.0) -> tuple[Any, Any]:
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(0, 1, (classes, dim))
-    labels = rng.integers(0, classes, n).astype(np.int32)
-    x = centres[labels] + rng.normal(0, 1.5, (n, dim)) + offset  # off-centre, as real features are
-    return x.astype(np.float32), labels
-
-
-@pytest.mark.parametrize("c", [1e-3, 0.316, 10.0])
-def test_linear_probe_agrees_with_scikit_learn(tmp_path: Path, c: float) -> None:
-    x, y = blobs(400, 12, 5, seed=0)
-    method = make("linear-probe", tmp_path, c=str(c), tolerance="1e-8", max_iterations="5000")
-    method.fit_features(FixedFeatures(x[:300], y[:300], 5), FixedFeatures(x[300:], y[300:], 5))
-    theirs = LogisticRegression(C=c, tol=1e-10, max_iter=10_000).fit(x.astype(np.float64), y)
-    np.testing.assert_allclose(method.weights, theirs.coef_, rtol=1e-3, atol=1e-4)
-    new, _ = blobs(50, 12, 5, seed=1)
-    scores = method.score_features(new)
-    expected = theirs.decision_function(new.astype(np.float64))
-    shift = (scores - expected).mean(axis=1, keepdims=True)  # logits are defined up to a constant a photo
-    np.testing.assert_allclose(scores - shift, expected, rtol=1e-3, atol=1e-3)
-
-
-def test_linear_probe_reads_features_anew_when_they_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = blobs(300, 8, 4, seed=0)
-    parts = FixedFeatures(x[:200], y[:200], 4), FixedFeatures(x[200:], y[200:], 4)
-    kept = make("linear-probe", tmp_path, c="1.0")
-    kept.fit_features(*parts)
-    monkeypatch.setattr("ial_methods.clip.linear_probe._IN_MEMORY_BYTES", 0)
-    streamed = make("linear-probe", tmp_path, c="1.0")
-    streamed.fit_features(*parts)
-    np.testing.assert_array_equal(kept.weights, streamed.weights)
-
-
-def test_linear_probe_chooses_c_on_val(tmp_path: Path) -> None:
-    """With few noisy photos and many dimensions, val wants regularisation; the choice is the best one tried."""
-    x, y = blobs(60, 40, 4, seed=0)
-    val_x, val_y = blobs(400, 40, 4, seed=1)
-    method = make("linear-probe", tmp_path, max_iterations="200")
-    method.fit_features(FixedFeatures(x, y, 4), FixedFeatures(val_x, val_y, 4))
-    assert len(method.tried) >= 7 + 2
-    assert np.log10(method.c) == pytest.approx(
-        min(d for d, a in method.tried.items() if a == max(method.tried.values()))
-    )
-    chosen = LogisticRegression(C=method.c, max_iter=5000).fit(x, y).score(val_x, val_y)
-    loose = LogisticRegression(C=1e6, max_iter=5000).fit(x, y).score(val_x, val_y)
-    assert chosen > loose
-    assert method.facts["val_ssa1_by_log10_c"][f"{np.log10(method.c):g}"] == max(method.tried.values())
-
-
-def test_linear_probe_puts_addresses_without_photos_last(tmp_path: Path) -> None:
-    x, y = blobs(100, 6, 3, seed=0)
-    labels = np.array([0, 2, 5], dtype=np.int32)[y]
-    labels[:7] = -1  # photos whose address is no candidate teach nothing
-    method = make("linear-probe", tmp_path, c="1.0")
-    method.fit_features(FixedFeatures(x, labels, 7), FixedFeatures(x[:0], labels[:0], 7))
-    top = TopK.from_scores(method.score_features(x), 7)
-    assert set(top.indices[:, :3].ravel().tolist()) == {0, 2, 5}
-    top.check(100, 7, 7, "linear-probe")
 
 
 # --- retrieval ------------------------------------------------------------------------------------------------
