@@ -36,7 +36,7 @@ def make(folder: Path, report: NoReport | None = None, **settings: str) -> Linea
     report = report or NoReport()
     store = FeatureStore(folder, "cpu", 8, 0, report)
     config = config_from_text(LinearProbe, {"backbone": CHECK_BACKBONE} | settings)
-    return LinearProbe(config, RunContext(0, "cpu", store, report, 8))  # type: ignore[arg-type]
+    return LinearProbe(config, RunContext(0, "cpu", store, report, 8))
 
 
 def of(x: Any, y: Any, n_candidates: int | None = None) -> Features:
@@ -65,7 +65,7 @@ def scaled() -> tuple[Any, Any]:
     return (x * np.geomspace(0.03, 30, 8)).astype(np.float32), y
 
 
-PROBLEMS = {
+PROBLEMS: dict[str, tuple[Callable[[], tuple[Any, Any]], float]] = {
     "strong penalty": (lambda: blobs(400, 12, 5, seed=0), 1e-5),
     "plain": (lambda: blobs(400, 12, 5, seed=0), 0.316),
     "weak penalty": (lambda: blobs(400, 12, 5, seed=0), 100.0),

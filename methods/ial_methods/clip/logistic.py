@@ -123,7 +123,7 @@ class LogisticRegression:
         variances, self._axes = self._principal() if self.dim <= _WIDEST_TURN else self._widest()
         self._scale = float(variances.mean().sqrt()) or 1.0
         self.spread = torch.cat([torch.ones_like(variances[:1]), variances / self._scale**2]).float()
-        small = self.n * (size + self.dim + 1) * 4 <= _KEPT_BYTES
+        small = 2 * self.n * (size + self.dim + 1) * 4 <= _KEPT_BYTES  # twice: those in doubt are copied
         self.kept = list(self._read()) if small else None
 
     def _plain(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -199,20 +199,22 @@ class LogisticRegression:
             if there is here:  # nothing lower that way
                 break
             here = there
+            del curvature  # before the next is made: memory
         weights = self._turn_back(here.theta[:, 1:]) / self._scale
         bias = here.theta[:, 0] - weights @ self._mean
         found = weights.cpu().numpy(), bias.cpu().numpy()
         return Solution(self.classes, *found, here.loss, excess, steps, products, gradients)
 
     def _begin(self, start: Solution | None) -> torch.Tensor:
-        torch = self._torch
+        import torch
+
         theta = torch.zeros(len(self.classes), self.dim + 1, dtype=torch.float64, device=self._device)
         if start is not None:
             _, to, of = np.intersect1d(self.classes, start.classes, return_indices=True)
             weights = torch.from_numpy(start.weights[of]).to(self._device)
             theta[to, 0] = torch.from_numpy(start.bias[of]).to(self._device) + weights @ self._mean
             theta[to, 1:] = self._turn(weights) * self._scale
-            theta -= theta.mean(dim=0)  # what all classes share changes no probability
+            theta.sub_(theta.mean(dim=0))  # what all classes share changes no probability
         return theta
 
     def _at(self, theta: torch.Tensor, penalty: float) -> _Point:
@@ -266,8 +268,7 @@ class LogisticRegression:
         first = float((here.gradient * step).sum())
         if first >= 0:
             return here, 0
-        low, low_slope = 0.0, first
-        high, high_slope = np.inf, np.inf
+        low, low_slope, high, high_slope = 0.0, first, np.inf, np.inf
         length, there = 1.0, here
         for probes in range(1, _PROBES + 1):
             there = self._at(here.theta + length * step, penalty)
@@ -300,9 +301,7 @@ class _Curvature:
         self._problem = problem
         self._theta = theta.float()
         self.penalty = penalty
-        self._kept: list[_Seen] | None = None
-        if problem.kept is not None:
-            self._kept = self._doubtful()
+        self._kept: list[_Seen] | None = self._doubtful() if problem.kept is not None else None
 
     def blocks(self) -> Iterator[_Seen]:
         """Photos that bend the objective."""
