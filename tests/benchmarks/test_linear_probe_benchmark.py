@@ -17,9 +17,9 @@ from large_probe import measured_apart
 
 GIB = 1 << 30
 SIZES = {  # rows, features, classes, Newton steps, bytes that may be kept
-    "10 k": (10_000, 128, 200, 3, 2 * GIB),
-    "40 k": (40_000, 128, 200, 3, 2 * GIB),
-    "160 k": (160_000, 128, 200, 3, 2 * GIB),
+    "10 k": (10_000, 128, 200, 3, GIB),
+    "40 k": (40_000, 128, 200, 3, GIB),
+    "160 k": (160_000, 128, 200, 3, GIB),
     "10 k, read anew": (10_000, 128, 200, 3, 0),
     "40 k, read anew": (40_000, 128, 200, 3, 0),
     "160 k, read anew": (160_000, 128, 200, 3, 0),

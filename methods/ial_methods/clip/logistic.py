@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-_KEPT_BYTES = 2 << 30  # features and probabilities that stay in memory
+_KEPT_BYTES = 1 << 30  # features and probabilities that stay in memory
 _BLOCK_NUMBERS = 1 << 23  # what is computed at once: rows times (classes + features)
 _BLOCKS_BYTES = 512 << 20  # the preconditioner
 _WIDEST_BLOCK = 192  # a class's block; its making grows with the cube
