@@ -211,7 +211,7 @@ def test_c_is_chosen_on_val_by_minima_that_scikit_learn_finds_too(tmp_path: Path
     for decade in (-2.0, 0.0, 2.0, float(np.log10(method.c))):
         weights, bias = theirs(train.x, train.labels, 10.0**decade)
         right = ((val.x @ weights.T + bias).argmax(axis=1) == val.labels).mean()
-        told = method.facts()["val_ssa1_by_log10_c"][f"{decade:g}"]
+        told = method.facts["val_ssa1_by_log10_c"][f"{decade:g}"]
         assert told == pytest.approx(right, abs=1.5 / 400)  # a tie may fall otherwise
     weights, bias = theirs(train.x, train.labels, 1e6)
     assert max(method.tried.values()) > ((val.x @ weights.T + bias).argmax(axis=1) == val.labels).mean()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import open_clip
 import pytest
+import torch
 
 from ial_bench import ImageBatch, Photos, RunContext, TopK
 from ial_bench.datasets.dataset import Dataset

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -51,6 +48,8 @@ class LinearProbe(FrozenEncoderMethod):
         self.c, start = (self.config.c, None) if self.config.c else self._choose_c(train, val)
         self._fit(LogisticRegression([train, val], self.context.device), self.c, start)
         self.n_candidates = len(train.photos.candidates)
+        by_decade = {f"{decade:g}": ssa1 for decade, ssa1 in sorted(self.tried.items())}
+        self.facts |= {"c": self.c, "val_ssa1_by_log10_c": by_decade}
 
     def _choose_c(self, train: Features, val: Features) -> tuple[float, Solution | None]:
         """The best C on val, and the fit on train with it."""
@@ -109,10 +108,6 @@ class LinearProbe(FrozenEncoderMethod):
         """Weights and biases."""
         return self.weights.size + self.bias.size
 
-    def facts(self) -> Mapping[str, Any]:
-        """The chosen C and what it was chosen from."""
-        return {"c": self.c, "val_ssa1_by_log10_c": {f"{d:g}": a for d, a in sorted(self.tried.items())}}
-
     def state(self) -> State:
         """The solution."""
         return {
@@ -120,12 +115,9 @@ class LinearProbe(FrozenEncoderMethod):
             "bias": self.bias,
             "classes": self.classes,
             "n_candidates": np.array(self.n_candidates),
-            "c": np.array(self.c),
-            "tried": np.array(sorted(self.tried.items()), dtype=np.float64).reshape(-1, 2),
         }
 
     def restore(self, state: State) -> None:
         """Take the solution over."""
         self.weights, self.bias, self.classes = state["weights"], state["bias"], state["classes"]
-        self.n_candidates, self.c = int(state["n_candidates"]), float(state["c"])
-        self.tried = dict(state["tried"].tolist())
+        self.n_candidates = int(state["n_candidates"])
