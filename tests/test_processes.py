@@ -89,6 +89,7 @@ class KillsWhileItSends:
 def test_one_that_is_killed_while_it_sends_its_answer_is_missed() -> None:
     """Who reads from a queue that several write to then waits for the rest for ever."""
     with Workers(filled, 2) as workers:
+        assert len([a.result() for a in [workers.submit(i) for i in range(4)]]) == 4  # both are there
         workers._all[0]._socket = KillsWhileItSends(workers._all[0])  # type: ignore[assignment]
         answers = [workers.submit(i) for i in range(4)]
         with pytest.raises(WorkerError, match="SIGKILL"):
