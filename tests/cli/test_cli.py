@@ -220,7 +220,7 @@ def test_a_new_method_works_as_written(bench: Bench, tiny_city: Dataset, tmp_pat
     assert len(file.read_text().splitlines()) < 60
     checked = bench("check", "my-method", "--plugin", str(file))
     assert checked.code == 0, checked.out
-    assert "all 13 checks passed" in checked.err
+    assert "all 14 checks passed" in checked.err
     ran = bench(
         "run",
         "-d",

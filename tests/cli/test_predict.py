@@ -237,7 +237,9 @@ def test_a_run_of_another_version_of_the_method_is_not_taken(
 
 def test_doctor_counts_the_fitted_methods(bench: Bench, predict: Bench) -> None:
     del predict  # its folders
-    assert json.loads(bench("doctor", "--json").out)["fitted methods"].startswith("4 in the cache, ")
+    told = json.loads(bench("doctor", "--json").out)
+    assert told["fitted methods"].startswith("4 in the cache, ")
+    assert told["shared parts"].startswith("1 in the cache, ")
 
 
 def test_softmax_of_large_scores_and_of_no_photos() -> None:

@@ -44,8 +44,9 @@ def doctor(
         writable = "writable" if os.access(there, os.W_OK) else "NOT WRITABLE"
         facts[label] = f"{folder} ({writable}, {free:,.1f} GB free)"
     facts["weights"] = weights_at_hand()
-    kept = models.sizes(cache_home(cache))
+    kept, parts = models.sizes(cache_home(cache)), models.part_sizes(cache_home(cache))
     facts["fitted methods"] = f"{len(kept):,} in the cache, {sum(kept.values()) / 1e6:,.1f} MB"
+    facts["shared parts"] = f"{len(parts):,} in the cache, {sum(parts.values()) / 1e6:,.1f} MB"
     facts["datasets"] = [f.name for f in installed(data_home)]
     registry = Registry()
     looked = {n: registry.look(n) for n in registry.names}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,19 +67,21 @@ def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Ta
     """
     names = _datasets(home, layout)
     wanted = {row.method for row in layout.rows if row.method}
-    known = sorted({path.parent.name for name in names for path in (home / name).glob("*/*.json")})
-    for method in sorted(wanted.difference(known)):
-        raise unknown_name("method with runs", method, known, f"there are runs of {', '.join(known)}")
+    if wanted:
+        known = sorted({path.parent.name for name in names for path in (home / name).glob("*/*.json")})
+        for method in sorted(wanted.difference(known)):
+            raise unknown_name("method with runs", method, known, f"there are runs of {', '.join(known)}")
     only_published = bool(layout.rows) and not wanted
     good: list[RunRecord] = []
     whole = True
-    for name in names:
-        for _, record in records(home, name):
-            if isinstance(record, DataError):
-                whole = False
-                print(f"not read: {record}", file=sys.stderr)
-            elif not only_published and (not wanted or record.method.name in wanted):
-                good.append(record)
+    with _uncollected():
+        for name in names:
+            for _, record in records(home, name):
+                if isinstance(record, DataError):
+                    whole = False
+                    print(f"not read: {record}", file=sys.stderr)
+                elif not only_published and (not wanted or record.method.name in wanted):
+                    good.append(record)
     published = [row for name in names for row in published_rows(name)] if layout.published else []
     _check_rows(layout, possible(layout, good, published))
     check_words([*(layout.metrics or ()), *(layout.columns or ())], good)
@@ -91,6 +95,18 @@ def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Ta
         whole &= all(row.kind != "contradicted" for row in table.rows)
         tables.append(table)
     return tables, whole
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looks for rings of objects: all that is read is kept, and each look goes through more of it in vain."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def print_tables(tables: Sequence[Table], layout: Layout, fmt: str | None) -> None:

@@ -52,7 +52,7 @@ def restored(method: Method, folder: Path) -> dict[str, Any]:
         DataError: as of `unsealed`.
     """
     phases = unsealed(folder)
-    method.facts.update(phases.pop(FACTS, {}))
+    method.facts.update(phases.pop(FACTS))
     method.load(folder)
     return phases
 
@@ -170,11 +170,18 @@ def kept(cache: Path, run_id: str) -> Path | None:
 
 
 def sizes(cache: Path) -> dict[str, int]:
-    """Bytes of each fitted method that is kept, by run, and of each part, by its identity."""
-    states = [(f, f) for f in (cache / "models").glob("[!.]*")]
-    states += [(f, f / STATE) for f in (cache / "parts").glob("[!.]*")]
+    """Bytes of each fitted method that is kept, by run."""
+    return _sizes(cache, "models/[!.]*")
+
+
+def part_sizes(cache: Path) -> dict[str, int]:
+    """Bytes of each shared part that is kept, by its identity."""
+    return _sizes(cache, f"parts/[!.]*/{STATE}")
+
+
+def _sizes(cache: Path, folders: str) -> dict[str, int]:
     return {
-        folder.name: sum(f.stat().st_size for f in state.rglob("*") if f.is_file())
-        for folder, state in sorted(states)
-        if is_whole(state)
+        folder.relative_to(cache).parts[1]: sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        for folder in sorted(cache.glob(folders))
+        if is_whole(folder)
     }
