@@ -239,7 +239,7 @@ def test_doctor_counts_the_fitted_methods(bench: Bench, predict: Bench) -> None:
     del predict  # its folders
     told = json.loads(bench("doctor", "--json").out)
     assert told["fitted methods"].startswith("4 in the cache, ")
-    assert told["shared parts"].startswith("1 in the cache, ")
+    assert told["shared parts"].startswith("2 in the cache, ")
 
 
 def test_softmax_of_large_scores_and_of_no_photos() -> None:
