@@ -99,12 +99,13 @@ def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Ta
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without looks for rings of objects: all that is read is kept, and each look goes through more of it in vain."""
+    """Without looks for rings of objects, then or later: what is read is kept, and they go through it in vain."""
     before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if before:
             gc.enable()
 

@@ -37,6 +37,12 @@ class Cell:
     tied: bool = False
     text: str = ""
 
+    def marked(self, mark: Mark) -> Cell:
+        """The same with another mark."""
+        return Cell(  # `dataclasses.replace` takes five times as long
+            self.value, self.ci95, self.spread, mark, self.tied, self.text
+        )
+
 
 EMPTY = Cell()
 

@@ -242,5 +242,5 @@ def _marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
     marked = list(rows)
     for i, own in marks.items():
         cells = rows[i].cells
-        marked[i] = replace(rows[i], cells={**cells, **{k: replace(cells[k], mark=mark) for k, mark in own.items()}})
+        marked[i] = replace(rows[i], cells={**cells, **{k: cells[k].marked(mark) for k, mark in own.items()}})
     return marked

@@ -41,7 +41,9 @@ def _heading(column: Column) -> str:
 
 
 def _cell(cell: Cell, column: Column, style: Style) -> str:
-    text = escape_markdown(number(cell, column))
+    text = number(cell, column)
+    if column.text or not text[:1].isdigit():
+        text = escape_markdown(text)
     if cell.mark is Mark.BEST:
         text = f"**{text}**"
     elif cell.mark is Mark.SECOND:
