@@ -22,6 +22,12 @@ class Part:
     method: type[Method]
     config: MethodConfig
 
+    @classmethod
+    def of(cls, method: type[Method], config: MethodConfig) -> Part:
+        """`method` with those of the settings of `config`, of another method's, that are its own too."""
+        own = {name: getattr(config, name) for name in method.Config.model_fields}
+        return cls(method, method.Config(**own))
+
 
 class PartSource(Protocol):
     """Where fitted parts come from: the engine, which fits each once and keeps it, or made on the spot."""

@@ -85,13 +85,11 @@ class Fusion(AddressClip):
 
     def parts(self) -> Mapping[str, Part]:
         """AddressCLIP with these settings."""
-        own = {name: getattr(self.config, name) for name in AddressClip.Config.model_fields}
-        return {"addressclip": Part(AddressClip, AddressClip.Config(**own))}
+        return {"addressclip": Part.of(AddressClip, self.config)}
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Take AddressCLIP's towers; then encode train and val photos by them, and choose."""
-        trained = self.part("addressclip", train, val)
-        assert isinstance(trained, AddressClip)  # noqa: S101 - it is as named
+        trained: Any = self.part("addressclip", train, val)
         self.towers = trained.towers
         self.facts.update(trained.facts)
         self._labelled = [self._tuned(train, "train"), self._tuned(val, "val")]
