@@ -66,7 +66,7 @@ def decode(data: bytes, name: str) -> RGB:
     if not data:
         raise ImageError(f"{name} is empty (0 bytes)", _VERIFY)
     try:
-        with Image.open(io.BytesIO(data), formats=_readable()) as image:
+        with Image.open(io.BytesIO(data), formats=_readable(data)) as image:
             size = f"{name} is {image.width} x {image.height} pixels"
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{size}, over the limit of {MAX_PIXELS:,}", _VERIFY)
@@ -95,7 +95,7 @@ def identify(data: bytes, name: str) -> None:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=_readable()):
+        with Image.open(io.BytesIO(data), formats=_readable(data)):
             return
     except Exception as error:  # as in `decode`
         raise ImageError(f"{name} is not an image that can be read", _VERIFY) from error
@@ -110,17 +110,19 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """
     from PIL import Image, UnidentifiedImageError
 
+    head = b""
     try:
         check_regular(path)
         if not path.stat().st_size:
             raise ImageError(f"{path} is empty (0 bytes)", _VERIFY)
-        with Image.open(path, formats=_readable()) as image:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+        with Image.open(path, formats=_readable(head)) as image:
             yield image
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        with path.open("rb") as file:
-            raise _not_read(file.read(_HEAD), str(path)) from error
+        raise _not_read(head, str(path)) from error
     except Exception as error:  # as in `decode`
         check_storage(error, path)
         raise ImageError(f"{path} is damaged: {error}", _VERIFY) from error
@@ -128,22 +130,37 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 def _not_read(data: bytes, name: str) -> ImageError:
     """The error of a file that no decoder knows."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+    if _is_heif(data):
         return ImageError(f"{name} is a HEIF image, which needs a decoder of its own", "pip install 'ial-bench[heic]'")
-    return ImageError(f"{name} is not an image that can be read ({', '.join(_readable())})", _VERIFY)
+    return ImageError(f"{name} is not an image that can be read ({', '.join(_formats())})", _VERIFY)
+
+
+def _is_heif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+
+
+def _readable(data: bytes) -> list[str]:
+    """Those of `FORMATS` that are read here. The plugin of HEIF, slow to load, is left alone where `data` are none."""
+    return _with_heif() if _is_heif(data) else _formats()
 
 
 @cache
-def _readable() -> list[str]:
-    """Those of `FORMATS` that are read here."""
+def _with_heif() -> list[str]:
+    if importlib.util.find_spec("pillow_heif") is None:
+        return _formats()
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return [*_formats(), "HEIF"]
+
+
+@cache
+def _formats() -> list[str]:
+    """Those of `FORMATS` that Pillow reads by itself."""
     from PIL import Image
 
     Image.init()
-    if importlib.util.find_spec("pillow_heif"):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-    return [form for form in FORMATS if form in Image.OPEN]
+    return [form for form in FORMATS if form in Image.OPEN and form != "HEIF"]
 
 
 def read(path: Path, expected_bytes: int | None = None) -> RGB:

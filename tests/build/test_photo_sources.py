@@ -245,7 +245,7 @@ def test_photos_of_phones_need_a_plugin_and_are_read_with_it(tmp_path: Path, mon
     (only,) = read_photos(tmp_path).photos
     assert (only.lat, only.lon) == pytest.approx((40.0, -80.0))
     assert np.abs(images.read(tmp_path / "1.HEIC").mean(axis=(0, 1)) - (200, 30, 30)).max() < 8
-    monkeypatch.setattr(images, "_readable", lambda: ["JPEG"])
+    monkeypatch.setattr(images, "_with_heif", lambda: ["JPEG"])
     with pytest.raises(DataError, match=r"1 x a HEIF image, which needs a decoder of its own"):
         read_photos(tmp_path)
 

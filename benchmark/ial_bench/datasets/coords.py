@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 
 from ial_bench.datasets.columns import mapped, numbered
 from ial_bench.datasets.csv_files import read_csv
+from ial_bench.datasets.photo_paths import posix_path
 from ial_bench.datasets.spellings import rows_of
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.geo.headings import heading_of
@@ -27,7 +27,6 @@ _UTM_COLUMNS = ("utm_easting", "utm_northing")
 _LATITUDES, _LONGITUDES = ("lat", "latitude"), ("lon", "lng", "longitude")
 _SF_XL_FIELDS = 14
 _UTM_FIELDS = 2
-_UNUSUAL = re.compile(r"\\|//|^\./|/\.(?:/|$)|/$|^$")
 _FARTHEST_NORTHING_M = 2e7  # pole to pole, whichever hemisphere northings count from
 
 
@@ -178,7 +177,7 @@ def read_coords(path: Path, utm_zone: str | None) -> Coords:
     faults[np.logical_or(*(found.empty for found in cells))] = Fault.EMPTY
     paths = table.texts(names)
     named = np.asarray(pc.not_equal(paths, "").to_numpy(), dtype=bool)
-    called = mapped(paths.filter(pa.array(named)), _plain)
+    called = mapped(paths.filter(pa.array(named)), posix_path)
     return Coords.of(path.name, called, points[named], values[named], faults[named])
 
 
@@ -281,10 +280,3 @@ def heading_in_name(text: str) -> float:
         return heading_of(text)
     except ValueError:
         return math.nan
-
-
-def _plain(path: str) -> str:
-    """`path` as `safe_relative` writes it."""
-    if _UNUSUAL.search(path) is None:  # ten times faster than pathlib
-        return path
-    return str(PurePosixPath(path.replace("\\", "/")))
