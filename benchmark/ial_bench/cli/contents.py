@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ial_bench.cli import options
+from ial_bench.cores import usable_cores
 
 _SHOWN = 10  # photos of other content
 
@@ -26,14 +27,12 @@ def contents(
 
     Example: bench data contents my-city
     """
-    import os
-
     from ial_bench.cli.console import ConsoleReporter, print_rows
     from ial_bench.datasets.contents import take_contents
     from ial_bench.datasets.locate import open_dataset
 
     data = open_dataset(dataset, data_home)
-    threads = workers or 2 * (os.cpu_count() or 1)
+    threads = workers or 2 * usable_cores()
     with ConsoleReporter().track(len(data), f"read {data.name}", "photos") as advance:
         found = take_contents(data, overwrite=overwrite, workers=threads, advance=advance)
     if len(found.changed):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ial_bench.cli import build, caption, contents, derive, export, imports, options, synth
+from ial_bench.cores import usable_cores
 
 app = typer.Typer(rich_markup_mode=None, help="Import and verify datasets.", no_args_is_help=True)
 app.add_typer(imports.app, name="import")
@@ -36,7 +37,6 @@ def verify(
 
     Example: bench data verify cambridge --quick
     """
-    import os
     from dataclasses import asdict
 
     from ial_bench.cli.console import ConsoleReporter, print_json, print_rows
@@ -45,7 +45,7 @@ def verify(
 
     data = open_dataset(dataset, data_home)
     with ConsoleReporter().track(len(data), f"verify {data.name}", "photos") as advance:
-        found = check(data, quick=quick, workers=workers or os.cpu_count() or 1, advance=advance)
+        found = check(data, quick=quick, workers=workers or usable_cores(), advance=advance)
     if as_json:
         print_json(asdict(found))
     else:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ial_bench.cli import options
+from ial_bench.cores import usable_cores
 
 app = typer.Typer(rich_markup_mode=None, help="Train the encoders of the package from nothing.", no_args_is_help=True)
 
@@ -50,8 +51,6 @@ def tiny(
 
     Example: bench pretrain tiny --minutes 15 --out my-tiny.safetensors
     """
-    import os
-
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.encoders.pretrain import MODEL, Recipe, pretrain, relearn_merges
     from ial_bench.encoders.pretrain_photos import PhotoPlan, make_photos
@@ -67,7 +66,7 @@ def tiny(
     check_writable(out.absolute().parent)
     reporter, home = ConsoleReporter(), cache_home(cache)
     with reporter.track(plan.n_photos, "photos", "photos") as advance:
-        photos = make_photos(plan, home, workers or os.cpu_count() or 1, advance)
+        photos = make_photos(plan, home, workers or usable_cores(), advance)
     if merges is not None:
         typer.echo(f"{merges}: {relearn_merges(photos, merges):,} merges")
     facts = pretrain(recipe, photos, out, home, reporter)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ial_bench.cli import options
+from ial_bench.cores import usable_cores
 
 if TYPE_CHECKING:
     from ial_bench.cli.time_left import TimeLeft
@@ -165,8 +166,6 @@ def run(
 
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
     """The dataset called `name`; the embedded city is made where it is not there yet."""
-    import os
-
     from ial_bench.datasets.locate import installed, open_dataset
     from ial_bench.homes import data_home
 
@@ -176,7 +175,7 @@ def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
 
         options = preset(name)
         with report.track(options.n_photos, f"make {name}", "photos") as advance:
-            make_city(data_home(home) / name, options, os.cpu_count() or 1, advance, name, report.log)
+            make_city(data_home(home) / name, options, usable_cores(), advance, name, report.log)
     return open_dataset(name, home)
 
 

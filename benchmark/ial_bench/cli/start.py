@@ -1,13 +1,15 @@
-"""The first line of the `bench` command: it is ready for ctrl-c before anything heavier is imported."""
+"""The first lines of the `bench` command: what must be said before anything heavier is imported."""
 
 from __future__ import annotations
 
 from ial_bench.cli import interrupts
+from ial_bench.cores import prepare_threads
 
 
 def main() -> None:
     """Run the command line."""
     interrupts.watch()
+    prepare_threads()
     try:
         from ial_bench.cli.main import main as run
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ial_bench.cli import options
+from ial_bench.cores import usable_cores
 
 
 def blocks_of(text: str) -> tuple[int, int]:
@@ -97,8 +98,6 @@ def synth(
 
     Example: bench data synth --streets city.osm.pbf --bbox 37.77,-122.43,37.79,-122.40 --name drawn-city
     """
-    import os
-
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.synth_city.options import changed
     from ial_bench.datasets.synth_city.options import preset as preset_of
@@ -138,7 +137,7 @@ def synth(
         check_folder(folder, wanted, called, street_map.to_json())  # reading a city's streets takes a while
         city = lay_map(wanted, street_map, report.log)
     with report.track(city.n_photos if city else wanted.n_photos, f"synth {called}", "photos") as advance:
-        data = make_city(folder, wanted, workers or os.cpu_count() or 1, advance, called, report.log, city)
+        data = make_city(folder, wanted, workers or usable_cores(), advance, called, report.log, city)
     counts = ", ".join(f"{n:,} {split}" for split, n in data.counts().items() if n)
     typer.echo(f"{called}: {counts} photos of {wanted.size} px; {len(data.addresses):,} addresses; in {data.folder}")
     shown = called if out is None else str(out) if "/" in str(out) else f"./{out}"

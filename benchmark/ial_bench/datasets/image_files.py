@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ial_bench.cores import usable_cores
 from ial_bench.datasets.columns import chunks, mapped
 from ial_bench.datasets.contents import Sums, sums_of
 from ial_bench.datasets.spellings import FileNames, composed
@@ -93,7 +94,7 @@ def measure(root: Path, paths: pa.ChunkedArray, reporter: Reporter) -> tuple[npt
     """
     sizes = np.zeros(len(paths), np.int64)
     wrong: dict[int, str] = {}
-    threads, done = _THREADS * (os.cpu_count() or 1), 0
+    threads, done = _THREADS * usable_cores(), 0
     with (
         reporter.track(len(paths), "look for images", "photos") as advance,
         ThreadPoolExecutor(threads) as pool,
@@ -157,4 +158,4 @@ def checksums(root: Path, paths: pa.ChunkedArray, sizes: npt.NDArray[np.int64], 
             yield data
 
     with reporter.track(len(paths), "read photos", "photos") as advance:
-        return sums_of(len(paths), read, _THREADS * (os.cpu_count() or 1), advance)
+        return sums_of(len(paths), read, _THREADS * usable_cores(), advance)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
+from ial_bench.cores import usable_cores
 from ial_bench.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ def resolve_device(wanted: str) -> str:
 
 def default_workers() -> int:
     """Processes to decode photos: half the cores, at most 8, so that the model keeps the other half."""
-    return min(8, (os.cpu_count() or 1) // 2)
+    return min(8, usable_cores() // 2)
 
 
 def _may_have_accelerator() -> bool:

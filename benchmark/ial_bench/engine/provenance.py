@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ial_bench
+from ial_bench.cores import usable_cores
 from ial_bench.json_files import digest
 
 _PACKAGES = (
@@ -70,7 +71,7 @@ def hardware(device: str) -> dict[str, Any]:
     """What a latency depends on: processor, usable cores, threads, torch build and, on a GPU, its name and driver."""
     found: dict[str, Any] = {
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "machine": platform.machine(),
         "system": platform.system(),
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
