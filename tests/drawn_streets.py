@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from ial_bench.build.geometry import length_m
-from ial_bench.build.network import Segment, StreetNetwork
-from ial_bench.build.partition import Partition, SubStreet, total_m
-from ial_bench.build.pieces import BESIDE_M
-from ial_bench.build.union import UnionFind
-from ial_bench.geo.local import from_local_m
+from ial_bench.geo.lines import length_m
 from ial_bench.geo.points import Points
+from ial_bench.geo.projections import from_local_m
+from ial_bench.partition.network import Segment, StreetNetwork
+from ial_bench.partition.streets import BESIDE_M
+from ial_bench.partition.substreets import Partition, SubStreet, total_m
+from ial_bench.partition.union import UnionFind
 
 ORIGIN = np.array([40.44, -79.99])
 

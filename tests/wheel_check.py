@@ -19,7 +19,7 @@ NEEDED = (
     "ial_bench/encoders/openclip_models/tiny-street.json",
     "ial_bench/encoders/openclip_models/tiny-street.merges.txt.gz",
     "ial_bench/encoders/openclip_models/tiny-street.synth.safetensors",
-    "ial_bench/geo/street_words.toml",
+    "ial_bench/geocoding/street_words.toml",
     "ial_bench/report/published_numbers/xu2024addressclip.json",
     "ial_bench/report/site/assets/common.js",
     "ial_bench/report/site/templates/base.html.j2",

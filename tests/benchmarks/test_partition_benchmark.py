@@ -15,9 +15,9 @@ from typing import Any
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from ial_bench.build.geojson_streets import read_geojson_streets
-from ial_bench.build.network import StreetNetwork
-from ial_bench.build.partition import Partition
+from ial_bench.partition.geojson import read_geojson_streets
+from ial_bench.partition.network import StreetNetwork
+from ial_bench.partition.substreets import Partition
 from ial_bench.engine.timing import PeakMemory
 
 memory, started = PeakMemory("cpu"), time.perf_counter()

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ial_bench.build.dataset import build_dataset
-from ial_bench.build.options import BuildOptions
 from ial_bench.cli.main import app, main
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.derive import join, take_places
@@ -21,6 +19,8 @@ from ial_bench.datasets.synth_city.options import preset
 from ial_bench.datasets.synth_city.write import make_city
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, DataError
+from ial_bench.partition.dataset import build_dataset
+from ial_bench.partition.options import BuildOptions
 from ial_bench.registry import dataset_cards
 from paper_releases import QUERY_PLACES, YAWS, PaperRelease, publish_small, sf_release
 

@@ -41,8 +41,8 @@ from ial_bench.datasets.synth_city.tables import Floats, Props
 from ial_bench.datasets.synth_city.trace import trace
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, DataError
-from ial_bench.geo.local import to_local_m
 from ial_bench.geo.points import haversine_m
+from ial_bench.geo.projections import to_local_m
 from mapped_city import ADDRESSES, STREETS, footprints, write_map
 
 SMALL = CityOptions(seed=4, size=16, train_places=4, query_places=2, train_views=2, query_views=1, val_fraction=0.2)

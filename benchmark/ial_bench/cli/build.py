@@ -117,16 +117,16 @@ def build(
 
     Example: bench data build --name my-city --photos photos.csv --streets city.osm.pbf
     """
-    from ial_bench.build.dataset import SET_ASIDE, build_dataset
-    from ial_bench.build.geojson_streets import StreetKeys
-    from ial_bench.build.options import BuildOptions
-    from ial_bench.build.report import HTML, MARKDOWN
-    from ial_bench.build.splits import SplitRule
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.errors import ConfigError
     from ial_bench.geo.whereabouts import whereabouts
     from ial_bench.homes import cache_home
     from ial_bench.homes import data_home as home
+    from ial_bench.partition.dataset import SET_ASIDE, build_dataset
+    from ial_bench.partition.geojson import StreetKeys
+    from ial_bench.partition.options import BuildOptions
+    from ial_bench.partition.report import HTML, MARKDOWN
+    from ial_bench.partition.splits import SplitRule
 
     if ambiguous not in {"nearest", "drop"}:
         raise ConfigError(f"--ambiguous {ambiguous} is unknown", "choose nearest or drop")

@@ -1,1 +1,1 @@
-"""Positions on the Earth."""
+"""Geometry on the Earth: points, lines, projections, regions."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ial_bench.errors import DataError
-from ial_bench.geo.local import to_local_m
 from ial_bench.geo.points import Points, middle
+from ial_bench.geo.projections import to_local_m
 from ial_bench.metrics.accuracy import Ints
 from ial_bench.metrics.confusion import Miss
 from ial_bench.plots.scene import Scene

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ial_bench import Address, ImageBatch, Method, MethodInfo, Photos, RunContext, State, TopK
-from ial_bench.geo.geocoder import Geocoder, Namer
-from ial_bench.geo.places import PlaceIndex
-from ial_bench.geo.stage2 import Stage2Settings, facts_of, new_geocoder, new_namer, restored_streets, streets_for
+from ial_bench.geocoding.geocoder import Geocoder, Namer
+from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.settings import (
+    Stage2Settings,
+    facts_of,
+    new_geocoder,
+    new_namer,
+    restored_streets,
+    streets_for,
+)
 from ial_bench.training.told import told_as_array, told_from_array
 
 if TYPE_CHECKING:

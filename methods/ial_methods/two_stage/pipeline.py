@@ -11,10 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
-from ial_bench.geo.geocoder import Geocoder, Namer
-from ial_bench.geo.places import PlaceIndex
 from ial_bench.geo.points import Points, haversine_m
-from ial_bench.geo.stage2 import Stage2Settings, facts_of, new_geocoder, new_namer, restored_streets, streets_for
+from ial_bench.geocoding.geocoder import Geocoder, Namer
+from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.settings import (
+    Stage2Settings,
+    facts_of,
+    new_geocoder,
+    new_namer,
+    restored_streets,
+    streets_for,
+)
 from ial_bench.method import MethodConfig, RunContext
 from ial_bench.training.told import told_as_array, told_from_array
 

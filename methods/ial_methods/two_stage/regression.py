@@ -11,8 +11,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench import Features, MethodInfo, RunContext, unit_norm
-from ial_bench.geo.local import from_local_m, to_local_m
 from ial_bench.geo.points import Points, centroids
+from ial_bench.geo.projections import from_local_m, to_local_m
 from ial_bench.training.config import TrainingConfig
 from ial_methods.two_stage.method import REFERENCE
 from ial_methods.two_stage.pipeline import Pipeline

@@ -28,7 +28,7 @@ from ial_bench.datasets.synth_city.streets import (
 from ial_bench.datasets.synth_city.tables import Floats, Ints
 
 if TYPE_CHECKING:
-    from ial_bench.build.network import Edge
+    from ial_bench.partition.network import Edge
 
 SIDE_M = 16.0
 """Side of the cells in which segments are looked for."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ial_bench.build.noding import shapely
 from ial_bench.datasets.synth_city import styles
 from ial_bench.datasets.synth_city.houses import DEPTH_M, Quarter, build_landmark, cut_lots, dress_face
 from ial_bench.datasets.synth_city.tables import EAST, NORTH, SOUTH, WEST, Boxes, Floats, in_frame, left_of
+from ial_bench.partition.noding import shapely
 from ial_bench.seeds import generator
 
 if TYPE_CHECKING:
-    from ial_bench.build.network import Edge
+    from ial_bench.partition.network import Edge
 
 _BEND_M = 0.75
 """A line is straight where it stays so near to its chord; rows of houses stand along chords."""

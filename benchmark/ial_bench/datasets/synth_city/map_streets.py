@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ial_bench.build.geometry import chainages, nearest
 from ial_bench.datasets.synth_city.map_ground import MARGIN_M, MapGround
 from ial_bench.datasets.synth_city.sub_streets import SubStreets
 from ial_bench.datasets.synth_city.tables import Floats, left_of
+from ial_bench.geo.lines import chainages, nearest
 
 if TYPE_CHECKING:
-    from ial_bench.build.partition import SubStreet
+    from ial_bench.partition.substreets import SubStreet
 
 MIN_WALK_M = 20.0
 """A sub-street with less room clear of crossings is not photographed: its places would lie on one another."""

@@ -15,9 +15,9 @@ from ial_bench.files import sha256_file
 from ial_bench.geo.points import Points, rolled, unrolled
 
 if TYPE_CHECKING:
-    from ial_bench.build.network import Edge, StreetNetwork, StreetSource
-    from ial_bench.build.options import BuildOptions
-    from ial_bench.build.partition import SubStreet
+    from ial_bench.partition.network import Edge, StreetNetwork, StreetSource
+    from ial_bench.partition.options import BuildOptions
+    from ial_bench.partition.substreets import SubStreet
 
 Box = tuple[float, float, float, float]
 """South, west, north, east; degrees."""
@@ -127,11 +127,11 @@ def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: Non
         DataError: the map cannot be used: no named street, none in the box, one sub-street only, metres for degrees.
         ConfigError: an extra is not installed.
     """
-    from ial_bench.build.dataset import read_streets
-    from ial_bench.build.names import StreetNamer
-    from ial_bench.build.network import StreetNetwork
-    from ial_bench.build.partition import Partition
-    from ial_bench.geo.street_words import street_words
+    from ial_bench.geocoding.street_names import StreetNamer
+    from ial_bench.geocoding.street_words import street_words
+    from ial_bench.partition.dataset import read_streets
+    from ial_bench.partition.network import StreetNetwork
+    from ial_bench.partition.substreets import Partition
 
     say(f"reading {street_map.path}")
     source = read_streets(_as_build(street_map))
@@ -183,8 +183,8 @@ def _digest(path: Path, option: str) -> str:
 
 
 def _as_build(street_map: StreetMap) -> BuildOptions:
-    from ial_bench.build.geojson_streets import StreetKeys
-    from ial_bench.build.options import BuildOptions
+    from ial_bench.partition.geojson import StreetKeys
+    from ial_bench.partition.options import BuildOptions
 
     path = street_map.path
     keys = StreetKeys(street_map.name_key)
@@ -193,7 +193,7 @@ def _as_build(street_map: StreetMap) -> BuildOptions:
 
 def _areas(street_map: StreetMap, source: StreetSource, namer: Any) -> Callable[[SubStreet], str]:
     """The neighbourhood of a sub-street, found once."""
-    from ial_bench.build.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain, Neighbourhoods
+    from ial_bench.partition.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain, Neighbourhoods
 
     ways: list[Neighbourhoods] = []
     if street_map.neighbourhoods is not None:

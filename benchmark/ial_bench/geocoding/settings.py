@@ -1,0 +1,159 @@
+"""The setting `stage2` of pipelines that predict a position first, and what it stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+
+from ial_bench.addresses import Address
+from ial_bench.geo.street_index import MAX_RANGE_M
+from ial_bench.geocoding.geocoder import ByName, Geocoder, Namer, NearestPlace, RadiusVote
+from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.street_geocoder import NearestStreet
+from ial_bench.method import MethodConfig
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.photos import Candidates
+    from ial_bench.datasets.streets import StreetLines
+
+_KNOWN = ("nearest", "radius", "streets", "reverse-geocoder")
+_GEOPY = re.compile(r"geopy:[a-z0-9]+")
+
+
+class Stage2Settings(MethodConfig):
+    """From coordinates to an address; mix it into a method's `Config`."""
+
+    stage2: str = Field(
+        "nearest",
+        description="nearest train place; radius, a vote of train places; streets, the nearest street of the dataset's "
+        "street network; reverse-geocoder, towns offline; or geopy:NAME, a geocoding service, such as geopy:nominatim",
+    )
+    radius_m: float = Field(50.0, gt=0, description="of the vote of train places, in metres")
+    street_range_m: float = Field(
+        100.0, gt=0, le=MAX_RANGE_M, description="farthest street of the street network that is an answer, in metres"
+    )
+    street_match: float = Field(
+        0.9, gt=0, le=1, description="how alike a geocoder's and a candidate's street must be; 1: the same name"
+    )
+    geocoder_domain: str | None = Field(None, description="server of the service, such as localhost:8080")
+    geocoder_scheme: Literal["https", "http"] = Field("https", description="https or http")
+    geocoder_user_agent: str = Field("ial-bench", description="what to call oneself; public servers want to know")
+    geocoder_language: str | None = Field(None, description="of the names the service gives, such as en")
+    geocoder_timeout_s: float = Field(10.0, gt=0, description="for one answer of the service")
+    geocoder_interval_s: float = Field(1.0, ge=0, description="least time between two requests")
+    geocoder_retries: int = Field(4, ge=0, description="of a request that failed")
+    geocoder_backoff_s: float = Field(1.0, ge=0, description="wait before the first retry, doubled for each further")
+
+    @field_validator("stage2")
+    @classmethod
+    def _known(cls, stage2: str) -> str:
+        if stage2 not in _KNOWN and not _GEOPY.fullmatch(stage2):
+            raise ValueError(f"one of {', '.join(_KNOWN)} or geopy:NAME")
+        return stage2
+
+    @model_serializer(mode="wrap")
+    def _told(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the range where no street is searched: runs that it cannot change keep their identity."""
+        values: dict[str, Any] = told(self)
+        if not self.reads_streets:
+            values.pop("street_range_m", None)
+        return values
+
+    @property
+    def asks_network(self) -> bool:
+        """Whether positions are sent to a service."""
+        return self.stage2.startswith("geopy:")
+
+    @property
+    def asks_names(self) -> bool:
+        """Whether a position's name is asked for, and matched to the candidates' addresses."""
+        return self.stage2 not in {"nearest", "radius", "streets"}
+
+    @property
+    def reads_streets(self) -> bool:
+        """Whether the dataset's street network is searched."""
+        return self.stage2 == "streets"
+
+
+def new_namer(settings: Stage2Settings, cache: Path | None) -> Namer | None:
+    """What tells positions' names, None where `stage2` needs none. To be called in `Method.prepare`.
+
+    Args:
+        settings: which.
+        cache: folder for answers of services.
+
+    Raises:
+        SkipMethod: its package is not installed, or the service cannot be reached.
+        ConfigError: no such service.
+    """
+    if settings.stage2 == "reverse-geocoder":
+        from ial_bench.geocoding.reverse import NearestTown
+
+        return NearestTown()
+    if not settings.asks_network:
+        return None
+    from ial_bench.geocoding.service import Service, ServiceOptions
+
+    options = ServiceOptions(
+        settings.stage2.removeprefix("geopy:"), settings.geocoder_domain, settings.geocoder_scheme,
+        settings.geocoder_user_agent, settings.geocoder_language, settings.geocoder_timeout_s,
+        settings.geocoder_interval_s, settings.geocoder_retries, settings.geocoder_backoff_s,
+    )  # fmt: skip
+    service = Service(options, cache)
+    service.check()
+    return service
+
+
+def streets_for(settings: Stage2Settings, candidates: Candidates) -> StreetLines | None:
+    """The street network to search, None where `stage2` needs none. To be called first in `Method.fit`.
+
+    Raises:
+        SkipMethod: the dataset has none.
+    """
+    if not settings.reads_streets:
+        return None
+    from ial_bench.datasets.streets import needed
+
+    return needed(candidates.streets)
+
+
+def restored_streets(settings: Stage2Settings, state: Any) -> StreetLines | None:
+    """The street network of which the arrays of a fitted method tell, None where `stage2` needs none."""
+    if not settings.reads_streets:
+        return None
+    from ial_bench.datasets.streets import StreetLines
+
+    return StreetLines.restored(state)
+
+
+def facts_of(geocoder: Geocoder) -> dict[str, Any]:
+    """What a geocoder tells of its work so far, under its name; the offline index of places tells nothing."""
+    told = dict(geocoder.facts())
+    return {"geocoder": told} if told else {}
+
+
+def new_geocoder(
+    settings: Stage2Settings,
+    namer: Namer | None,
+    places: PlaceIndex,
+    addresses: Sequence[Address],
+    streets: StreetLines | None = None,
+) -> Geocoder:
+    """The second stage.
+
+    Args:
+        settings: which.
+        namer: what `new_namer` gave.
+        places: labelled places to search, and to tell the sub-streets of a named street apart.
+        addresses: the candidates', for geocoders that tell names.
+        streets: what `streets_for` gave.
+    """
+    if streets is not None:
+        return NearestStreet(streets, places.n_candidates, settings.street_range_m)
+    if namer is not None:
+        return ByName(namer, places, addresses, settings.street_match)
+    return RadiusVote(places, settings.radius_m) if settings.stage2 == "radius" else NearestPlace(places)

@@ -1,0 +1,292 @@
+"""From photos and a street map to a dataset folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.addresses import Address
+from ial_bench.datasets import columns
+from ial_bench.datasets.image_files import checksums
+from ial_bench.datasets.kept_names import own_name
+from ial_bench.datasets.photos import SPLITS
+from ial_bench.datasets.rejects import write_report
+from ial_bench.datasets.streets import StreetLines
+from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
+from ial_bench.errors import ConfigError, DataError
+from ial_bench.files import make_folder
+from ial_bench.geo.points import haversine_m
+from ial_bench.geocoding.street_names import StreetNamer
+from ial_bench.geocoding.street_words import street_words
+from ial_bench.method import NoReport, Reporter
+from ial_bench.partition.checks import check_degrees, check_overlap, check_reach, lines_in_reach
+from ial_bench.partition.geocoded import service_of, street_votes
+from ial_bench.partition.geojson import read_geojson_streets
+from ial_bench.partition.geojson_file import SUFFIXES as GEOJSON_SUFFIXES
+from ial_bench.partition.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain, Neighbourhoods
+from ial_bench.partition.network import StreetNetwork, StreetSource
+from ial_bench.partition.options import BuildOptions
+from ial_bench.partition.osm import fetch_osm, read_osm
+from ial_bench.partition.osm_file import SUFFIXES as OSM_SUFFIXES
+from ial_bench.partition.photos import PhotoSet, Place, places_of, read_photos
+from ial_bench.partition.places import Match, match_places
+from ial_bench.partition.splits import Parted, part
+from ial_bench.partition.substreets import Partition
+
+SET_ASIDE = "set-aside.csv"
+
+
+@dataclass
+class Build:
+    """A dataset and how it came about.
+
+    Attributes:
+        folder: of the dataset.
+        network: the streets.
+        source: what was read of them.
+        partition: all sub-streets of the city, after joining those with few places.
+        n_before: sub-streets before that.
+        photos: those used, and those set aside with the reason.
+        places: of the photos.
+        match: the sub-street of each place.
+        addresses: of the dataset, sorted by text.
+        address_of: address row of each sub-street, -1 where it has none.
+        counts: photos per split.
+        notes: what is worth knowing.
+    """
+
+    folder: Path
+    network: StreetNetwork
+    source: StreetSource
+    partition: Partition
+    n_before: int
+    photos: PhotoSet
+    places: list[Place]
+    match: Match
+    addresses: list[Address]
+    address_of: npt.NDArray[np.int64]
+    counts: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+
+def build_dataset(options: BuildOptions, reporter: Reporter | None = None) -> Build:
+    """Build a dataset, and write its folder with the report.
+
+    Args:
+        options: from what, and how.
+        reporter: told each step, and shows progress.
+
+    Raises:
+        DataError: photos or streets cannot be used, or do not belong together.
+        ConfigError: an option is missing or contradicts another, the dataset cannot have its name, an extra is not
+            installed, the output is a dataset already, or another process writes there.
+        StorageError: the output cannot be written.
+    """
+    reporter = reporter or NoReport()
+    own_name(options.name)
+    with new_dataset(options.out, options.force, "bench data build", *{**vars(options), "force": None}.items()):
+        return _build(options, reporter)
+
+
+def _build(options: BuildOptions, reporter: Reporter) -> Build:
+    namer = StreetNamer(street_words(options.language, options.street_words))
+    reporter.log("reading photos")
+    photos = read_photos(options.photos, options.images)
+    check_degrees(photos, options.photos)
+    reporter.log("reading streets")
+    origin = check_reach(photos)
+    source = lines_in_reach(read_streets(options), origin)
+    network = StreetNetwork.of(source.segments, namer, options.tolerance_m, origin)
+    check_overlap(photos.positions, network.edges)
+    reporter.log(f"cutting {len(network.names):,} street names into sub-streets")
+    first = Partition.of(network, options.min_length_m, options.beside_m)
+    places = places_of(photos.photos, options.same_place_m)
+    reporter.log(f"finding the sub-streets of {len(places):,} places")
+    votes = None
+    if options.geocoder is not None:
+        reporter.log(f"asking {options.geocoder} about {len(places):,} places")
+        service = service_of(options.geocoder, options.geocoder_interval_s, options.language, options.geocoder_cache)
+        votes = street_votes(service, places, namer, network.names.keys())
+    match = match_places(
+        places, photos.photos, first, network.origin, max_distance_m=options.max_distance_m, tie_m=options.tie_m,
+        keep_ambiguous=options.keep_ambiguous, votes=votes,
+    )  # fmt: skip
+    if not (match.subs >= 0).any():
+        raise DataError(
+            f"none of {len(places):,} places lies within {options.max_distance_m:g} m of a named street",
+            "is the street map complete, and of this city? see also --max-distance",
+        )
+    counts = np.bincount(match.subs[match.subs >= 0], minlength=len(first.subs)).tolist()
+    partition, into = first.with_places(counts, options.min_places)
+    moved = Match(np.array([into[s] if s >= 0 else -1 for s in match.subs]), match.how, match.metres)
+    build = Build(
+        options.out,
+        network,
+        source,
+        partition,
+        len(first.subs),
+        photos,
+        places,
+        moved,
+        [],
+        np.zeros(0, np.int64),
+        {},
+        photos.notes,
+    )
+    build.notes += source.notes
+    _write(build, options, _neighbourhoods(build, options, namer), reporter)
+    return build
+
+
+def read_streets(options: BuildOptions) -> StreetSource:
+    """The streets, by what the file's name says it is."""
+    if options.streets is None:
+        return fetch_osm(options.osm_place or "")
+    name = options.streets.name.lower()
+    if name.endswith(OSM_SUFFIXES):
+        return read_osm(options.streets, options.street_keys.name)
+    if name.endswith(GEOJSON_SUFFIXES):
+        return read_geojson_streets(options.streets, options.street_keys, options.streets_crs)
+    raise ConfigError(
+        f"{options.streets} is of no known kind of street map",
+        f"its name should end in {', '.join((*GEOJSON_SUFFIXES, *OSM_SUFFIXES))}",
+    )
+
+
+def _neighbourhoods(build: Build, options: BuildOptions, namer: StreetNamer) -> Chain:
+    ways: list[Neighbourhoods] = []
+    if options.neighbourhoods is not None:
+        polygons = ByPolygon(options.neighbourhoods, options.neighbourhood_key)
+        build.notes += polygons.notes
+        ways.append(polygons)
+    ways += [ByAttribute(), ByNearestPlace(build.source.places)]
+    otherwise = namer.display(options.neighbourhood or "") or namer.display(options.title) or options.name
+    return Chain(ways, otherwise, namer)
+
+
+def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter) -> None:
+    """Name the sub-streets with places, part the photos, write the dataset; fill in the rest of `build`."""
+    from ial_bench.partition.report import write_build_report
+
+    photos, match = build.photos.photos, build.match
+    named = {s: build.partition.address(build.partition.subs[s], areas.of(build.partition.subs[s]))
+             for s in sorted(set(match.subs[match.subs >= 0].tolist()))}  # fmt: skip
+    texts: dict[Any, str] = {}  # sub-streets that would be called the same are one
+    for address in named.values():
+        texts[address.key] = min(address.text, texts.get(address.key, address.text))
+    if joined := len(named) - len(texts):
+        build.notes.append(f"{joined:,} sub-streets have the address of another and were made one with it")
+    number = {key: i for i, key in enumerate(sorted(texts, key=lambda k: texts[k]))}
+    place_of = {k: i for i, place in enumerate(build.places) for k in place.photos}
+    rows, where = [], []
+    for k, photo in enumerate(photos):
+        sub = int(match.subs[place_of[k]])
+        if sub < 0:
+            build.photos.set_aside.append((photo.photo_id, match.how[place_of[k]]))
+        else:
+            rows.append(k)
+            where.append(number[named[sub].key])
+    chosen = [photos[k] for k in rows]
+    labels = np.array(where, dtype=np.int64)
+    positions = np.array([build.places[place_of[k]].position for k in rows])
+    parted = part(options.split, chosen, [build.places[place_of[k]].name for k in rows], positions, labels)
+    used = [i for i, split in enumerate(parted.splits) if split]
+    build.photos.set_aside += [(p.photo_id, r) for p, r in zip(chosen, parted.reasons, strict=True) if r]
+    for split, purpose in (("train", "training"), ("query", "queries: methods could not be measured")):
+        if not any(parted.splits[i] == split for i in used):
+            raise DataError(f"no photo is left for {purpose}", f"see the split rule: --split {options.split.kind}")
+    kept = sorted({int(labels[i]) for i in used})
+    row_of = {label: row for row, label in enumerate(kept)}
+    by_text = sorted(texts.values())
+    build.addresses = [Address.parse(by_text[label]) for label in kept]
+    build.address_of = np.full(len(build.partition.subs), -1, dtype=np.int64)
+    for sub, address in named.items():
+        build.address_of[sub] = row_of.get(number[address.key], -1)
+    build.counts = {split: sum(parted.splits[i] == split for i in used) for split in SPLITS}
+    _note(build, options, parted)
+    images, paths = build.photos.images, [chosen[i].path for i in used]
+    sizes = np.array([(images / path).stat().st_size for path in paths], dtype=np.int64)
+    contents = checksums(images, columns.texts(paths), sizes, reporter) if options.contents else None
+    reporter.log(f"writing {options.out}")
+    make_folder(options.out)
+    write_report(
+        options.out / SET_ASIDE, [(options.photos.name, key, why) for key, why in sorted(build.photos.set_aside)]
+    )
+    write_build_report(build, options)  # before the dataset, whose folder is whole when it is one
+    lines = [(row, line) for row, sub in zip(build.address_of.tolist(), build.partition.subs, strict=True)
+             for line in sub.lines if row >= 0]  # fmt: skip
+    exact = build.photos.positions[[rows[i] for i in used]]
+    write_dataset(
+        options.out,
+        Description(
+            options.name, options.title or options.name, str(images.resolve()), Bounds.around(exact),
+            options.licence, _made_by(build, options),
+        ),
+        build.addresses,
+        [a.verbose for a in build.addresses],
+        {
+            "photo_id": [chosen[i].photo_id for i in used],
+            "path": paths,
+            "bytes": sizes,
+            "split": [parted.splits[i] for i in used],
+            "place_id": [parted.places[i] for i in used],
+            "address": np.array([row_of[int(labels[i])] for i in used], dtype=np.int32),
+            "lat": exact[:, 0],
+            "lon": exact[:, 1],
+            "heading": np.array([chosen[i].heading for i in used], dtype=np.float32),
+            "caption": [""] * len(used),
+        },
+        streets=StreetLines.of([row for row, _ in lines], [line for _, line in lines]),
+        contents=contents,
+    )  # fmt: skip
+
+
+def _note(build: Build, options: BuildOptions, parted: Parted) -> None:
+    if parted.told_apart:
+        build.notes.append(
+            f"{parted.told_apart:,} places have photos in several splits; their parts count as places of their own"
+        )
+    few = Counter(build.match.subs[build.match.subs >= 0].tolist())
+    if small := sum(n < options.min_places for n in few.values()):
+        build.notes.append(f"{small:,} sub-streets have fewer than {options.min_places} places: no neighbour has any")
+    if wide := sum(_spread_m(build, place) > options.max_distance_m for place in build.places):
+        build.notes.append(
+            f"{wide:,} places have photos over {options.max_distance_m:g} m from their middle; are their ids right?"
+        )
+    if _areas_missing(build, options):
+        build.notes.append(f"no neighbourhood is known of any street; all are in {build.addresses[0].neighbourhood!r}")
+
+
+def _spread_m(build: Build, place: Place) -> float:
+    """Distance of a place's farthest photo from its position."""
+    return float(haversine_m(build.photos.positions_of(place.photos), place.position).max())
+
+
+def _areas_missing(build: Build, options: BuildOptions) -> bool:
+    """Whether nothing told of neighbourhoods, nor was asked to."""
+    told = options.neighbourhoods or options.neighbourhood or build.source.places
+    return not told and not any(e.neighbourhood for e in build.network.edges)
+
+
+def _made_by(build: Build, options: BuildOptions) -> dict[str, Any]:
+    return {
+        "importer": "build",
+        "streets": options.streets.name if options.streets else f"OpenStreetMap: {options.osm_place}",
+        "crossings_by": build.network.noded,
+        "language": options.language,
+        "min_length_m": options.min_length_m,
+        "min_places": options.min_places,
+        "beside_m": options.beside_m,
+        "tolerance_m": options.tolerance_m,
+        "max_distance_m": options.max_distance_m,
+        "tie_m": options.tie_m,
+        "between_streets": "nearest" if options.keep_ambiguous else "set aside",
+        **({"geocoder": options.geocoder} if options.geocoder else {}),
+        "photos_set_aside": len(build.photos.set_aside),
+        "split": options.split.to_json(),
+    }

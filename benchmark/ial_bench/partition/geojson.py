@@ -1,0 +1,262 @@
+"""Streets from GeoJSON: lines with a name, with the ids of their nodes or with geometry alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ial_bench.errors import DataError
+from ial_bench.geo.points import Points, signed, valid
+from ial_bench.partition.geojson_file import read_collection
+from ial_bench.partition.kinds import is_roundabout, why_no_street
+from ial_bench.partition.network import Segment, StreetSource
+from ial_bench.partition.tags import (
+    ObjectValueError,
+    Told,
+    has_key,
+    id_of,
+    keys_of,
+    list_of,
+    name_keys,
+    name_of,
+    text_of,
+    texts_of,
+    value_at,
+)  # fmt: skip
+
+_NODE_PAIRS = (("f_node", "t_node"), ("from_node", "to_node"), ("u", "v"), ("fnode", "tnode"), ("source", "target"))
+_AREAS = ("neighbourhood", "neighborhood", "nhood", "suburb", "quarter", "district")
+_SKIPPED_LEVELS = frozenset({"", "0", "no", "false"})
+
+
+@dataclass(frozen=True)
+class StreetKeys:
+    """Which properties of a feature tell what.
+
+    Attributes:
+        name: the street's name.
+        neighbourhood: its neighbourhood; None: the first of the usual ones that a file has.
+        nodes: its first and last node; None: the first of the usual pairs that a file has.
+    """
+
+    name: str = "name"
+    neighbourhood: str | None = None
+    nodes: tuple[str, str] | None = None
+
+
+def read_geojson_streets(path: Path, keys: StreetKeys | None = None, crs: str | None = None) -> StreetSource:
+    """Read the lines of a GeoJSON file.
+
+    Points have ids where features have a list ``nodes``, one for each, or ids of their first and last node, such as
+    ``f_node`` and ``t_node``; if any feature lacks them, geometry alone counts. Features that are no line, or whose
+    coordinates are no numbers, and those that are no streets by their kind, are skipped and counted.
+
+    Args:
+        path: the file: a collection, or a feature a line.
+        keys: which properties to read; ``names.primary`` is an entry of an object.
+        crs: of the coordinates, such as ``EPSG:26910``; None: that of the file's ``crs`` member, or degrees.
+
+    Raises:
+        DataError: it is not GeoJSON, has no line, has an object where a text belongs, or metres where degrees are
+            expected.
+    """
+    features, to_degrees = read_features(path, crs)
+    keys = keys or StreetKeys()
+    properties = [properties_of(f) for f in features]
+    have = {key for told in properties for key in told}
+    if features and not any(has_key(told, key) for told in properties for key in name_keys(keys.name)):
+        shown = sorted({key for told in properties for key in keys_of(told)})
+        raise DataError(
+            f"no feature of {path} has a property {keys.name!r}; there are {', '.join(shown[:20]) or 'none'}",
+            "name the one with the streets' names by --name-key",
+        )
+    area = keys.neighbourhood or next((k for k in _AREAS if k in have), "")
+    pair = keys.nodes or next((p for p in _NODE_PAIRS if set(p) <= have), None)
+    skipped: Counter[str] = Counter()
+    segments: list[Segment] = []
+    for feature, told in zip(features, properties, strict=True):
+        lines = list(_lines(feature.get("geometry"), to_degrees, skipped))
+        if not lines:
+            continue
+        with refused_objects(path, told, {keys.name: "--name-key", area: "--street-neighbourhood-key"}):
+            name = name_of(told, keys.name)
+            closed = all(np.array_equal(points[0], points[-1]) for points in lines)
+            if why := why_no_street(told, name, closed=closed):
+                skipped[why] += 1
+                continue
+            where, level, ring = name_of(told, area), level_of(told), is_roundabout(told)
+            for i, points in enumerate(lines):
+                ids = _ids(told, points, pair, first=i == 0, last=i == len(lines) - 1)
+                segments.append(Segment(name, points, ids, where, level, ring))
+    if not segments:
+        reasons = ", ".join(f"{n:,} x {r}" for r, n in skipped.most_common(3)) or "it has no feature"
+        raise DataError(f"no street in {path}: {reasons}", "give a file of named lines")
+    return StreetSource(segments, skipped)
+
+
+def properties_of(feature: Told) -> Told:
+    """A feature's properties, none where they are no object."""
+    told = feature.get("properties")
+    return told if isinstance(told, dict) else {}
+
+
+@contextmanager
+def refused_objects(path: Path, told: Told, options: Mapping[str, str]) -> Iterator[None]:
+    """Turn an object where a text belongs into an error that names its entries.
+
+    Args:
+        path: the file.
+        told: the properties that are read.
+        options: those of the command that choose properties, by property.
+
+    Raises:
+        DataError: there was one.
+    """
+    try:
+        yield
+    except ObjectValueError as error:
+        key = next((k for k in (*options, *told) if _entries(told, k) == error.entries), "")
+        fix = f"write a text into {key!r}, or take it out"
+        if key in options:
+            fix = f"name one of its entries, such as {key}.{error.entries[0]}, by {options[key]}"
+        entries = ", ".join(error.entries[:10])
+        raise DataError(
+            f"{path}: the property {key!r} holds an object ({entries}), where a text or a number belongs", fix
+        ) from error
+
+
+def _entries(told: Told, key: str) -> list[str] | None:
+    """The entries of the object that a property holds; None where it holds none."""
+    try:
+        texts_of(value_at(told, key))
+    except ObjectValueError as error:
+        return error.entries
+    return None
+
+
+def read_features(path: Path, crs: str | None) -> tuple[list[dict[str, Any]], Callable[[Any], Points]]:
+    """The features of a GeoJSON file, and what turns a list of its coordinates into degrees [n, 2], lat and lon.
+
+    Raises:
+        DataError: it is not GeoJSON, or is of a reference system that nobody knows.
+    """
+    features, declared = read_collection(path)
+    return features, to_degrees(crs or declared, path)
+
+
+def to_degrees(crs: str | None, source: Path) -> Callable[[Any], Points]:
+    """What turns coordinates, east before north, into degrees, latitude before longitude.
+
+    The function raises `DataError` for numbers that are no degrees.
+
+    Args:
+        crs: a name that PROJ knows; None: degrees.
+        source: the file, for errors.
+
+    Raises:
+        DataError: PROJ does not know it.
+    """
+    if crs is None or crs.upper().endswith(("CRS84", "EPSG::4326", "EPSG:4326")):
+        return lambda coordinates: _checked(_pairs(coordinates)[:, ::-1], source)
+    from pyproj import Transformer
+    from pyproj.exceptions import CRSError
+
+    try:
+        transformer = Transformer.from_crs(crs, 4326, always_xy=True)
+    except CRSError as error:
+        raise DataError(f"{source}: unknown reference system {crs!r}", "write it as EPSG:26910") from error
+
+    def transformed(coordinates: Any) -> Points:
+        east, north = _pairs(coordinates).T
+        lon, lat = transformer.transform(east, north)
+        if not (np.isfinite(lon).all() and np.isfinite(lat).all()):  # a placeholder, far outside what the system covers
+            raise NotNumbersError("coordinates outside of the reference system")
+        return _checked(np.stack([lat, lon], axis=1), source)
+
+    return transformed
+
+
+class NotNumbersError(ValueError):
+    """Coordinates that are no numbers, or none that can be used; its text says which."""
+
+
+def _pairs(coordinates: Any) -> Points:
+    try:
+        pairs = np.array([c[:2] for c in coordinates], dtype=np.float64)
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise NotNumbersError("coordinates are no numbers") from error
+    if not len(pairs):
+        return np.zeros((0, 2))
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
+        raise NotNumbersError("coordinates are no numbers")
+    return pairs
+
+
+def _checked(points: Points, source: Path) -> Points:
+    points = signed(points)
+    if len(points) and not valid(points).all():
+        lat, lon = points[~valid(points)][0]
+        if abs(lat) <= 180 and abs(lon) <= 90:
+            raise DataError(
+                f"{source} has latitude and longitude swapped: {lat:g} is no latitude, {lon:g} could be one",
+                "GeoJSON writes longitude first: swap the two",
+            )
+        raise DataError(
+            f"{source} has coordinates that are no degrees, such as {lon:.1f}, {lat:.1f}: they look like metres of a "
+            "map projection",
+            "name their reference system, such as --streets-crs EPSG:26910",
+        )
+    return points
+
+
+def _lines(geometry: Any, degrees: Callable[[Any], Points], skipped: Counter[str]) -> Iterator[Points]:
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind not in ("LineString", "MultiLineString"):
+        skipped["not a line" if kind else "no geometry"] += 1
+        return
+    coordinates = geometry.get("coordinates")
+    if not coordinates:
+        skipped["an empty geometry"] += 1
+        return
+    parts = [coordinates] if kind == "LineString" or not isinstance(coordinates, list) else coordinates
+    for part in parts:
+        try:
+            points = degrees(part)
+        except NotNumbersError as error:
+            skipped[str(error)] += 1
+            continue
+        if len(points) < 2 or not np.ptp(points, axis=0).any():
+            skipped["a line of no length"] += 1
+            continue
+        yield points
+
+
+def _ids(
+    told: Told, points: Points, pair: tuple[str, str] | None, *, first: bool, last: bool
+) -> tuple[str, ...] | None:
+    """The ids of a line's points; only the first and the last of several lines have those of the pair."""
+    listed = list_of(told.get("nodes"))
+    if listed is not None and len(listed) == len(points):
+        ids = tuple(id_of(node) for node in listed)
+        if ids[0] and ids[-1]:
+            return ids
+    if pair is None or not (first and last):
+        return None
+    start, end = (id_of(value_at(told, key)) for key in pair)
+    return (start, *[""] * (len(points) - 2), end) if start and end else None
+
+
+def level_of(told: Told) -> str:
+    """What keeps lines apart that cross; San Francisco's ``layer`` of words is none."""
+    parts = []
+    for key in ("layer", "bridge", "tunnel"):
+        text = text_of(told.get(key)).casefold()
+        if text not in _SKIPPED_LEVELS and (key != "layer" or text.lstrip("-+").isdigit()):
+            parts.append(f"{key}={text}")
+    return " ".join(parts)

@@ -1,0 +1,238 @@
+"""Streets from whatever source as one network: edges between nodes, in one order and direction for all sources.
+
+Where a source names the nodes of its lines, lines meet where they share one. Where it does not, see `noding`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ial_bench.errors import DataError
+from ial_bench.geo.lines import Floats, length_m
+from ial_bench.geo.points import Points, beside, box_middle
+from ial_bench.geo.projections import to_local_m
+from ial_bench.geocoding.street_names import StreetNamer
+from ial_bench.partition.union import UnionFind
+
+DIGITS = 7
+"""Decimals of a degree that count: a centimetre, as in OpenStreetMap."""
+
+TOLERANCE_M = 1.0
+"""Ends of lines no farther apart are one node where a source names none: above the rounding of any source, below the
+width of a kerb."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A line of a source.
+
+    Attributes:
+        name: as the source has it; empty where it has none.
+        points: [n, 2] degrees.
+        nodes: a name for each point, empty where a point has none but never at the ends; None: the source names none.
+        neighbourhood: as the source has it.
+        level: lines of different levels do not meet where they only cross: bridges, tunnels, layers.
+        roundabout: whether it is part of one.
+    """
+
+    name: str
+    points: Points
+    nodes: tuple[str, ...] | None = None
+    neighbourhood: str = ""
+    level: str = ""
+    roundabout: bool = False
+
+
+@dataclass(frozen=True)
+class StreetSource:
+    """What a reader found.
+
+    Attributes:
+        segments: the lines.
+        skipped: how many features were not used, by reason.
+        places: named places, such as suburbs, with their positions: (name, lat, lon).
+        notes: what is worth knowing of the lines that are used.
+    """
+
+    segments: Sequence[Segment]
+    skipped: Counter[str] = field(default_factory=Counter)
+    places: Sequence[tuple[str, float, float]] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A line between two nodes, with none between.
+
+    Attributes:
+        key: of its name; empty for an unnamed one.
+        points: [n, 2] degrees, longitudes running on over the antimeridian.
+        metres: [n, 2], the same, local.
+        ends: nodes of its first and last point.
+        neighbourhood: as the source has it.
+        roundabout: whether it is part of one.
+    """
+
+    key: str
+    points: Points
+    metres: Floats
+    ends: tuple[int, int]
+    neighbourhood: str = ""
+    roundabout: bool = False
+
+
+@dataclass(frozen=True)
+class StreetNetwork:
+    """A city's streets.
+
+    Attributes:
+        edges: sorted by their points; each runs from its smaller end to its larger.
+        names: how each key's street is called.
+        nodes: float64 [n, 2], local metres.
+        origin: [2], degrees; where local metres start.
+        unnamed_m: length of the ways without a name, which are no streets.
+        noded: "ids" where the source names nodes, "geometry" where they were found.
+    """
+
+    edges: Sequence[Edge]
+    names: dict[str, str]
+    nodes: Floats
+    origin: Points
+    unnamed_m: float
+    noded: str
+
+    @classmethod
+    def of(
+        cls,
+        segments: Sequence[Segment],
+        namer: StreetNamer | None = None,
+        tolerance_m: float = TOLERANCE_M,
+        origin: Points | None = None,
+    ) -> StreetNetwork:
+        """The network of some lines; it does not depend on their order or directions.
+
+        Coordinates count to `DIGITS` decimals. A line that stands twice counts once.
+
+        Args:
+            segments: the lines.
+            namer: spells names out.
+            tolerance_m: see `TOLERANCE_M`.
+            origin: [2], degrees; where local metres start. Lengths across the way to it are too long by a few parts in
+                a million at 30 km, and by four in a thousand at 1,000 km. None: the middle of the lines' box.
+
+        Raises:
+            DataError: there is no line with a name.
+        """
+        from ial_bench.partition.noding import cut_at_crossings, cut_at_shared_nodes
+
+        namer = namer or StreetNamer()
+        found = _rounded(segments)
+        if origin is None and found:
+            origin = box_middle(np.concatenate([s.points for s in found]))
+        lines = [] if origin is None else _canonical(found, namer, origin)
+        if origin is None or not any(key for key, _ in lines):
+            raise DataError("no line of the street map has a name", "is the names' property another? give --name-key")
+        named = all(s.nodes is not None for _, s in lines)
+        if named:
+            pieces = cut_at_shared_nodes([s for _, s in lines])
+        else:
+            metres = [to_local_m(s.points, origin) for _, s in lines]
+            pieces = cut_at_crossings([s for _, s in lines], metres, tolerance_m)
+        edges = _edges([(*lines[i], points, ends) for i, points, ends in pieces], origin)
+        unnamed = sum(length_m(to_local_m(s.points, origin)) for key, s in lines if not key)
+        nodes = _node_positions(edges)
+        return cls(edges, _spellings(lines, namer), nodes, origin, unnamed, "ids" if named else "geometry")
+
+
+def _rounded(segments: Sequence[Segment]) -> list[Segment]:
+    """Lines with `DIGITS` decimals, without those that are points."""
+    found = []
+    for segment in segments:
+        points, nodes = _thinned(np.round(segment.points, DIGITS) + 0.0, segment.nodes)  # no minus zero
+        if len(points) >= 2:
+            found.append(replace(segment, points=points, nodes=nodes))
+    return found
+
+
+def _canonical(segments: Sequence[Segment], namer: StreetNamer, origin: Points) -> list[tuple[str, Segment]]:
+    """Lines with their keys, each once, in an order and direction of their own.
+
+    Longitudes run on over the antimeridian, so that order and cuts there are as elsewhere.
+    """
+    found = []
+    for segment in segments:
+        points, nodes = _thinned(beside(segment.points, origin), segment.nodes)  # 180 and -180 may have been two
+        if len(points) < 2:
+            continue
+        backward = points[::-1].tolist(), (nodes or ())[::-1]
+        if backward < (points.tolist(), nodes or ()):
+            points, nodes = points[::-1], None if nodes is None else nodes[::-1]
+        found.append((namer.key(segment.name), replace(segment, points=points, nodes=nodes)))
+    found.sort(key=lambda f: (f[1].points.tolist(), f[0], f[1].nodes or (), f[1].level, *_rest(f[1])))
+    lines: list[tuple[str, Segment]] = []
+    for key, one in found:
+        last = lines[-1] if lines else None
+        same = last is not None and (key, one.nodes, one.level) == (last[0], last[1].nodes, last[1].level)
+        if last is None or not same or not np.array_equal(one.points, last[1].points):
+            lines.append((key, one))
+    return lines
+
+
+def _rest(segment: Segment) -> tuple[bool, str, str]:
+    return segment.roundabout, segment.neighbourhood, segment.name
+
+
+def _thinned(points: Points, nodes: tuple[str, ...] | None) -> tuple[Points, tuple[str, ...] | None]:
+    """The points without those that repeat the one before, unless they are another node."""
+    keep = np.ones(len(points), dtype=bool)
+    keep[1:] = (points[1:] != points[:-1]).any(axis=1)
+    if nodes is None:
+        return points[keep], None
+    for i in np.flatnonzero(~keep):
+        keep[i] = nodes[i] not in {"", nodes[i - 1]} or (i == len(points) - 1 and nodes[i - 1] == "")
+    return points[keep], tuple(n for n, k in zip(nodes, keep, strict=True) if k)
+
+
+def _edges(pieces: Sequence[tuple[str, Segment, Points, tuple[str, str]]], origin: Points) -> list[Edge]:
+    """Edges with numbered nodes: those of a roundabout are one, and so are those that a line of no length joins."""
+    same: UnionFind[str] = UnionFind()
+    for _, segment, points, ends in pieces:
+        if segment.roundabout or not np.ptp(points, axis=0).any():
+            same.join(ends)
+    place: dict[str, tuple[float, float, str]] = {}  # of a node: its first point, whatever the order of the lines
+    for _, _, points, ends in pieces:
+        for point, end in zip((points[0].tolist(), points[-1].tolist()), ends, strict=True):
+            mine = (point[0], point[1], end)
+            place[same.find(end)] = min(mine, place.get(same.find(end), mine))
+    number = {root: i for i, root in enumerate(sorted(place, key=lambda r: place[r]))}
+    found = []
+    for key, segment, points, ends in pieces:
+        a, b = (number[same.find(e)] for e in ends)
+        if np.ptp(points, axis=0).any():
+            metres = to_local_m(points, origin)
+            found.append(Edge(key, points, metres, (a, b), segment.neighbourhood, segment.roundabout))
+    return sorted(found, key=lambda e: (e.points.tolist(), e.key, e.ends))
+
+
+def _spellings(lines: Sequence[tuple[str, Segment]], namer: StreetNamer) -> dict[str, str]:
+    """How each key is called: as most of its lines are."""
+    tally: dict[str, Counter[str]] = defaultdict(Counter)
+    for key, segment in lines:
+        if key:
+            tally[key][namer.display(segment.name)] += 1
+    return {key: min(names, key=lambda n: (-names[n], n)) for key, names in tally.items()}
+
+
+def _node_positions(edges: Sequence[Edge]) -> Floats:
+    """[n, 2]: the mean of the ends of edges there; over the ring, for a roundabout."""
+    n = max(max(e.ends) for e in edges) + 1
+    sums, counts = np.zeros((n, 2)), np.zeros(n)
+    for edge in edges:
+        for end, point in zip(edge.ends, (edge.metres[0], edge.metres[-1]), strict=True):
+            sums[end] += point
+            counts[end] += 1
+    return sums / np.maximum(counts, 1)[:, None]
