@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyproj import Geod
 
-from ial_bench.geo.equal_area import to_equal_area_m
+from ial_bench.geo.projections import to_equal_area_m
 
 GEOD = Geod(ellps="WGS84")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ial_bench.geo.headings import heading_of
+from ial_bench.geo.points import heading_of
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,9 @@ from ial_bench.geo.points import (
     signed,
     unit_vectors,
     unrolled,
-    utm_epsg,
-    utm_to_wgs84,
     valid,
 )
+from ial_bench.geo.projections import utm_epsg, utm_to_wgs84
 
 FIXED = settings(derandomize=True, deadline=None)
 WGS84 = Geod(ellps="WGS84")

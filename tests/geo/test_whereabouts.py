@@ -7,8 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from ial_bench.geo.regions import region_of
-from ial_bench.geo.whereabouts import whereabouts
+from ial_bench.geo.regions import region_of, whereabouts
 
 
 @pytest.mark.parametrize(

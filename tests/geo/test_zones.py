@@ -8,8 +8,7 @@ from pyproj import Proj
 
 from ial_bench.datasets.coords import from_utm
 from ial_bench.errors import ConfigError
-from ial_bench.geo.points import utm_epsg
-from ial_bench.geo.zones import refuse_unclear_hemisphere, zone_in_name
+from ial_bench.geo.projections import refuse_unclear_hemisphere, utm_epsg, zone_in_name
 
 SAN_FRANCISCO = (37.77, -122.42)
 PUNTA_ARENAS = (-53.16, -70.91)

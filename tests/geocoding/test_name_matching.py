@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ial_bench.addresses import Address
-from ial_bench.geocoding.names import PlaceName, StreetMatcher, StreetName, likeness, parts_of
+from ial_bench.geocoding.reverse import PlaceName, parts_of
+from ial_bench.geocoding.street_names import StreetMatcher, StreetName, likeness
 
 
 def alike(a: str, b: str) -> float:

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError, UnknownNameError
-from ial_bench.geocoding.names import StreetName
-from ial_bench.geocoding.street_names import StreetNamer
-from ial_bench.geocoding.street_words import street_words
+from ial_bench.geocoding.street_names import NameNormalizer, StreetName, street_words
 
 
 @pytest.mark.parametrize(
@@ -83,18 +81,18 @@ from ial_bench.geocoding.street_words import street_words
     ],
 )
 def test_english(written: str, shown: str) -> None:
-    assert StreetNamer().display(written) == shown
+    assert NameNormalizer().display(written) == shown
 
 
 def test_keys_leave_out_what_spellings_differ_in() -> None:
-    namer = StreetNamer()
-    assert namer.key("Bene’t St.") == namer.key("BENET STREET") == namer.key("Bene't street")
-    assert namer.key("Café Lane") == namer.key("Cafe Ln")
-    assert namer.key("Oak Street") != namer.key("Oak Avenue")
+    normalizer = NameNormalizer()
+    assert normalizer.key("Bene’t St.") == normalizer.key("BENET STREET") == normalizer.key("Bene't street")
+    assert normalizer.key("Café Lane") == normalizer.key("Cafe Ln")
+    assert normalizer.key("Oak Street") != normalizer.key("Oak Avenue")
 
 
 def test_other_languages() -> None:
-    german, french = StreetNamer(street_words("de")), StreetNamer(street_words("fr"))
+    german, french = NameNormalizer(street_words("de")), NameNormalizer(street_words("fr"))
     assert german.display("Hauptstr.") == "Hauptstraße"
     assert german.key("Berliner Str.") == german.key("BERLINER STRASSE")
     assert french.display("av. de la République") == "Avenue de la République"
@@ -104,9 +102,9 @@ def test_other_languages() -> None:
 def test_tables_can_be_added(tmp_path: Path) -> None:
     file = tmp_path / "words.toml"
     file.write_text('[en.last]\nhl = "hill"\n[nl.endings]\nstr = "straat"\n', encoding="utf-8")
-    assert StreetNamer(street_words("en", file)).display("KNOCKASH HL") == "Knockash Hill"
-    assert StreetNamer(street_words("en", file)).display("OAK ST") == "Oak Street"
-    assert StreetNamer(street_words("nl", file)).display("Kerkstr.") == "Kerkstraat"
+    assert NameNormalizer(street_words("en", file)).display("KNOCKASH HL") == "Knockash Hill"
+    assert NameNormalizer(street_words("en", file)).display("OAK ST") == "Oak Street"
+    assert NameNormalizer(street_words("nl", file)).display("Kerkstr.") == "Kerkstraat"
     with pytest.raises(UnknownNameError, match="'xx'"):
         street_words("xx")
     file.write_text("[en]\nlast = 3\n", encoding="utf-8")
@@ -122,12 +120,12 @@ def test_geocoders_and_maps_share_the_tables() -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_becomes_part_of_an_address(text: str) -> None:
-    namer = StreetNamer()
-    shown = namer.display(text)
+    normalizer = NameNormalizer()
+    shown = normalizer.display(text)
     assert shown == " ".join(shown.split())
     if shown:
         assert Address.parse(f"{shown}, N").street == shown
-        assert bool(namer.key(text)) or not any(c.isalnum() for c in shown)
+        assert bool(normalizer.key(text)) or not any(c.isalnum() for c in shown)
 
 
 WORDS = ["oak", "st", "n", "e", "nw", "west", "county", "rd", "saint", "ave", "mary's", "3rd", "hwy", "o'brien"]
@@ -135,6 +133,6 @@ WORDS = ["oak", "st", "n", "e", "nw", "west", "county", "rd", "saint", "ave", "m
 
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5))
 def test_a_name_spelt_out_stays(words: list[str]) -> None:
-    namer = StreetNamer()
-    once = namer.display(" ".join(words))
-    assert namer.key(once) == namer.key(namer.display(once))
+    normalizer = NameNormalizer()
+    once = normalizer.display(" ".join(words))
+    assert normalizer.key(once) == normalizer.key(normalizer.display(once))

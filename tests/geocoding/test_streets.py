@@ -12,10 +12,10 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
 
 from ial_bench.datasets.streets import StreetLines
+from ial_bench.geo.lines import MAX_RANGE_M, LineIndex
 from ial_bench.geo.points import Points, haversine_m, points_of, unit_vectors
 from ial_bench.geo.projections import from_local_m, to_local_m
-from ial_bench.geo.street_index import MAX_RANGE_M, StreetIndex
-from ial_bench.geocoding.street_geocoder import NearestStreet
+from ial_bench.geocoding.geocoder import NearestStreet
 from ial_bench.topk import NO_ANSWER
 
 PLACES = [(37.76, -122.44), (0.0, 0.0), (12.0, 179.9999), (-40.0, -180.0), (89.9999, 30.0), (-90.0, 0.0)]
@@ -41,8 +41,12 @@ def by_shapely(lines: StreetLines, positions: Points) -> npt.NDArray[np.float64]
     return np.array([shapely.distance(plane, shapely.Point(0, 0)) for plane in planes])
 
 
+def index_of(lines: StreetLines) -> LineIndex:
+    return LineIndex(lines.points, lines.starts, lines.addresses)
+
+
 def dense(lines: StreetLines, positions: Points, range_m: float) -> dict[tuple[int, int], float]:
-    rows, labels, metres = StreetIndex(lines).within(positions, range_m)
+    rows, labels, metres = index_of(lines).within(positions, range_m)
     assert (np.lexsort((labels, rows)) == np.arange(len(rows))).all()
     pairs = list(zip(rows.tolist(), labels.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)
@@ -85,7 +89,7 @@ def test_the_nearest_point_of_an_arc_by_minimizing(length_m: float) -> None:
     rng = np.random.default_rng(3)
     ends = from_local_m(np.array([[0.0, 0.0], [0.6 * length_m, 0.8 * length_m]]), origin)
     a, b = unit_vectors(ends)
-    index = StreetIndex(StreetLines.of([0], [ends]))
+    index = index_of(StreetLines.of([0], [ends]))
     for position in from_local_m(rng.uniform(-150, 150, (12, 2)) + rng.uniform(0, 1) * length_m * 0.5, origin):
 
         def metres(t: float, here: Points = position) -> float:
@@ -115,7 +119,7 @@ def test_range_has_limits() -> None:
     lines, positions = town((48.0, 8.0), 5)
     for range_m in (0.0, -1.0, MAX_RANGE_M + 1, np.nan):
         with pytest.raises(ValueError, match="range"):
-            StreetIndex(lines).within(positions, range_m)
+            index_of(lines).within(positions, range_m)
 
 
 @pytest.mark.parametrize("k", [1, 3, 15])

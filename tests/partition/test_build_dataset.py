@@ -17,7 +17,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import read_streets
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.geocoding.street_names import StreetNamer
+from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.dataset import Build, build_dataset
 from ial_bench.partition.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain
 from ial_bench.partition.network import StreetNetwork
@@ -215,6 +215,6 @@ def test_ways_to_a_neighbourhood() -> None:
     places = [("Near", *(ORIGIN + 0.001)), ("Far", *(ORIGIN + 0.1))]
     assert ByNearestPlace(places).of(sub) == "Near"
     assert ByNearestPlace([]).of(sub) == ByAttribute().of(sub) == ""
-    namer = StreetNamer()
-    assert Chain([ByAttribute(), ByNearestPlace(places)], "City", namer).of(sub) == "Near"
-    assert Chain([ByAttribute()], "City", namer).of(sub) == "City"
+    normalizer = NameNormalizer()
+    assert Chain([ByAttribute(), ByNearestPlace(places)], "City", normalizer).of(sub) == "Near"
+    assert Chain([ByAttribute()], "City", normalizer).of(sub) == "City"

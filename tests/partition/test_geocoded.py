@@ -12,7 +12,7 @@ from drawn_streets import degrees, line, partition_of
 from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError
 from ial_bench.geocoding.service import ServiceError
-from ial_bench.geocoding.street_names import StreetNamer
+from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.geocoded import service_of, street_votes
 from ial_bench.partition.network import StreetNetwork
 from ial_bench.partition.photos import SourcePhoto, places_of
@@ -39,7 +39,7 @@ def test_the_geocoder_tells_between_streets(server: Nominatim, tmp_path: Path) -
     photos = [SourcePhoto(f"{i}", f"{i}", lat, lon, place=f"{i}") for i, (lat, lon) in enumerate(points)]
     places = places_of(photos)
     service = service_of(f"nominatim:http://{server.domain}", 0.0, "en", tmp_path)
-    votes = street_votes(service, places, StreetNamer(), NETWORK.names.keys())
+    votes = street_votes(service, places, NameNormalizer(), NETWORK.names.keys())
     assert [dict(v) for v in votes] == [{"oak street": 5}, {}, {}, {"oak street": 5}]
     found = match_places(places, photos, PARTITION, NETWORK.origin, votes=votes)
     assert list(found.how) == [BY_GEOCODER, NEAREST, FAR, BY_GEOCODER]
@@ -48,14 +48,14 @@ def test_the_geocoder_tells_between_streets(server: Nominatim, tmp_path: Path) -
     assert list(alone.how) == [TAKEN, NEAREST, FAR, TAKEN]
     asked = len(server.asked)
     service = service_of(f"nominatim:http://{server.domain}", 0.0, "en", tmp_path)
-    again = street_votes(service, places, StreetNamer(), set())
+    again = street_votes(service, places, NameNormalizer(), set())
     assert not any(again)
     assert len(server.asked) - asked <= 1, "but for the first look, answers come from the cache"
 
 
 def test_a_place_is_asked_about_from_five_positions(server: Nominatim) -> None:
     (place,) = places_of([SourcePhoto("a", "a", *degrees((0.0, 0.0))[0].tolist())])
-    street_votes(service_of(f"nominatim:http://{server.domain}", 0.0, None, None), [place], StreetNamer(), set())
+    street_votes(service_of(f"nominatim:http://{server.domain}", 0.0, None, None), [place], NameNormalizer(), set())
     where = np.array([(float(q["lat"]), float(q["lon"])) for q in server.asked[1:]])
     assert len(where) == 5
     metres = (where - place.position) * np.array([111_195.0, 111_195.0 * np.cos(np.radians(40.44))])

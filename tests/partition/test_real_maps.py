@@ -16,7 +16,7 @@ from drawn_streets import check_invariants, shape, texts
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.verify import verify
-from ial_bench.geocoding.street_names import StreetNamer
+from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.dataset import build_dataset
 from ial_bench.partition.geojson import read_geojson_streets
 from ial_bench.partition.network import Segment, StreetNetwork
@@ -46,15 +46,15 @@ def test_cambridge_against_the_ready_annotation(cambridge: Path, tmp_path: Path)
     for name in ("train", "queries"):
         for path, texts_of in json.loads((cambridge / "annotations" / f"cambridge_{name}.json").read_text()).items():
             ready[path.removeprefix("./")] = Address.parse(texts_of[2])
-    namer = StreetNamer()
+    normalizer = NameNormalizer()
     streets, whole = Counter[bool](), Counter[bool]()
     differences: Counter[tuple[str, str]] = Counter()
     for path, row in zip(data.texts("path").to_pylist(), data.numbers("address").tolist(), strict=True):
         if path in ready:
             mine, other = data.addresses[row], ready[path]
-            same = namer.key(mine.street) == namer.key(other.street)
+            same = normalizer.key(mine.street) == normalizer.key(other.street)
             streets[same] += 1
-            whole[same and _crossings(namer, mine) == _crossings(namer, other)] += 1
+            whole[same and _crossings(normalizer, mine) == _crossings(normalizer, other)] += 1
             if not same:
                 differences[other.text, mine.text] += 1
     for (other_text, mine_text), photos in differences.most_common():
@@ -65,8 +65,8 @@ def test_cambridge_against_the_ready_annotation(cambridge: Path, tmp_path: Path)
     assert share > 0.95
 
 
-def _crossings(namer: StreetNamer, address: Address) -> list[str]:
-    return sorted(namer.key(c) for c in address.cross_streets)
+def _crossings(normalizer: NameNormalizer, address: Address) -> list[str]:
+    return sorted(normalizer.key(c) for c in address.cross_streets)
 
 
 def test_invariants_of_cambridge(cambridge: Path) -> None:

@@ -18,9 +18,8 @@ from ial_bench.datasets.csv_files import read_csv
 from ial_bench.datasets.photo_paths import posix_path
 from ial_bench.datasets.spellings import rows_of
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.geo.headings import heading_of
-from ial_bench.geo.points import Points, utm_to_wgs84, valid
-from ial_bench.geo.zones import refuse_unclear_hemisphere
+from ial_bench.geo.points import Points, heading_of, valid
+from ial_bench.geo.projections import refuse_unclear_hemisphere, utm_to_wgs84
 
 _NAME_COLUMNS = ("filename", "file", "path", "image")
 _UTM_COLUMNS = ("utm_easting", "utm_northing")

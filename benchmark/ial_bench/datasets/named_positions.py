@@ -22,8 +22,8 @@ from ial_bench.datasets.coords import (
     tells_no_degrees,
 )
 from ial_bench.errors import ConfigError
-from ial_bench.geo.points import Points, utm_epsg, valid
-from ial_bench.geo.zones import refuse_unclear_hemisphere, zone_in_name
+from ial_bench.geo.points import Points, valid
+from ial_bench.geo.projections import refuse_unclear_hemisphere, utm_epsg, zone_in_name
 
 _WHERE = "in the file name"
 

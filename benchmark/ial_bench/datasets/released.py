@@ -37,7 +37,7 @@ from ial_bench.datasets.splits import cut_val
 from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
-from ial_bench.geo.whereabouts import whereabouts
+from ial_bench.geo.regions import whereabouts
 from ial_bench.method import NoReport, Reporter
 
 

@@ -22,8 +22,8 @@ from ial_bench.datasets.shards import SHARDS
 from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.errors import AddressError, DataError, ImageError
+from ial_bench.geo.lines import LineIndex
 from ial_bench.geo.points import valid
-from ial_bench.geo.street_index import StreetIndex
 from ial_bench.method import chunks
 
 _BLOCK = 512
@@ -193,7 +193,7 @@ def _check_streets(dataset: Dataset, found: Verification) -> None:
     train = dataset.split("train")
     rows = np.flatnonzero(np.isin(train.address_rows, lines.addresses) & valid(train.positions))
     near = np.zeros(len(train), dtype=bool)
-    photo, address, _ = StreetIndex(lines).within(train.positions[rows], _STREET_M)
+    photo, address, _ = LineIndex(lines.points, lines.starts, lines.addresses).within(train.positions[rows], _STREET_M)
     near[rows[photo[train.address_rows[rows[photo]] == address]]] = True
     if far := len(rows) - int(near.sum()):
         found.notes.append(f"{far:,} train photos are more than {_STREET_M:g} m from every line of their own street")

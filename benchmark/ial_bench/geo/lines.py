@@ -1,14 +1,36 @@
-"""Polylines in local metres, [n, 2]: lengths, points along them, cuts."""
+"""Lines: polylines in local metres, [n, 2], and an index of lines on the Earth that is searched by distance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ial_bench.errors import ConfigError
+from ial_bench.geo.points import EARTH_RADIUS_M, Points, unit_vectors
+
+PIECE_M = 40.0
+"""Segments are cut into pieces of at most so many metres, so that a piece near a point has its middle near it."""
+MAX_RANGE_M = 1_000.0
+_BLOCK = 4_096
+
 Floats = npt.NDArray[np.float64]
+
+
+def shapely() -> Any:
+    """The library of planar geometry.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import shapely as library
+    except ImportError as error:
+        raise ConfigError("shapely is not installed", "pip install 'ial-bench[build]'") from error
+    return library
 
 
 def chainages(line: Floats) -> Floats:
@@ -23,7 +45,7 @@ def length_m(line: Floats) -> float:
 
 
 def at(line: Floats, metres: float) -> Floats:
-    """[2]: the point so many metres along; the nearer end beyond either."""
+    """[2]: the point `metres` along the line; the nearer end beyond either."""
     along = chainages(line)
     return np.array([np.interp(metres, along, line[:, 0]), np.interp(metres, along, line[:, 1])])
 
@@ -42,12 +64,12 @@ def nearest(line: Floats, point: Floats) -> tuple[float, float, Floats]:
 
 
 def cut(line: Floats, metres: Floats, where: Sequence[float]) -> list[tuple[Floats, Floats]]:
-    """Pieces of a line, cut at so many metres along it.
+    """Pieces of a line, cut where asked.
 
     Args:
         line: [n, 2], in any unit.
         metres: [n, 2], the same line.
-        where: ascending, strictly between 0 and its length.
+        where: metres along it, ascending, strictly between 0 and its length.
 
     Returns:
         ([k, 2] in the unit of `line`, [k, 2] metres) of each piece; neighbours share the point of the cut.
@@ -64,8 +86,98 @@ def cut(line: Floats, metres: Floats, where: Sequence[float]) -> list[tuple[Floa
 
 
 def away(line: Floats, metres: float) -> Floats:
-    """[2]: unit direction from the line's first point to the one so many metres along, or its last."""
+    """[2]: unit direction from the line's first point to the one `metres` along, or its last."""
     step = at(line, min(metres, length_m(line))) - line[0]
     if not step.any():
         step = line[len(line) // 2] - line[0]  # it comes back to where it began
     return np.asarray(step / max(float(np.hypot(*step)), 1e-9))
+
+
+class LineIndex:
+    """Where labelled lines run, by pieces of them.
+
+    A line runs along the great circle from each point to the next. Distances are great-circle metres on the sphere of
+    the Earth's mean radius, as in `haversine_m`; neither a pole nor the antimeridian is special.
+
+    Args:
+        points: [m, 2] degrees, of all lines.
+        starts: int64 [n + 1]; the points of line i are ``points[starts[i] : starts[i + 1]]``.
+        labels: int32 [n], of each line; lines may share one, and -1 is one as others are.
+    """
+
+    def __init__(self, points: Points, starts: npt.NDArray[np.int64], labels: npt.NDArray[np.int32]) -> None:
+        from scipy.spatial import KDTree
+
+        vectors = unit_vectors(points)
+        first = np.ones(len(vectors), dtype=bool)
+        first[starts[1:] - 1] = False  # the last point of a line starts no segment
+        at = np.flatnonzero(first)
+        owners = np.repeat(labels, np.diff(starts))[at]
+        a, b = vectors[at], vectors[at + 1]
+        count = np.maximum(np.ceil(np.linalg.norm(b - a, axis=1) * EARTH_RADIUS_M / PIECE_M), 1).astype(np.int64)
+        segment = np.repeat(np.arange(len(a)), count)
+        part = np.arange(len(segment)) - np.repeat(np.cumsum(count) - count, count)
+        self.labels = owners[segment]
+        # Points of a chord, put back on the sphere, lie on the great circle of its ends.
+        self._a, self._b = (
+            _on_sphere(a[segment] + ((part + step) / count[segment])[:, None] * (b - a)[segment]) for step in (0, 1)
+        )
+        middles = _on_sphere(self._a + self._b)
+        self._reach = float(np.linalg.norm(self._a - middles, axis=1).max(initial=0.0))
+        self._tree = KDTree(middles)
+
+    def within(self, positions: Points, range_m: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], Floats]:
+        """Each label with a line in range of a position: its row, the label, metres to its nearest line.
+
+        Args:
+            positions: [n, 2].
+            range_m: at most `MAX_RANGE_M`.
+
+        Returns:
+            int64 [m], int32 [m], float64 [m]: sorted by row, then by label.
+        """
+        from scipy.spatial import KDTree
+
+        if not 0 < range_m <= MAX_RANGE_M:
+            raise ValueError(f"a range of {range_m} m; it must be above 0 and at most {MAX_RANGE_M:g}")
+        rows, labels, metres = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0)]
+        span = int(self.labels.max(initial=-1)) + 2
+        # Chords never exceed the arcs that they span; the slack is a tenth of a millimetre.
+        reach = range_m / EARTH_RADIUS_M + self._reach + 1.6e-11
+        for start in range(0, len(positions), _BLOCK):
+            vectors = unit_vectors(positions[start : start + _BLOCK])
+            pairs = KDTree(vectors).sparse_distance_matrix(self._tree, reach, output_type="ndarray")
+            i, j = pairs["i"], pairs["j"]
+            found = _arc_m(vectors[i], self._a[j], self._b[j])
+            near = found <= range_m
+            key = i[near].astype(np.int64) * span + (self.labels[j[near]] + 1)
+            order = np.argsort(key, kind="stable")
+            key, first = np.unique(key[order], return_index=True)
+            rows.append(key // span + start)
+            labels.append((key % span - 1).astype(np.int32))
+            metres.append(np.minimum.reduceat(found[near][order], first) if len(first) else found[:0])
+        return np.concatenate(rows), np.concatenate(labels), np.concatenate(metres)
+
+
+def _arc_m(q: Floats, a: Floats, b: Floats) -> Floats:
+    """[n]: great-circle metres from points to arcs, all unit vectors [n, 3]; arc and point in one hemisphere.
+
+    By the gnomonic projection about each point: great circles become straight lines, and what is nearer on the sphere
+    is nearer on the plane.
+    """
+
+    def projected(p: Floats) -> Floats:
+        along = np.einsum("ij,ij->i", p, q)[:, None]
+        across = (p - q) - (along - 1) * q  # p - along * q, of small numbers
+        return np.asarray(across / along)
+
+    start = projected(a)
+    step = projected(b) - start
+    square = np.einsum("ij,ij->i", step, step)
+    share = -np.einsum("ij,ij->i", start, step) / np.where(square > 0, square, 1.0)
+    foot = start + np.clip(share, 0.0, 1.0)[:, None] * step
+    return np.asarray(EARTH_RADIUS_M * np.arctan(np.linalg.norm(foot, axis=1)))
+
+
+def _on_sphere(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

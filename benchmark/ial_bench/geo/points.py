@@ -1,13 +1,12 @@
-"""Points in WGS84 degrees: distances, means, projections. Arrays are [..., 2]: latitude, longitude."""
+"""Points and headings in WGS84 degrees: distances, means, boxes. Arrays are [..., 2]: latitude, longitude."""
 
 from __future__ import annotations
 
-import re
+import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from ial_bench.errors import ConfigError
 
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius of the WGS84 ellipsoid, (2a + b) / 3."""
@@ -21,9 +20,10 @@ CELLS_PER_DEGREE = 100_000
 Points = npt.NDArray[np.float64]
 Cell = tuple[int, int]
 """Latitude and longitude of a cell's middle, times `CELLS_PER_DEGREE`."""
-_ZONE = re.compile(r"^(?P<number>\d{1,2})(?P<band>[A-Z])$", re.IGNORECASE)
-_NORTHERN_BANDS = "NPQRSTUVWX"
-_SOUTHERN_BANDS = "CDEFGHJKLM"
+
+UNKNOWN_HEADING = -1.0
+"""What services of street photos write for a compass that did not answer."""
+_NEARLY_360 = 359.9
 
 
 def haversine_m(a: Points, b: Points) -> npt.NDArray[np.float64]:
@@ -118,49 +118,24 @@ def cells_of(points: Points) -> list[Cell]:
     return list(zip(lat.tolist(), lon.tolist(), strict=True))
 
 
-def utm_epsg(zone: str) -> int:
-    """The EPSG code of a UTM zone such as ``17N``, ``31N`` or ``10S`` (with a band letter: ``10T``).
+def heading_of(value: Any) -> float:
+    """Degrees clockwise from north, at least 0 and below 360; NaN where `value` is none.
 
-    ``N`` and ``S`` alone are read as the hemispheres; as band letters, N is just north of the equator too,
-    and S, a northern band (32° to 40°), must be written as the hemisphere ``N``.
+    A number that is not finite and `UNKNOWN_HEADING` are none; others are taken modulo 360.
+
+    Args:
+        value: a number, or a text of one.
 
     Raises:
-        ConfigError: not a zone.
+        ValueError: it is neither a number nor empty.
     """
-    match = _ZONE.match(zone.strip())
-    number = int(match["number"]) if match else 0
-    band = match["band"].upper() if match else ""
-    if not 1 <= number <= 60 or (band not in _NORTHERN_BANDS and band != "S" and band not in _SOUTHERN_BANDS):
-        raise ConfigError(f"{zone!r} is not a UTM zone", "write the zone and the hemisphere, such as 17N or 56S")
-    southern = band == "S" or band in _SOUTHERN_BANDS
-    return (32700 if southern else 32600) + number
-
-
-def utm_to_wgs84(easting_northing: Points, zone: str) -> Points:
-    """[n, 2] UTM metres (easting, northing) to [n, 2] WGS84 degrees (latitude, longitude).
-
-    A point outside the projection becomes NaN; it is the caller's to report.
-    """
-    from pyproj import Transformer
-
-    transformer = Transformer.from_crs(utm_epsg(zone), 4326, always_xy=True)
-    lon, lat = transformer.transform(easting_northing[:, 0], easting_northing[:, 1])
-    points = np.stack([lat, lon], axis=-1).astype(np.float64)
-    points[~np.isfinite(points).all(axis=1)] = np.nan
-    return points
-
-
-def utm_metres(points: Points) -> Points:
-    """[n, 2]: easting and northing in metres, all in the UTM zone of their mean position.
-
-    One zone for all, so that a city on a zone's border is not torn apart.
-    """
-    from pyproj import Transformer
-
-    if len(points) == 0:
-        return np.zeros((0, 2))
-    lat, lon = middle(points)
-    number = int((lon + 180) // 6) % 60 + 1
-    transformer = Transformer.from_crs(4326, (32700 if lat < 0 else 32600) + number, always_xy=True)
-    east, north = transformer.transform(points[:, 1], points[:, 0])
-    return np.stack([east, north], axis=-1).astype(np.float64)
+    try:
+        degrees = float(value)
+    except (TypeError, ValueError):
+        if value is None or str(value).strip().lower() in {"", "none", "null"}:
+            return math.nan
+        raise
+    if not math.isfinite(degrees) or degrees == UNKNOWN_HEADING:
+        return math.nan
+    turned = degrees % 360
+    return turned if turned <= _NEARLY_360 or np.float32(turned) < 360 else 0.0  # in datasets they are float32

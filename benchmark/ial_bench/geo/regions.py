@@ -1,17 +1,26 @@
-"""Rough boxes of countries, by hand: enough to tell San Francisco from the southern Pacific, and no more.
+"""Where on Earth positions are, in words: what a wrong zone or hemisphere is seen by.
 
-Boxes are degrees of south, west, north, east, and hold a little more than the country: where two countries' boxes meet,
+The boxes of countries are rough and by hand: enough to tell San Francisco from the southern Pacific, and no more.
+
+They are degrees of south, west, north, east, and hold a little more than the country: where two countries' boxes meet,
 both are named. What lies in none is at sea, or a place that the table does not have.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.geo.points import Points, haversine_m, valid
 
 Box = tuple[float, float, float, float]
 """South, west, north, east."""
 
 _NAMED = 3  # of the countries that a point may be in
+_SAMPLE, _REGIONS = 200, 3  # points that are looked up, and regions that are named
 _COUNTRIES = """
 western United States: 32.5 -124.9 49 -114.8; 31.3 -114.9 49 -104
 central United States: 25.8 -104 49 -88; 41 -90.5 48 -88
@@ -245,3 +254,42 @@ def region_of(lat: float, lon: float) -> str:
 def _holds(box: Box, lat: float, lon: float) -> bool:
     south, west, north, east = box
     return south <= lat <= north and west <= lon <= east
+
+
+def whereabouts(points: Points) -> str:
+    """A line such as ``western United States, latitude 37.70000 to 37.80000, ... (8.8 x 11.1 km)``.
+
+    Regions are told by a rough table and may be several; the box is that of all points, across the antimeridian where
+    that is shorter.
+
+    Args:
+        points: [n, 2] degrees; those that are not finite or out of range do not count.
+    """
+    points = points[valid(points)]
+    if not len(points):
+        return "nowhere: there are no positions"
+    (south, north), (west, east) = (points[:, 0].min(), points[:, 0].max()), _shortest_arc(points[:, 1])
+    middle = (south + north) / 2
+    ends = np.array([[middle, west], [middle, (west + east) / 2], [middle, east], [south, west], [north, west]])
+    width = haversine_m(ends[0], ends[1]) + haversine_m(ends[1], ends[2])  # in two parts: it may pass half the Earth
+    height = haversine_m(ends[3], ends[4])
+    counts = Counter(region_of(lat, lon) for lat, lon in points[:: -(-len(points) // _SAMPLE)].tolist())
+    regions = "; ".join(name for name, _ in counts.most_common(_REGIONS)) + ("; ..." if len(counts) > _REGIONS else "")
+    return (
+        f"{regions}, latitude {south:.5f} to {north:.5f}, longitude {west:.5f} to {_wrapped(east):.5f} "
+        f"({width / 1000:,.1f} x {height / 1000:,.1f} km)"
+    )
+
+
+def _shortest_arc(lon: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """West and east end of the shortest arc that holds all longitudes; the east end may pass 180."""
+    ordered = np.unique(lon)
+    gaps = np.diff(ordered, append=ordered[0] + 360)
+    widest = int(gaps.argmax())
+    if widest == len(ordered) - 1:
+        return float(ordered[0]), float(ordered[-1])
+    return float(ordered[widest + 1]), float(ordered[widest]) + 360
+
+
+def _wrapped(lon: float) -> float:
+    return lon - 360 if lon > 180 else lon

@@ -1,20 +1,27 @@
-"""From coordinates to ranked addresses: the second stage of an Image-GPS-Address pipeline."""
+"""Geocoders: from coordinates to ranked addresses, as an Image-GPS-Address pipeline looks them up."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ial_bench.addresses import Address
+from ial_bench.geo.lines import LineIndex
 from ial_bench.geo.points import FARTHEST_M, Cell, Points, cells_of
-from ial_bench.geocoding.names import PlaceName, StreetMatcher
 from ial_bench.geocoding.place_index import PlaceIndex
-from ial_bench.topk import TopK
+from ial_bench.geocoding.reverse import ReverseGeocoder
+from ial_bench.geocoding.street_names import StreetMatcher
+from ial_bench.topk import NO_ANSWER, TopK
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.streets import StreetLines
+
+_OUTCOMES = ("answered", "out_of_range", "street_not_a_candidate")
 
 
 class Geocoder(ABC):
@@ -59,34 +66,24 @@ class RadiusVote(Geocoder):
         return TopK.from_scores(np.where(votes > 0, votes, _minus(self.places.nearest_m(positions, k))), k)
 
 
-class Namer(Protocol):
-    """Tells what a position is called."""
-
-    def names(self, positions: Points) -> list[PlaceName | None]:
-        """The name of each position [n, 2]; None where it has none."""
-        ...
-
-    def facts(self) -> Mapping[str, Any]:
-        """What is worth keeping in a run's record. JSON values."""
-        ...
-
-
 class ByName(Geocoder):
-    """Candidates on the street that a geocoder names.
+    """Candidates on the street that a reverse geocoder names.
 
-    No geocoder names the crossings between which a position lies. Hence candidates on the named street stand in the
+    None names the crossings between which a position lies. Hence candidates on the named street stand in the
     order of the distance to their nearest labelled place, those in a named neighbourhood first. Candidates on other
     streets are not listed; where no street is named, or none that is a candidate's, nothing is.
 
     Args:
-        namer: the geocoder.
+        reverse: the reverse geocoder.
         places: the labelled places.
         addresses: the candidates'.
         threshold: how alike two names must be, 0 to 1.
     """
 
-    def __init__(self, namer: Namer, places: PlaceIndex, addresses: Sequence[Address], threshold: float) -> None:
-        self.namer, self.places = namer, places
+    def __init__(
+        self, reverse: ReverseGeocoder, places: PlaceIndex, addresses: Sequence[Address], threshold: float
+    ) -> None:
+        self.reverse, self.places = reverse, places
         self._matcher = StreetMatcher(addresses, threshold)
         self._outcomes: dict[Cell, str] = {}  # by position, so that latency runs do not count again
 
@@ -95,7 +92,7 @@ class ByName(Geocoder):
         n = len(positions)
         scores = np.zeros((n, self.places.n_candidates))
         named: npt.NDArray[np.bool_] = np.zeros(scores.shape, dtype=bool)
-        found = zip(cells_of(positions), self.namer.names(positions), strict=True)
+        found = zip(cells_of(positions), self.reverse.names(positions), strict=True)
         for row, (cell, name) in enumerate(found):
             listed, in_area = self._matcher.match(name)
             unknown = "without_street" if name is None or not name.streets else "street_not_a_candidate"
@@ -107,10 +104,52 @@ class ByName(Geocoder):
         return TopK.from_scores(scores, k, named=named)
 
     def facts(self) -> Mapping[str, Any]:
-        """Of how many different positions it found candidates, and why not of the others; the geocoder's own facts."""
+        """How many positions it found candidates for, why not for the others, and the reverse geocoder's own facts."""
         outcomes = Counter(self._outcomes.values())
         counted = {o: outcomes[o] for o in ("answered", "without_street", "street_not_a_candidate")}
-        return {"positions": len(self._outcomes), **counted, **self.namer.facts()}
+        return {"positions": len(self._outcomes), **counted, **self.reverse.facts()}
+
+
+class NearestStreet(Geocoder):
+    """Candidates by the distance to their nearest line, as far as it is in range; the score is minus metres.
+
+    The answer is "unknown" where no line is in range, and where the nearest is of a street that is no candidate.
+
+    Args:
+        lines: of candidate indices; -1 for streets that are no candidate's.
+        n_candidates: how many candidates there are; some may have no line.
+        range_m: metres.
+    """
+
+    def __init__(self, lines: StreetLines, n_candidates: int, range_m: float) -> None:
+        self._index = LineIndex(lines.points, lines.starts, lines.addresses)
+        self._n_candidates, self._range_m = n_candidates, range_m
+        self._outcomes: dict[Cell, int] = {}  # by position, so that latency runs do not count again
+
+    def rank(self, positions: Points, k: int) -> TopK:
+        """Sparse: no score per candidate, so that a city of many streets is answered at once."""
+        n, k = len(positions), min(k, self._n_candidates)
+        rows, labels, metres = self._index.within(positions, self._range_m)
+        scores = (-metres).astype(np.float32)  # ties are those of the numbers that are stored
+        order = np.lexsort((labels, labels < 0, -scores, rows))  # of a tie, candidates stand first
+        rows, labels, scores = rows[order], labels[order], scores[order]
+        firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+        outcomes = np.ones(n, dtype=np.int64)
+        outcomes[rows[firsts]] = np.where(labels[firsts] >= 0, 0, 2)
+        self._outcomes.update(zip(cells_of(positions), outcomes.tolist(), strict=True))
+        listed = (labels >= 0) & (outcomes[rows] == 0)
+        rows, labels, scores = rows[listed], labels[listed], scores[listed]
+        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        top = place < k
+        indices, best = np.full((n, k), NO_ANSWER, dtype=np.int32), np.full((n, k), np.inf, dtype=np.float32)
+        indices[rows[top], place[top]], best[rows[top], place[top]] = labels[top], scores[top]
+        best = np.minimum.accumulate(best, axis=1)  # behind the last candidate, its score; 0 where there is none
+        return TopK(indices, np.where(np.isinf(best), np.float32(0), best))
+
+    def facts(self) -> Mapping[str, Any]:
+        """How many positions it found candidates for, and why not for the others."""
+        counts = Counter(self._outcomes.values())
+        return {"positions": len(self._outcomes), **{name: counts[i] for i, name in enumerate(_OUTCOMES)}}
 
 
 def _minus(metres: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

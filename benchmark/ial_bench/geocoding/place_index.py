@@ -111,7 +111,7 @@ class PlaceIndex:
 
     @classmethod
     def restored(cls, state: Any) -> PlaceIndex:
-        """The index of which `state` tells."""
+        """The index whose arrays `state` holds."""
         return cls(state["positions"], state["labels"], int(state["n_candidates"]))
 
 

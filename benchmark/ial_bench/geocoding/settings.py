@@ -1,4 +1,4 @@
-"""The setting `stage2` of pipelines that predict a position first, and what it stands for."""
+"""The settings of a geocoder, with the setting `stage2` that chooses it, and the geocoder of given settings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from ial_bench.addresses import Address
-from ial_bench.geo.street_index import MAX_RANGE_M
-from ial_bench.geocoding.geocoder import ByName, Geocoder, Namer, NearestPlace, RadiusVote
+from ial_bench.geo.lines import MAX_RANGE_M
+from ial_bench.geocoding.geocoder import ByName, Geocoder, NearestPlace, NearestStreet, RadiusVote
 from ial_bench.geocoding.place_index import PlaceIndex
-from ial_bench.geocoding.street_geocoder import NearestStreet
+from ial_bench.geocoding.reverse import NearestTown, ReverseGeocoder
 from ial_bench.method import MethodConfig
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ _KNOWN = ("nearest", "radius", "streets", "reverse-geocoder")
 _GEOPY = re.compile(r"geopy:[a-z0-9]+")
 
 
-class Stage2Settings(MethodConfig):
-    """From coordinates to an address; mix it into a method's `Config`."""
+class GeocoderSettings(MethodConfig):
+    """How an address is looked up for coordinates; mix it into a method's `Config`."""
 
     stage2: str = Field(
         "nearest",
@@ -56,9 +56,9 @@ class Stage2Settings(MethodConfig):
         return stage2
 
     @model_serializer(mode="wrap")
-    def _told(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _serialized(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without the range where no street is searched: runs that it cannot change keep their identity."""
-        values: dict[str, Any] = told(self)
+        values: dict[str, Any] = serialize(self)
         if not self.reads_streets:
             values.pop("street_range_m", None)
         return values
@@ -79,8 +79,8 @@ class Stage2Settings(MethodConfig):
         return self.stage2 == "streets"
 
 
-def new_namer(settings: Stage2Settings, cache: Path | None) -> Namer | None:
-    """What tells positions' names, None where `stage2` needs none. To be called in `Method.prepare`.
+def new_reverse_geocoder(settings: GeocoderSettings, cache: Path | None) -> ReverseGeocoder | None:
+    """What names positions, None where `stage2` needs no names. To be called in `Method.prepare`.
 
     Args:
         settings: which.
@@ -91,8 +91,6 @@ def new_namer(settings: Stage2Settings, cache: Path | None) -> Namer | None:
         ConfigError: no such service.
     """
     if settings.stage2 == "reverse-geocoder":
-        from ial_bench.geocoding.reverse import NearestTown
-
         return NearestTown()
     if not settings.asks_network:
         return None
@@ -108,52 +106,48 @@ def new_namer(settings: Stage2Settings, cache: Path | None) -> Namer | None:
     return service
 
 
-def streets_for(settings: Stage2Settings, candidates: Candidates) -> StreetLines | None:
+def streets_for(settings: GeocoderSettings, candidates: Candidates) -> StreetLines | None:
     """The street network to search, None where `stage2` needs none. To be called first in `Method.fit`.
 
     Raises:
         SkipMethod: the dataset has none.
     """
-    if not settings.reads_streets:
-        return None
     from ial_bench.datasets.streets import needed
 
-    return needed(candidates.streets)
+    return needed(candidates.streets) if settings.reads_streets else None
 
 
-def restored_streets(settings: Stage2Settings, state: Any) -> StreetLines | None:
-    """The street network of which the arrays of a fitted method tell, None where `stage2` needs none."""
-    if not settings.reads_streets:
-        return None
+def restored_streets(settings: GeocoderSettings, state: Any) -> StreetLines | None:
+    """The street network in the arrays of a fitted method, None where `stage2` needs none."""
     from ial_bench.datasets.streets import StreetLines
 
-    return StreetLines.restored(state)
+    return StreetLines.restored(state) if settings.reads_streets else None
 
 
 def facts_of(geocoder: Geocoder) -> dict[str, Any]:
-    """What a geocoder tells of its work so far, under its name; the offline index of places tells nothing."""
-    told = dict(geocoder.facts())
-    return {"geocoder": told} if told else {}
+    """Facts on a geocoder's work so far, for a run's record; none of the index of places."""
+    facts = dict(geocoder.facts())
+    return {"geocoder": facts} if facts else {}
 
 
 def new_geocoder(
-    settings: Stage2Settings,
-    namer: Namer | None,
+    settings: GeocoderSettings,
+    reverse: ReverseGeocoder | None,
     places: PlaceIndex,
     addresses: Sequence[Address],
     streets: StreetLines | None = None,
 ) -> Geocoder:
-    """The second stage.
+    """The geocoder of given settings.
 
     Args:
         settings: which.
-        namer: what `new_namer` gave.
-        places: labelled places to search, and to tell the sub-streets of a named street apart.
-        addresses: the candidates', for geocoders that tell names.
+        reverse: what `new_reverse_geocoder` gave.
+        places: labelled places to search, and to rank the sub-streets of a named street.
+        addresses: the candidates', for reverse geocoders.
         streets: what `streets_for` gave.
     """
     if streets is not None:
         return NearestStreet(streets, places.n_candidates, settings.street_range_m)
-    if namer is not None:
-        return ByName(namer, places, addresses, settings.street_match)
+    if reverse is not None:
+        return ByName(reverse, places, addresses, settings.street_match)
     return RadiusVote(places, settings.radius_m) if settings.stage2 == "radius" else NearestPlace(places)

@@ -1,21 +1,113 @@
-"""Street names in one spelling: ``SAINT GERMAIN AVE``, ``St. Germain Av`` and ``Saint Germain Avenue`` are one."""
+"""Street names as different sources write them: spelt out, compared by their parts, matched to those of candidates.
+
+``SAINT GERMAIN AVE``, ``St. Germain Av`` and ``Saint Germain Avenue`` are one, and so are ``5th Ave`` and ``Fifth
+Avenue``. Abbreviations stand in ``street_words.toml``, by language.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import SequenceMatcher
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
 
-from ial_bench.addresses import fold
-from ial_bench.geocoding.street_words import StreetWords, street_words
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.addresses import Address, fold
+from ial_bench.errors import ConfigError, unknown_name
+from ial_bench.files import read_toml
+from ial_bench.geocoding.reverse import PlaceName
+
+TABLES = Path(__file__).with_name("street_words.toml")
+Words = Mapping[str, str]
 
 _BRACKETED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _FORBIDDEN = re.compile(r"[,()\[\]]")  # they part the pieces of an address
 _LEADING_ZEROS = re.compile(r"^0+(?=\d+[a-z]{2}$)", re.IGNORECASE)
 _PIECES = re.compile(r"([-/])")
+_APOSTROPHES, _NO_WORD = re.compile("['\u2019`]"), re.compile(r"[^\w]+")
 
 
-class StreetNamer:
+@dataclass(frozen=True)
+class StreetWords:
+    """How a language shortens the words of its street names; lower case, see ``street_words.toml``."""
+
+    last: Words = field(default_factory=dict)
+    first: Words = field(default_factory=dict)
+    before: Words = field(default_factory=dict)
+    anywhere: Words = field(default_factory=dict)
+    endings: Words = field(default_factory=dict)
+    directions: Words = field(default_factory=dict)
+    ordinals: Words = field(default_factory=dict)
+    small: frozenset[str] = frozenset()
+    unnamed: tuple[str, ...] = ()
+    capital_after: tuple[str, ...] = ()
+    lettered: tuple[str, ...] = ()
+
+
+def street_words(language: str, more: Path | None = None) -> StreetWords:
+    """The tables of a language.
+
+    Args:
+        language: such as ``en``.
+        more: a TOML file of the same layout, whose entries are added to the tables that come with the package, or
+            go before them; it may hold languages of its own.
+
+    Raises:
+        ConfigError: a table that does not exist, or entries that are not texts.
+        DataError: `more` cannot be read.
+        UnknownNameError: no tables for that language.
+    """
+    own = _packaged()
+    added = read_toml(more) if more is not None else {}
+    for name, table in added.items():
+        _check(name, table, more)
+    if language not in own and language not in added:
+        raise unknown_name("language of street names", language, [*own, *added], "add its tables with --street-words")
+    merged: dict[str, Any] = {}
+    for table in (own.get(language, {}), added.get(language, {})):
+        for key, value in table.items():
+            merged[key] = (
+                {**merged.get(key, {}), **value} if isinstance(value, dict) else [*merged.get(key, ()), *value]
+            )
+    return StreetWords(
+        **{k: v for k, v in merged.items() if isinstance(v, dict)},
+        small=frozenset(merged.get("small", ())),
+        unnamed=tuple(merged.get("unnamed", ())),
+        capital_after=tuple(merged.get("capital_after", ())),
+        lettered=tuple(merged.get("lettered", ())),
+    )
+
+
+@cache
+def _packaged() -> dict[str, Any]:
+    return read_toml(TABLES)
+
+
+@cache
+def _english() -> StreetWords:
+    return street_words("en")
+
+
+def _check(language: str, table: Any, source: Path | None) -> None:
+    lists = ("small", "capital_after", "unnamed", "lettered")
+    known = [f.name for f in fields(StreetWords)]
+    for key, value in table.items() if isinstance(table, dict) else ():
+        texts = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, dict) else [None]
+        if key not in known or isinstance(value, list) != (key in lists) or not all(isinstance(t, str) for t in texts):
+            raise ConfigError(
+                f"{source}: [{language}] {key} is no table of words", f"tables are {', '.join(known)}, as in {TABLES}"
+            )
+    if not isinstance(table, dict):
+        raise ConfigError(f"{source}: {language} is no table", f"write it as {TABLES} does")
+
+
+class NameNormalizer:
     """Spells the names of streets out.
 
     Abbreviations are expanded by position: the kind of street at the end or before a direction, saints and the like
@@ -29,7 +121,7 @@ class StreetNamer:
     """
 
     def __init__(self, words: StreetWords | None = None) -> None:
-        self._words = words or street_words("en")
+        self._words = words or _english()
         self._kinds = frozenset(self._words.last.values()) | frozenset(self._words.first.values())
         self._directions = frozenset(self._words.directions) | frozenset(self._words.directions.values())
         self._lettered = frozenset(self._words.lettered)
@@ -139,3 +231,100 @@ class StreetNamer:
             if word.startswith(start) and len(word) > len(start) + 1:
                 return self._capital(start) + self._capital(word.removeprefix(start))
         return word[:1].upper() + word[1:]
+
+
+@dataclass(frozen=True)
+class StreetName:
+    """A street's name in its parts: ``South Craig St`` is ``craig``, ``street``, ``south``."""
+
+    core: str
+    kind: str
+    directions: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str) -> StreetName:
+        """Read a name: accents, punctuation and case aside, abbreviations spelt out."""
+        plain = "".join(c for c in unicodedata.normalize("NFKD", fold(text)) if not unicodedata.combining(c))
+        words = [w for w in _NO_WORD.split(_APOSTROPHES.sub("", plain)) if w]
+        spelt = [_spelt(word, place, len(words)) for place, word in enumerate(words)]
+        kinds, compass = _kinds_and_directions()
+        # A name of nothing but such words, "North Avenue" or "The Parade", keeps its first as the core.
+        kind = spelt[-1] if len(spelt) > 1 and spelt[-1] in kinds else ""
+        rest = spelt[:-1] if kind else spelt
+        directions = frozenset(w for w in rest if w in compass)
+        core = [w for w in rest if w not in compass]
+        if not kind and directions and core and core[-1] in kinds and len(core) > 1:  # "Craig Street South"
+            kind = core.pop()
+        if not core:
+            core, directions = rest, frozenset()
+        return cls(" ".join(core), kind, directions)
+
+
+def _spelt(word: str, place: int, n: int) -> str:
+    tables = _english()
+    if place == 0 and n > 1 and word in tables.first:
+        return tables.first[word]
+    return tables.ordinals.get(word) or tables.directions.get(word) or (tables.last.get(word, word) if place else word)
+
+
+@cache
+def _kinds_and_directions() -> tuple[frozenset[str], frozenset[str]]:
+    return frozenset(_english().last.values()), frozenset(_english().directions.values())
+
+
+def likeness(a: StreetName, b: StreetName) -> float:
+    """How alike two street names are, 0 to 1.
+
+    Numbers must be equal, and so must kinds (Street, Avenue) and directions where both names have them; then it is
+    the share of letters that the rest has in common (Ratcliff and Obershelp), and a little less for a kind or
+    direction that one of them lacks. Only names equal in all parts have 1.
+    """
+    if (a.kind and b.kind and a.kind != b.kind) or (a.directions and b.directions and a.directions != b.directions):
+        return 0.0
+    if re.findall(r"\d+", a.core) != re.findall(r"\d+", b.core):
+        return 0.0
+    first, second = sorted((a.core, b.core))  # the matcher's answer depends on the order
+    alike = 1.0 if first == second else SequenceMatcher(None, first, second, autojunk=False).ratio()
+    return alike - 0.01 * (a.kind != b.kind) - 0.02 * (a.directions != b.directions)
+
+
+class StreetMatcher:
+    """Finds the candidates on a named street.
+
+    Args:
+        addresses: the candidates'.
+        threshold: least likeness of a street's name, and of a neighbourhood's.
+    """
+
+    def __init__(self, addresses: Sequence[Address], threshold: float) -> None:
+        self._threshold = threshold
+        self._streets, self._on = _grouped([a.street for a in addresses])
+        self._areas, self._in = _grouped([a.neighbourhood for a in addresses])
+        self._alike = lru_cache(maxsize=4096)(self._best)  # a city has few streets, and services name them often
+
+    def match(self, name: PlaceName | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Candidates whose street is the most like the named one, int64 [m], and which lie in a named area, [m].
+
+        The first of the named streets that any candidate's is like counts.
+        """
+        listed: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        for street in () if name is None else name.streets:
+            if best := self._alike(street, "street"):
+                listed = np.flatnonzero(np.isin(self._on, best))
+                break
+        areas = [] if name is None or not len(listed) else [g for a in name.areas for g in self._alike(a, "area")]
+        return listed, np.isin(self._in[listed], areas)
+
+    def _best(self, text: str, what: str) -> tuple[int, ...]:
+        """Numbers of the names that are most like `text`; none where none is like enough."""
+        wanted = StreetName.of(text)
+        scores = [likeness(wanted, other) for other in (self._streets if what == "street" else self._areas)]
+        best = max(scores, default=0.0)
+        return tuple(i for i, s in enumerate(scores) if s == best) if best >= self._threshold else ()
+
+
+def _grouped(texts: Sequence[str]) -> tuple[list[StreetName], npt.NDArray[np.int64]]:
+    """The different names among `texts`, and the number of each text's name."""
+    names = [StreetName.of(t) for t in texts]
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return list(numbers), np.array([numbers[n] for n in names], dtype=np.int64)

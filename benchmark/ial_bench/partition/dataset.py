@@ -21,8 +21,7 @@ from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dat
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
 from ial_bench.geo.points import haversine_m
-from ial_bench.geocoding.street_names import StreetNamer
-from ial_bench.geocoding.street_words import street_words
+from ial_bench.geocoding.street_names import NameNormalizer, street_words
 from ial_bench.method import NoReport, Reporter
 from ial_bench.partition.checks import check_degrees, check_overlap, check_reach, lines_in_reach
 from ial_bench.partition.geocoded import service_of, street_votes
@@ -94,14 +93,14 @@ def build_dataset(options: BuildOptions, reporter: Reporter | None = None) -> Bu
 
 
 def _build(options: BuildOptions, reporter: Reporter) -> Build:
-    namer = StreetNamer(street_words(options.language, options.street_words))
+    normalizer = NameNormalizer(street_words(options.language, options.street_words))
     reporter.log("reading photos")
     photos = read_photos(options.photos, options.images)
     check_degrees(photos, options.photos)
     reporter.log("reading streets")
     origin = check_reach(photos)
     source = lines_in_reach(read_streets(options), origin)
-    network = StreetNetwork.of(source.segments, namer, options.tolerance_m, origin)
+    network = StreetNetwork.of(source.segments, normalizer, options.tolerance_m, origin)
     check_overlap(photos.positions, network.edges)
     reporter.log(f"cutting {len(network.names):,} street names into sub-streets")
     first = Partition.of(network, options.min_length_m, options.beside_m)
@@ -111,7 +110,7 @@ def _build(options: BuildOptions, reporter: Reporter) -> Build:
     if options.geocoder is not None:
         reporter.log(f"asking {options.geocoder} about {len(places):,} places")
         service = service_of(options.geocoder, options.geocoder_interval_s, options.language, options.geocoder_cache)
-        votes = street_votes(service, places, namer, network.names.keys())
+        votes = street_votes(service, places, normalizer, network.names.keys())
     match = match_places(
         places, photos.photos, first, network.origin, max_distance_m=options.max_distance_m, tie_m=options.tie_m,
         keep_ambiguous=options.keep_ambiguous, votes=votes,
@@ -139,7 +138,7 @@ def _build(options: BuildOptions, reporter: Reporter) -> Build:
         photos.notes,
     )
     build.notes += source.notes
-    _write(build, options, _neighbourhoods(build, options, namer), reporter)
+    _write(build, options, _neighbourhoods(build, options, normalizer), reporter)
     return build
 
 
@@ -158,15 +157,15 @@ def read_streets(options: BuildOptions) -> StreetSource:
     )
 
 
-def _neighbourhoods(build: Build, options: BuildOptions, namer: StreetNamer) -> Chain:
+def _neighbourhoods(build: Build, options: BuildOptions, normalizer: NameNormalizer) -> Chain:
     ways: list[Neighbourhoods] = []
     if options.neighbourhoods is not None:
         polygons = ByPolygon(options.neighbourhoods, options.neighbourhood_key)
         build.notes += polygons.notes
         ways.append(polygons)
     ways += [ByAttribute(), ByNearestPlace(build.source.places)]
-    otherwise = namer.display(options.neighbourhood or "") or namer.display(options.title) or options.name
-    return Chain(ways, otherwise, namer)
+    otherwise = normalizer.display(options.neighbourhood or "") or normalizer.display(options.title) or options.name
+    return Chain(ways, otherwise, normalizer)
 
 
 def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter) -> None:

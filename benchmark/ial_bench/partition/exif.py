@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ial_bench.geo.headings import heading_of
+from ial_bench.geo.points import heading_of
 from ial_bench.images import opened
 from ial_bench.partition.dates import date_of
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.geo.projections import from_local_m
-from ial_bench.geocoding.geocoder import Namer
-from ial_bench.geocoding.street_names import StreetNamer
+from ial_bench.geocoding.reverse import ReverseGeocoder
+from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.photos import Place
 
 APART_M = 5.0
@@ -22,7 +22,7 @@ _AROUND = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], dtype=np.float64)
 _FORM = re.compile(r"(?P<name>[a-z0-9]+)(?::(?:(?P<scheme>https?)://)?(?P<domain>[^/\s]+)/?)?")
 
 
-def service_of(text: str, interval_s: float, language: str | None, cache: Path | None) -> Namer:
+def service_of(text: str, interval_s: float, language: str | None, cache: Path | None) -> ReverseGeocoder:
     """The geocoder that ``NAME``, ``NAME:DOMAIN`` or ``NAME:http://DOMAIN`` means.
 
     Args:
@@ -57,7 +57,7 @@ def service_of(text: str, interval_s: float, language: str | None, cache: Path |
 
 
 def street_votes(
-    service: Namer, places: Sequence[Place], namer: StreetNamer, known: Collection[str]
+    service: ReverseGeocoder, places: Sequence[Place], normalizer: NameNormalizer, known: Collection[str]
 ) -> list[Counter[str]]:
     """Votes for streets, by key, of each place.
 
@@ -66,7 +66,7 @@ def street_votes(
     Args:
         service: the geocoder.
         places: n places.
-        namer: of the street map, for its keys.
+        normalizer: of the street map, for its keys.
         known: keys of the streets that are on the map.
 
     Raises:
@@ -76,7 +76,7 @@ def street_votes(
     names = service.names(positions)
     votes: list[Counter[str]] = [Counter() for _ in places]
     for i, name in enumerate(names):
-        keys = (namer.key(street) for street in (name.streets if name is not None else ()))
+        keys = (normalizer.key(street) for street in (name.streets if name is not None else ()))
         first = next((key for key in keys if key in known), None)
         if first is not None:
             votes[i // len(_AROUND)][first] += 1

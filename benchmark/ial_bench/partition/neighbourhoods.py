@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ial_bench.errors import DataError
+from ial_bench.geo.lines import shapely
 from ial_bench.geo.points import Points, box_middle, haversine_m, unrolled
-from ial_bench.geocoding.street_names import StreetNamer
+from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.geojson import NotNumbersError, properties_of, read_features, refused_objects
-from ial_bench.partition.noding import shapely
 from ial_bench.partition.substreets import SubStreet
 from ial_bench.partition.tags import name_of
 
@@ -143,15 +143,15 @@ class Chain:
     Args:
         ways: in their order.
         otherwise: where none does.
-        namer: takes out what would break an address.
+        normalizer: takes out what would break an address.
     """
 
-    def __init__(self, ways: Sequence[Neighbourhoods], otherwise: str, namer: StreetNamer) -> None:
-        self._ways, self._otherwise, self._namer = ways, otherwise, namer
+    def __init__(self, ways: Sequence[Neighbourhoods], otherwise: str, normalizer: NameNormalizer) -> None:
+        self._ways, self._otherwise, self._normalizer = ways, otherwise, normalizer
 
     def of(self, sub: SubStreet) -> str:
         """Never empty."""
-        found = (self._namer.display(way.of(sub)) for way in self._ways)
+        found = (self._normalizer.display(way.of(sub)) for way in self._ways)
         return next((name for name in found if name), self._otherwise)
 
 

@@ -15,7 +15,7 @@ from ial_bench.errors import DataError
 from ial_bench.geo.lines import Floats, length_m
 from ial_bench.geo.points import Points, beside, box_middle
 from ial_bench.geo.projections import to_local_m
-from ial_bench.geocoding.street_names import StreetNamer
+from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.union import UnionFind
 
 DIGITS = 7
@@ -109,7 +109,7 @@ class StreetNetwork:
     def of(
         cls,
         segments: Sequence[Segment],
-        namer: StreetNamer | None = None,
+        normalizer: NameNormalizer | None = None,
         tolerance_m: float = TOLERANCE_M,
         origin: Points | None = None,
     ) -> StreetNetwork:
@@ -119,7 +119,7 @@ class StreetNetwork:
 
         Args:
             segments: the lines.
-            namer: spells names out.
+            normalizer: spells names out.
             tolerance_m: see `TOLERANCE_M`.
             origin: [2], degrees; where local metres start. Lengths across the way to it are too long by a few parts in
                 a million at 30 km, and by four in a thousand at 1,000 km. None: the middle of the lines' box.
@@ -129,11 +129,11 @@ class StreetNetwork:
         """
         from ial_bench.partition.noding import cut_at_crossings, cut_at_shared_nodes
 
-        namer = namer or StreetNamer()
+        normalizer = normalizer or NameNormalizer()
         found = _rounded(segments)
         if origin is None and found:
             origin = box_middle(np.concatenate([s.points for s in found]))
-        lines = [] if origin is None else _canonical(found, namer, origin)
+        lines = [] if origin is None else _canonical(found, normalizer, origin)
         if origin is None or not any(key for key, _ in lines):
             raise DataError("no line of the street map has a name", "is the names' property another? give --name-key")
         named = all(s.nodes is not None for _, s in lines)
@@ -145,7 +145,7 @@ class StreetNetwork:
         edges = _edges([(*lines[i], points, ends) for i, points, ends in pieces], origin)
         unnamed = sum(length_m(to_local_m(s.points, origin)) for key, s in lines if not key)
         nodes = _node_positions(edges)
-        return cls(edges, _spellings(lines, namer), nodes, origin, unnamed, "ids" if named else "geometry")
+        return cls(edges, _spellings(lines, normalizer), nodes, origin, unnamed, "ids" if named else "geometry")
 
 
 def _rounded(segments: Sequence[Segment]) -> list[Segment]:
@@ -158,7 +158,7 @@ def _rounded(segments: Sequence[Segment]) -> list[Segment]:
     return found
 
 
-def _canonical(segments: Sequence[Segment], namer: StreetNamer, origin: Points) -> list[tuple[str, Segment]]:
+def _canonical(segments: Sequence[Segment], normalizer: NameNormalizer, origin: Points) -> list[tuple[str, Segment]]:
     """Lines with their keys, each once, in an order and direction of their own.
 
     Longitudes run on over the antimeridian, so that order and cuts there are as elsewhere.
@@ -171,7 +171,7 @@ def _canonical(segments: Sequence[Segment], namer: StreetNamer, origin: Points) 
         backward = points[::-1].tolist(), (nodes or ())[::-1]
         if backward < (points.tolist(), nodes or ()):
             points, nodes = points[::-1], None if nodes is None else nodes[::-1]
-        found.append((namer.key(segment.name), replace(segment, points=points, nodes=nodes)))
+        found.append((normalizer.key(segment.name), replace(segment, points=points, nodes=nodes)))
     found.sort(key=lambda f: (f[1].points.tolist(), f[0], f[1].nodes or (), f[1].level, *_rest(f[1])))
     lines: list[tuple[str, Segment]] = []
     for key, one in found:
@@ -218,12 +218,12 @@ def _edges(pieces: Sequence[tuple[str, Segment, Points, tuple[str, str]]], origi
     return sorted(found, key=lambda e: (e.points.tolist(), e.key, e.ends))
 
 
-def _spellings(lines: Sequence[tuple[str, Segment]], namer: StreetNamer) -> dict[str, str]:
+def _spellings(lines: Sequence[tuple[str, Segment]], normalizer: NameNormalizer) -> dict[str, str]:
     """How each key is called: as most of its lines are."""
     tally: dict[str, Counter[str]] = defaultdict(Counter)
     for key, segment in lines:
         if key:
-            tally[key][namer.display(segment.name)] += 1
+            tally[key][normalizer.display(segment.name)] += 1
     return {key: min(names, key=lambda n: (-names[n], n)) for key, names in tally.items()}
 
 

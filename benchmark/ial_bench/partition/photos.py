@@ -16,8 +16,7 @@ from ial_bench.datasets.photo_paths import is_absolute, plain_path
 from ial_bench.datasets.spellings import FileNames
 from ial_bench.errors import DataError, ImageError
 from ial_bench.files import safe_relative
-from ial_bench.geo.headings import heading_of
-from ial_bench.geo.points import EARTH_RADIUS_M, Points, rolled, unit_vectors, unrolled
+from ial_bench.geo.points import EARTH_RADIUS_M, Points, heading_of, rolled, unit_vectors, unrolled
 from ial_bench.partition.dates import date_of
 from ial_bench.partition.exif import read_exif
 from ial_bench.partition.geojson import NotNumbersError, read_features

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.geo.lines import Floats, nearest
+from ial_bench.geo.lines import Floats, nearest, shapely
 from ial_bench.geo.points import Points
 from ial_bench.geo.projections import to_local_m
-from ial_bench.partition.noding import shapely
 from ial_bench.partition.photos import Place, SourcePhoto
 from ial_bench.partition.substreets import Partition
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ial_bench.files import write_text
-from ial_bench.geo.whereabouts import whereabouts
+from ial_bench.geo.regions import whereabouts
 from ial_bench.partition.report_map import svg_map
 from ial_bench.partition.substreets import total_m
 from ial_bench.report.escape import escape_html, escape_markdown

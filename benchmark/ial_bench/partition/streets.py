@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ial_bench.geo.lines import Floats, at, away, cut, length_m, nearest
+from ial_bench.geo.lines import Floats, at, away, cut, length_m, nearest, shapely
 from ial_bench.geo.points import Points
 from ial_bench.partition.network import Edge, StreetNetwork
-from ial_bench.partition.noding import shapely
 from ial_bench.partition.union import UnionFind
 
 BESIDE_M = 30.0

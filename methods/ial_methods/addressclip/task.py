@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ial_bench import Photos, SkipMethod
-from ial_bench.geo.points import utm_metres
+from ial_bench.geo.projections import utm_metres
 from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.order import BatchOrder, Rows
 from ial_bench.training.pixels import View, pixel_batches

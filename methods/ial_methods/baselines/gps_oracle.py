@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ial_bench import Address, ImageBatch, Method, MethodInfo, Photos, RunContext, State, TopK
-from ial_bench.geocoding.geocoder import Geocoder, Namer
+from ial_bench.geocoding.geocoder import Geocoder
 from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.settings import (
-    Stage2Settings,
+    GeocoderSettings,
     facts_of,
     new_geocoder,
-    new_namer,
+    new_reverse_geocoder,
     restored_streets,
     streets_for,
 )
@@ -37,24 +38,24 @@ class GpsOracle(Method):
         oracle=True,
     )
 
-    class Config(Stage2Settings):
-        """Settings: those of the second stage of `two-stage`."""
+    class Config(GeocoderSettings):
+        """Settings: those of the geocoder of `two-stage`."""
 
     config: Config
     geocoder: Geocoder
 
     def __init__(self, config: Config, context: RunContext) -> None:
         super().__init__(config, context)
-        self.namer: Namer | None = None
+        self.reverse: ReverseGeocoder | None = None
 
     @property
     def reads_streets(self) -> bool:
-        """As the second stage says."""
+        """As the geocoder does."""
         return self.config.reads_streets
 
     def prepare(self) -> None:
         """See whether the geocoder is there."""
-        self.namer = new_namer(self.config, self.context.cache)
+        self.reverse = new_reverse_geocoder(self.config, self.context.cache)
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Keep where each address was photographed."""
@@ -63,7 +64,7 @@ class GpsOracle(Method):
 
     def _build(self, places: PlaceIndex, addresses: Sequence[Address], streets: StreetLines | None) -> None:
         self.places, self.addresses, self.streets = places, addresses, streets
-        self.geocoder = new_geocoder(self.config, self.namer, places, addresses, streets)
+        self.geocoder = new_geocoder(self.config, self.reverse, places, addresses, streets)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Hand the true positions to the geocoder."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench import Photos
-from ial_bench.geo.points import utm_metres
+from ial_bench.geo.projections import utm_metres
 
 Positives = Literal["address", "place", "view"]
 

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
 from ial_bench.geo.points import Points, haversine_m
-from ial_bench.geocoding.geocoder import Geocoder, Namer
+from ial_bench.geocoding.geocoder import Geocoder
 from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.settings import (
-    Stage2Settings,
+    GeocoderSettings,
     facts_of,
     new_geocoder,
-    new_namer,
+    new_reverse_geocoder,
     restored_streets,
     streets_for,
 )
@@ -70,7 +71,7 @@ class Stage1(Protocol):
 class Pipeline(FrozenEncoderMethod):
     """A first stage, and a geocoder behind it. Subclasses give the first stage."""
 
-    class Config(Stage2Settings, FrozenEncoderMethod.Config):
+    class Config(GeocoderSettings, FrozenEncoderMethod.Config):
         """Settings."""
 
     config: Config
@@ -79,16 +80,16 @@ class Pipeline(FrozenEncoderMethod):
 
     def __init__(self, config: MethodConfig, context: RunContext) -> None:
         super().__init__(config, context)
-        self.namer: Namer | None = None
+        self.reverse: ReverseGeocoder | None = None
 
     @property
     def reads_streets(self) -> bool:
-        """As the second stage says."""
+        """As the geocoder does."""
         return self.config.reads_streets
 
     def prepare(self) -> None:
         """See whether the geocoder is there."""
-        self.namer = new_namer(self.config, self.context.cache)
+        self.reverse = new_reverse_geocoder(self.config, self.context.cache)
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Fit the first stage, and measure on val what each stage costs."""
@@ -101,7 +102,7 @@ class Pipeline(FrozenEncoderMethod):
         """On val, against places and photos of train alone: what the geocoder costs, and what the first stage."""
         candidates = train.photos.candidates
         geocoder = new_geocoder(
-            self.config, self.namer, PlaceIndex.of(train.photos), candidates.addresses,
+            self.config, self.reverse, PlaceIndex.of(train.photos), candidates.addresses,
             streets_for(self.config, candidates),
         )  # fmt: skip
         rows = np.arange(len(val))
@@ -129,7 +130,7 @@ class Pipeline(FrozenEncoderMethod):
 
     def _build(self, places: PlaceIndex, addresses: list[Address], streets: StreetLines | None) -> None:
         self.places, self.addresses, self.streets = places, addresses, streets
-        self.geocoder = new_geocoder(self.config, self.namer, places, addresses, streets)
+        self.geocoder = new_geocoder(self.config, self.reverse, places, addresses, streets)
 
     def predict_features(self, x: npt.NDArray[np.float32], k: int) -> TopK:
         """Locate, then look up."""

@@ -14,8 +14,8 @@ from ial_bench.datasets.synth_city.streets import FIELD, YARD, Ground, LineStyle
 from ial_bench.datasets.synth_city.sub_streets import SubStreets, cut_sub_streets, nearest_site, neighbourhoods
 from ial_bench.datasets.synth_city.survey import Survey
 from ial_bench.datasets.synth_city.tables import Boxes, Buckets, Floats, Ints, Props, joined
-from ial_bench.geo.points import Points, utm_to_wgs84
-from ial_bench.geo.projections import from_local_m
+from ial_bench.geo.points import Points
+from ial_bench.geo.projections import from_local_m, utm_to_wgs84
 from ial_bench.seeds import generator
 
 ANCHOR_M = (500_000.0, 4_400_000.0)

@@ -12,7 +12,7 @@ import numpy as np
 from ial_bench.datasets.synth_city import styles
 from ial_bench.datasets.synth_city.houses import DEPTH_M, Quarter, build_landmark, cut_lots, dress_face
 from ial_bench.datasets.synth_city.tables import EAST, NORTH, SOUTH, WEST, Boxes, Floats, in_frame, left_of
-from ial_bench.partition.noding import shapely
+from ial_bench.geo.lines import shapely
 from ial_bench.seeds import generator
 
 if TYPE_CHECKING:

@@ -127,8 +127,7 @@ def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: Non
         DataError: the map cannot be used: no named street, none in the box, one sub-street only, metres for degrees.
         ConfigError: an extra is not installed.
     """
-    from ial_bench.geocoding.street_names import StreetNamer
-    from ial_bench.geocoding.street_words import street_words
+    from ial_bench.geocoding.street_names import NameNormalizer, street_words
     from ial_bench.partition.dataset import read_streets
     from ial_bench.partition.network import StreetNetwork
     from ial_bench.partition.substreets import Partition
@@ -141,7 +140,7 @@ def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: Non
         segments = [s for s in segments if _touches(s.points, wide)]
         if not segments:
             raise _nothing_in(box, [s.points for s in source.segments])
-    namer = StreetNamer(street_words(street_map.language))
+    namer = NameNormalizer(street_words(street_map.language))
     network = StreetNetwork.of(segments, namer)
     say(f"cutting {len(network.names):,} street names into sub-streets")
     partition = Partition.of(network)
