@@ -10,10 +10,9 @@ import shapely
 from ial_bench.geo.lines import length_m
 from ial_bench.geo.points import Points
 from ial_bench.geo.projections import from_local_m
-from ial_bench.partition.network import Segment, StreetNetwork
+from ial_bench.partition.network import Segment, StreetNetwork, UnionFind
 from ial_bench.partition.streets import BESIDE_M
 from ial_bench.partition.substreets import Partition, SubStreet, total_m
-from ial_bench.partition.union import UnionFind
 
 ORIGIN = np.array([40.44, -79.99])
 

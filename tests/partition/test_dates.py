@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from ial_bench.partition.dates import date_of
+from ial_bench.partition.exif import date_of
 
 UTC = timezone.utc
 MORNING = datetime(2024, 6, 1, 8, 30, tzinfo=UTC)

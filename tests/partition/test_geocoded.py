@@ -13,10 +13,18 @@ from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError
 from ial_bench.geocoding.service import ServiceError
 from ial_bench.geocoding.street_names import NameNormalizer
-from ial_bench.partition.geocoded import service_of, street_votes
 from ial_bench.partition.network import StreetNetwork
-from ial_bench.partition.photos import SourcePhoto, places_of
-from ial_bench.partition.places import BY_GEOCODER, FAR, NEAREST, TAKEN, match_places
+from ial_bench.partition.photos import SourcePhoto
+from ial_bench.partition.places import (
+    BY_GEOCODER,
+    FAR,
+    NEAREST,
+    TAKEN,
+    match_places,
+    places_of,
+    service_of,
+    street_votes,
+)
 from nominatim_server import Nominatim, serve
 
 STREETS = [line("Main St", (-200, 0), (200, 0)), line("Oak St", (0, -200), (0, 200))]

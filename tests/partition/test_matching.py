@@ -11,10 +11,21 @@ import pytest
 
 from drawn_streets import degrees, line, partition_of
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.partition.dates import date_of
+from ial_bench.partition.exif import date_of
 from ial_bench.partition.network import StreetNetwork
-from ial_bench.partition.photos import Place, SourcePhoto, places_of
-from ial_bench.partition.places import AMBIGUOUS, BY_HEADING, BY_SEQUENCE, FAR, NEAREST, TAKEN, Match, match_places
+from ial_bench.partition.photos import SourcePhoto
+from ial_bench.partition.places import (
+    AMBIGUOUS,
+    BY_HEADING,
+    BY_SEQUENCE,
+    FAR,
+    NEAREST,
+    TAKEN,
+    Match,
+    Place,
+    match_places,
+    places_of,
+)
 from ial_bench.partition.splits import SplitRule, part
 
 STREETS = [line("Main St", (-200, 0), (200, 0)), line("Oak St", (0, -200), (0, 200))]

@@ -16,9 +16,9 @@ from PIL.TiffImagePlugin import IFDRational
 
 from ial_bench import images
 from ial_bench.errors import DataError
-from ial_bench.partition.checks import check_degrees
 from ial_bench.partition.exif import NO_HEMISPHERE, NO_POSITION, UNREADABLE
-from ial_bench.partition.photos import ABSOLUTE, SourcePhoto, places_of, read_photos
+from ial_bench.partition.photos import ABSOLUTE, SourcePhoto, check_degrees, read_photos
+from ial_bench.partition.places import places_of
 
 UTC = timezone.utc
 

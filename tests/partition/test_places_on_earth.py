@@ -17,8 +17,7 @@ from ial_bench.datasets.verify import verify
 from ial_bench.errors import DataError
 from ial_bench.geo.points import Points, box_middle, haversine_m
 from ial_bench.geo.projections import from_local_m
-from ial_bench.partition.checks import check_overlap
-from ial_bench.partition.dataset import Build, build_dataset
+from ial_bench.partition.dataset import Build, build_dataset, check_overlap
 from ial_bench.partition.network import Segment, StreetNetwork
 from ial_bench.partition.options import BuildOptions
 from ial_bench.partition.splits import SplitRule

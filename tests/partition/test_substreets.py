@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from drawn_streets import check_invariants, line, partition_of, texts
-from ial_bench.partition.merging import merge_small
 from ial_bench.partition.network import Segment, StreetNetwork
+from ial_bench.partition.substreets import merge_small
 
 MAIN = line("Main St", (0, 0), (300, 0))
 

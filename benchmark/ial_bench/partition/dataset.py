@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ial_bench.addresses import Address
 from ial_bench.datasets import columns
@@ -20,57 +19,24 @@ from ial_bench.datasets.streets import StreetLines
 from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
-from ial_bench.geo.points import haversine_m
+from ial_bench.geo.points import Points, haversine_m, rolled, unrolled
 from ial_bench.geocoding.street_names import NameNormalizer, street_words
 from ial_bench.method import NoReport, Reporter
-from ial_bench.partition.checks import check_degrees, check_overlap, check_reach, lines_in_reach
-from ial_bench.partition.geocoded import service_of, street_votes
+from ial_bench.partition.geojson import SUFFIXES as GEOJSON_SUFFIXES
 from ial_bench.partition.geojson import read_geojson_streets
-from ial_bench.partition.geojson_file import SUFFIXES as GEOJSON_SUFFIXES
 from ial_bench.partition.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain, Neighbourhoods
-from ial_bench.partition.network import StreetNetwork, StreetSource
-from ial_bench.partition.options import BuildOptions
+from ial_bench.partition.network import Edge, StreetNetwork, StreetSource
+from ial_bench.partition.options import Build, BuildOptions
+from ial_bench.partition.osm import SUFFIXES as OSM_SUFFIXES
 from ial_bench.partition.osm import fetch_osm, read_osm
-from ial_bench.partition.osm_file import SUFFIXES as OSM_SUFFIXES
-from ial_bench.partition.photos import PhotoSet, Place, places_of, read_photos
-from ial_bench.partition.places import Match, match_places
+from ial_bench.partition.photos import REACH_M, SWAP, check_degrees, check_reach, read_photos
+from ial_bench.partition.places import Match, Place, match_places, places_of, service_of, street_votes
+from ial_bench.partition.report import write_build_report
 from ial_bench.partition.splits import Parted, part
 from ial_bench.partition.substreets import Partition
 
 SET_ASIDE = "set-aside.csv"
-
-
-@dataclass
-class Build:
-    """A dataset and how it came about.
-
-    Attributes:
-        folder: of the dataset.
-        network: the streets.
-        source: what was read of them.
-        partition: all sub-streets of the city, after joining those with few places.
-        n_before: sub-streets before that.
-        photos: those used, and those set aside with the reason.
-        places: of the photos.
-        match: the sub-street of each place.
-        addresses: of the dataset, sorted by text.
-        address_of: address row of each sub-street, -1 where it has none.
-        counts: photos per split.
-        notes: what is worth knowing.
-    """
-
-    folder: Path
-    network: StreetNetwork
-    source: StreetSource
-    partition: Partition
-    n_before: int
-    photos: PhotoSet
-    places: list[Place]
-    match: Match
-    addresses: list[Address]
-    address_of: npt.NDArray[np.int64]
-    counts: dict[str, int]
-    notes: list[str] = field(default_factory=list)
+_MARGIN_DEG = 0.01  # about a kilometre
 
 
 def build_dataset(options: BuildOptions, reporter: Reporter | None = None) -> Build:
@@ -99,7 +65,7 @@ def _build(options: BuildOptions, reporter: Reporter) -> Build:
     check_degrees(photos, options.photos)
     reporter.log("reading streets")
     origin = check_reach(photos)
-    source = lines_in_reach(read_streets(options), origin)
+    source = _lines_in_reach(read_streets(options), origin)
     network = StreetNetwork.of(source.segments, normalizer, options.tolerance_m, origin)
     check_overlap(photos.positions, network.edges)
     reporter.log(f"cutting {len(network.names):,} street names into sub-streets")
@@ -157,6 +123,50 @@ def read_streets(options: BuildOptions) -> StreetSource:
     )
 
 
+def _lines_in_reach(source: StreetSource, origin: Points) -> StreetSource:
+    """The lines of which a part is not too far from `origin` for metres to be true; all, where none of these is.
+
+    A country's map may have islands on the other side of the Earth.
+    """
+    lengths = np.array([len(s.points) for s in source.segments], dtype=np.int64)
+    points = np.concatenate([np.zeros((0, 2)), *(s.points for s in source.segments)])
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    near = np.bincount(owners, haversine_m(points, origin) <= REACH_M, minlength=len(lengths)) > 0
+    kept = [s for s, one in zip(source.segments, near.tolist(), strict=True) if one]
+    if not any(s.name for s in kept):
+        return source
+    far = Counter({f"more than {REACH_M / 1e3:,.0f} km from the photos": len(near) - len(kept)})
+    return replace(source, segments=kept, skipped=source.skipped + far)
+
+
+def check_overlap(positions: Points, edges: Sequence[Edge]) -> None:
+    """Streets and photos must be of one city.
+
+    Raises:
+        DataError: no photo lies in the box of the streets; it shows both boxes, and says so if swapping latitude and
+            longitude would help.
+    """
+    corners = unrolled(rolled(np.concatenate([e.points for e in edges])))
+    low, high = corners.min(axis=0), corners.max(axis=0)
+
+    def inside(points: Points) -> bool:
+        turned = (points + np.array([0, turn]) for turn in (-360, 0, 360))
+        return any(bool(((p >= low - _MARGIN_DEG) & (p <= high + _MARGIN_DEG)).all(axis=1).any()) for p in turned)
+
+    if inside(positions):
+        return
+    together = unrolled(positions)
+    boxes = f"photos lie in {_box(together.min(axis=0), together.max(axis=0))}, streets in {_box(low, high)}"
+    if inside(positions[:, ::-1]):
+        raise DataError(f"photos and streets do not meet, but would with latitude and longitude swapped: {boxes}", SWAP)
+    raise DataError(f"no photo lies near the streets: {boxes}", "give the street map of the city that the photos show")
+
+
+def _box(low: Points, high: Points) -> str:
+    low, high = rolled(low), rolled(high)
+    return f"lat {low[0]:.5f} to {high[0]:.5f}, lon {low[1]:.5f} to {high[1]:.5f}"
+
+
 def _neighbourhoods(build: Build, options: BuildOptions, normalizer: NameNormalizer) -> Chain:
     ways: list[Neighbourhoods] = []
     if options.neighbourhoods is not None:
@@ -170,8 +180,6 @@ def _neighbourhoods(build: Build, options: BuildOptions, normalizer: NameNormali
 
 def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter) -> None:
     """Name the sub-streets with places, part the photos, write the dataset; fill in the rest of `build`."""
-    from ial_bench.partition.report import write_build_report
-
     photos, match = build.photos.photos, build.match
     named = {s: build.partition.address(build.partition.subs[s], areas.of(build.partition.subs[s]))
              for s in sorted(set(match.subs[match.subs >= 0].tolist()))}  # fmt: skip

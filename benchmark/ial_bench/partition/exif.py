@@ -1,11 +1,12 @@
-"""Position, heading and date of a photo from its EXIF data."""
+"""Position, heading and date of a photo from its EXIF data; dates also as tables and services write them."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 
 from ial_bench.geo.points import heading_of
 from ial_bench.images import opened
-from ial_bench.partition.dates import date_of
 
 NO_POSITION = "no GPS position in its EXIF data"
 UNREADABLE = "the GPS position in its EXIF data cannot be read"
@@ -22,6 +22,17 @@ _GPS, _EXIF = 0x8825, 0x8769  # blocks of tags
 _LAT_REF, _LAT, _LON_REF, _LON, _DIRECTION = 1, 2, 3, 4, 17
 _TAKEN, _TAKEN_ZONE, _CHANGED, _CHANGED_ZONE = 0x9003, 0x9011, 0x0132, 0x9010
 _SIXTY = 60.0
+
+_ISO = re.compile(
+    r"(?P<day>\d{4}-\d{2}(?:-\d{2})?|\d{4}/\d{2}/\d{2})"
+    r"(?:[T ](?P<time>\d{2}:\d{2}(?::\d{2})?)(?P<part>[.,]\d+)?\s*(?P<zone>Z|UTC|[+-]\d{2}(?::?\d{2})?)?)?",
+    re.IGNORECASE,
+)
+_EXIF_DATE = re.compile(r"(\d{4}):(\d{2}):(\d{2})(?: (\d{2}:\d{2}:\d{2})(?:\.\d+)?([+-]\d{2}:\d{2})?)?")
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:[T ]?(\d{2})(\d{2})(\d{2})(Z?))?")
+_UNKNOWN = re.compile(r"[0\s:./TZ+-]*|none|null|nan|nat|n/a|unknown", re.IGNORECASE)
+_SECONDS = (1e8, 1e10)  # since 1970: from 1973 to 2286
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -122,3 +133,48 @@ def _heading(value: Any) -> float:
 def _text(value: Any) -> str:
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else "" if value is None else str(value)
     return text.strip("\0 ")
+
+
+def date_of(text: str) -> datetime | None:
+    """The moment that `text` tells; None where it tells none.
+
+    ISO 8601, a month or a day alone included, with its zone or without: then the moment is taken for UTC; EXIF's
+    ``2024:05:06 07:08:09``; seconds or milliseconds since 1970. Empty, or all zeros, is unknown.
+
+    Raises:
+        ValueError: of another form, whose day and month may be meant either way, or no date of the calendar.
+    """
+    told = text.strip().strip("\0").strip()
+    if _UNKNOWN.fullmatch(told):
+        return None
+    try:
+        if match := _ISO.fullmatch(told):
+            day = match["day"].replace("/", "-")
+            day = day if len(day) > len("2024-05") else f"{day}-01"
+            return _moment_of(day, match["time"], match["zone"], match["part"])
+        if match := _EXIF_DATE.fullmatch(told):
+            return _moment_of("-".join(match.groups()[:3]), match[4], match[5])
+        if match := _COMPACT.fullmatch(told):
+            time = ":".join(match.groups()[3:6]) if match[4] else None
+            return _moment_of("-".join(match.groups()[:3]), time, match[7])
+        return _since_1970(float(told))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no date that can be read") from error
+
+
+def _moment_of(day: str, time: str | None, zone: str | None, part: str | None = None) -> datetime:
+    sign = (zone or "Z").upper()
+    if sign in {"Z", "UTC"}:
+        sign = "+00:00"
+    elif ":" not in sign:
+        sign = f"{sign[:3]}:{sign[3:] or '00'}"
+    clock = f"{time or '00:00'}:00"[: len("00:00:00")]
+    microseconds = round(float(f"0.{part[1:]}") * 1e6) if part else 0
+    return datetime.fromisoformat(f"{day}T{clock}{sign}") + timedelta(microseconds=microseconds)
+
+
+def _since_1970(number: float) -> datetime:
+    for unit in (1.0, 1e3):
+        if _SECONDS[0] <= number / unit < _SECONDS[1]:
+            return _EPOCH + timedelta(seconds=number / unit)
+    raise ValueError("neither seconds nor milliseconds since 1970")

@@ -1,22 +1,24 @@
 """Streets from whatever source as one network: edges between nodes, in one order and direction for all sources.
 
-Where a source names the nodes of its lines, lines meet where they share one. Where it does not, see `noding`.
+Where a source names the nodes of its lines, lines meet where they share one. Where it does not, they meet where their
+geometry touches.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from ial_bench.errors import DataError
-from ial_bench.geo.lines import Floats, length_m
+from ial_bench.geo.lines import Floats, cut, length_m, nearest, shapely
 from ial_bench.geo.points import Points, beside, box_middle
 from ial_bench.geo.projections import to_local_m
 from ial_bench.geocoding.street_names import NameNormalizer
-from ial_bench.partition.union import UnionFind
 
 DIGITS = 7
 """Decimals of a degree that count: a centimetre, as in OpenStreetMap."""
@@ -24,6 +26,35 @@ DIGITS = 7
 TOLERANCE_M = 1.0
 """Ends of lines no farther apart are one node where a source names none: above the rounding of any source, below the
 width of a kerb."""
+
+T = TypeVar("T", bound=Hashable)
+
+
+class UnionFind(Generic[T]):
+    """Disjoint sets; an item not met before is a set of its own.
+
+    SciPy's `DisjointSet` lets the larger set's item stand for a union; here it is the first one's, whatever the sizes,
+    since numbers of nodes and junctions follow from it and decide between equals.
+    """
+
+    def __init__(self) -> None:
+        self._parent: dict[T, T] = {}
+
+    def find(self, item: T) -> T:
+        """The item that stands for `item`'s set."""
+        parent = self._parent
+        root = item
+        while (above := parent.setdefault(root, root)) != root:
+            root = above
+        while (above := parent[item]) != root:
+            parent[item], item = root, above
+        return root
+
+    def join(self, items: Iterable[T]) -> None:
+        """Make one set of the sets of `items`."""
+        roots = [self.find(i) for i in items]
+        for root in roots[1:]:
+            self._parent[self.find(root)] = self.find(roots[0])
 
 
 @dataclass(frozen=True)
@@ -127,8 +158,6 @@ class StreetNetwork:
         Raises:
             DataError: there is no line with a name.
         """
-        from ial_bench.partition.noding import cut_at_crossings, cut_at_shared_nodes
-
         normalizer = normalizer or NameNormalizer()
         found = _rounded(segments)
         if origin is None and found:
@@ -138,10 +167,10 @@ class StreetNetwork:
             raise DataError("no line of the street map has a name", "is the names' property another? give --name-key")
         named = all(s.nodes is not None for _, s in lines)
         if named:
-            pieces = cut_at_shared_nodes([s for _, s in lines])
+            pieces = _cut_at_shared_nodes([s for _, s in lines])
         else:
             metres = [to_local_m(s.points, origin) for _, s in lines]
-            pieces = cut_at_crossings([s for _, s in lines], metres, tolerance_m)
+            pieces = _cut_at_crossings([s for _, s in lines], metres, tolerance_m)
         edges = _edges([(*lines[i], points, ends) for i, points, ends in pieces], origin)
         unnamed = sum(length_m(to_local_m(s.points, origin)) for key, s in lines if not key)
         nodes = _node_positions(edges)
@@ -236,3 +265,100 @@ def _node_positions(edges: Sequence[Edge]) -> Floats:
             sums[end] += point
             counts[end] += 1
     return sums / np.maximum(counts, 1)[:, None]
+
+
+_Piece = tuple[int, Points, tuple[str, str]]
+"""The line it is of, its points, its nodes."""
+
+
+def _cut_at_shared_nodes(segments: Sequence[Segment]) -> list[_Piece]:
+    """Lines cut where they share a node with another line, or with themselves. Nothing meets without one."""
+    uses = Counter(node for s in segments for node in s.nodes or () if node)
+    found: list[_Piece] = []
+    for i, segment in enumerate(segments):
+        nodes = segment.nodes or ()
+        last = len(nodes) - 1
+        stops = [k for k, node in enumerate(nodes) if k in {0, last} or (node and uses[node] > 1)]
+        for a, b in pairwise(stops):
+            found.append((i, segment.points[a : b + 1], (nodes[a], nodes[b])))
+    return found
+
+
+def _cut_at_crossings(segments: Sequence[Segment], metres: Sequence[Floats], tolerance_m: float) -> list[_Piece]:
+    """Lines cut where they cross or touch.
+
+    Ends within the tolerance of each other are one node, and an end within it of another line cuts that line. Lines
+    that cross between their ends are cut there. The latter two hold for lines of one level: a bridge ends where the
+    road goes on, and crosses what lies below without meeting it.
+
+    Args:
+        segments: the lines.
+        metres: the same, in local metres.
+        tolerance_m: see above.
+    """
+    lib = shapely()
+    nodes: UnionFind[str] = UnionFind()
+    ends = np.array([end for line in metres for end in (line[0], line[-1])])
+    _join_near(nodes, ends, tolerance_m)
+    lines = [lib.LineString(line) for line in metres]
+    tree = lib.STRtree(lines)
+    lengths = [length_m(line) for line in metres]
+    cuts: dict[int, list[tuple[float, str]]] = defaultdict(list)  # of a line: metres along, node
+
+    def touch(line: int, point: Floats, node: str) -> None:
+        """Let `node`, at `point`, lie on a line."""
+        along, _, _ = nearest(metres[line], point)
+        if along <= tolerance_m or along >= lengths[line] - tolerance_m:
+            nodes.join([node, _end(line, along > lengths[line] / 2)])
+        else:
+            cuts[line].append((along, node))
+
+    points, near = tree.query(lib.points(ends), predicate="dwithin", distance=tolerance_m)
+    for k, line in sorted(zip(points.tolist(), near.tolist(), strict=True)):
+        if k // 2 != line and segments[k // 2].level == segments[line].level:
+            touch(line, ends[k], _end(k // 2, bool(k % 2)))
+    some, others = tree.query(lines, predicate="intersects")
+    for i, j in sorted((a, b) for a, b in zip(some.tolist(), others.tolist(), strict=True) if a < b):
+        if segments[i].level != segments[j].level:
+            continue
+        for n, point in enumerate(_points(lib, lib.intersection(lines[i], lines[j]))):
+            node = f"{i} x {j} {n}"
+            touch(i, point, node)
+            touch(j, point, node)
+    pieces = [p for i, s in enumerate(segments) for p in _cut(i, s.points, metres[i], cuts[i], nodes, tolerance_m)]
+    return [(line, points, (nodes.find(a), nodes.find(b))) for line, points, (a, b) in pieces]
+
+
+def _end(line: int, last: bool) -> str:
+    return f"{line} {'end' if last else 'start'}"
+
+
+def _join_near(nodes: UnionFind[str], ends: Floats, tolerance_m: float) -> None:
+    from scipy.spatial import KDTree
+
+    for a, b in sorted(KDTree(ends).query_pairs(tolerance_m)):
+        nodes.join([_end(a // 2, bool(a % 2)), _end(b // 2, bool(b % 2))])
+
+
+def _points(lib: Any, crossing: Any) -> list[Floats]:
+    """Where two lines cross; of a stretch that they share, its ends."""
+    found: list[Floats] = []
+    for part in lib.get_parts(crossing):
+        found += [
+            np.asarray(c) for c in (part.coords if part.geom_type == "Point" else (part.coords[0], part.coords[-1]))
+        ]
+    return found
+
+
+def _cut(
+    line: int, points: Points, metres: Floats, at: list[tuple[float, str]], nodes: UnionFind[str], tolerance_m: float
+) -> list[_Piece]:
+    stops: list[tuple[float, str]] = []
+    for along, node in sorted(at):
+        if stops and along - stops[-1][0] <= tolerance_m:  # one crossing, met twice
+            nodes.join([node, stops[-1][1]])
+        else:
+            stops.append((along, node))
+    names = [_end(line, last=False), *(node for _, node in stops), _end(line, last=True)]
+    pieces = cut(points, metres, [along for along, _ in stops])
+    return [(line, piece, (a, b)) for (piece, _), a, b in zip(pieces, names[:-1], names[1:], strict=True)]

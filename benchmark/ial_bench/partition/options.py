@@ -1,4 +1,4 @@
-"""What a dataset is built from, and how."""
+"""What a dataset is built from, how, and what comes of it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError
 from ial_bench.partition.geojson import StreetKeys
-from ial_bench.partition.network import TOLERANCE_M
-from ial_bench.partition.photos import SAME_PLACE_M
-from ial_bench.partition.places import MAX_DISTANCE_M, TIE_M
+from ial_bench.partition.network import TOLERANCE_M, StreetNetwork, StreetSource
+from ial_bench.partition.photos import PhotoSet
+from ial_bench.partition.places import MAX_DISTANCE_M, SAME_PLACE_M, TIE_M, Match, Place
 from ial_bench.partition.splits import SplitRule
 from ial_bench.partition.streets import BESIDE_M
-from ial_bench.partition.substreets import MIN_LENGTH_M, MIN_PLACES
+from ial_bench.partition.substreets import MIN_LENGTH_M, MIN_PLACES, Partition
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ class BuildOptions:
         neighbourhood_key: their property with the name.
         neighbourhood: what to say where none is known; None: the title.
         tolerance_m: see `network.TOLERANCE_M`.
-        min_length_m: see `partition.MIN_LENGTH_M`.
-        min_places: see `partition.MIN_PLACES`.
-        beside_m: see `pieces.BESIDE_M`.
-        max_distance_m: see `match.MAX_DISTANCE_M`.
-        tie_m: see `match.TIE_M`.
+        min_length_m: see `substreets.MIN_LENGTH_M`.
+        min_places: see `substreets.MIN_PLACES`.
+        beside_m: see `streets.BESIDE_M`.
+        max_distance_m: see `places.MAX_DISTANCE_M`.
+        tie_m: see `places.TIE_M`.
         keep_ambiguous: whether places between streets get the nearest.
         geocoder: ``NAME:DOMAIN`` of a reverse geocoder that tells streets; None: distances do.
         geocoder_interval_s: least time between two requests.
         geocoder_cache: folder for its answers.
-        same_place_m: see `photos.SAME_PLACE_M`.
+        same_place_m: see `places.SAME_PLACE_M`.
         split: train, val and query.
         title: for people; the name by default.
         licence: terms of the photos, in words.
@@ -91,3 +93,36 @@ class BuildOptions:
                 raise ConfigError(f"--{option.removesuffix('_m').replace('_', '-')} is no distance", "give metres")
         if self.min_places < 1:
             raise ConfigError(f"--min-places {self.min_places} is below 1", "the paper has 5")
+
+
+@dataclass
+class Build:
+    """A dataset and how it came about.
+
+    Attributes:
+        folder: of the dataset.
+        network: the streets.
+        source: what was read of them.
+        partition: all sub-streets of the city, after joining those with few places.
+        n_before: sub-streets before that.
+        photos: those used, and those set aside with the reason.
+        places: of the photos.
+        match: the sub-street of each place.
+        addresses: of the dataset, sorted by text.
+        address_of: address row of each sub-street, -1 where it has none.
+        counts: photos per split.
+        notes: what is worth knowing.
+    """
+
+    folder: Path
+    network: StreetNetwork
+    source: StreetSource
+    partition: Partition
+    n_before: int
+    photos: PhotoSet
+    places: list[Place]
+    match: Match
+    addresses: list[Address]
+    address_of: npt.NDArray[np.int64]
+    counts: dict[str, int]
+    notes: list[str] = field(default_factory=list)

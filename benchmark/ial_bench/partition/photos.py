@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,14 @@ from ial_bench.datasets.photo_paths import is_absolute, plain_path
 from ial_bench.datasets.spellings import FileNames
 from ial_bench.errors import DataError, ImageError
 from ial_bench.files import safe_relative
-from ial_bench.geo.points import EARTH_RADIUS_M, Points, heading_of, rolled, unit_vectors, unrolled
-from ial_bench.partition.dates import date_of
-from ial_bench.partition.exif import read_exif
+from ial_bench.geo.points import Points, haversine_m, heading_of, middle, signed, valid
+from ial_bench.partition.exif import date_of, read_exif
 from ial_bench.partition.geojson import NotNumbersError, read_features
-from ial_bench.partition.union import UnionFind
 
-SAME_PLACE_M = 3.0
-"""Photos without a place's id that are no farther apart are of one place: the views of a panorama share a position up
-to rounding, and panoramas are taken at greater steps."""
-
-ONE_VISIT_S = 60.0
-"""Such photos of two days, either side of midnight, are of one place where no more seconds lie between them."""
+REACH_M = 1e6
+"""Where local metres are 0.4 % long."""
+SWAP = "swap the two columns, or the two numbers of each GeoJSON point: GeoJSON writes longitude first"
+_STRAYS = 0.1  # of the photos, at most: what wrong positions may be
 
 ABSOLUTE = "an absolute path that does not lie below the images"
 _COLUMNS = {
@@ -283,66 +279,52 @@ def _fault_of_file(path: str, root: Path) -> str:
     return "" if size else "empty file"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Photos that share a camera position.
+def check_degrees(photos: PhotoSet, source: Path) -> None:
+    """Set photos aside whose positions are no latitude and longitude; longitudes to 360 are brought within 180.
 
-    Attributes:
-        name: the place's id.
-        photos: as numbers of the photos.
-        position: [2], the mean of theirs, degrees.
+    Raises:
+        DataError: more than half of them are; it says what they look like.
     """
+    positions = signed(photos.positions)
+    photos.photos = [replace(p, lon=lon) for p, lon in zip(photos.photos, positions[:, 1].tolist(), strict=True)]
+    fine = valid(positions)
+    if (~fine).sum() * 2 > len(fine):
+        lat, lon = positions[~fine][0]
+        if valid(positions[~fine][:, ::-1]).all():
+            raise DataError(
+                f"{source} has latitude and longitude swapped: {lat:g} is no latitude, {lon:g} could be one", SWAP
+            )
+        raise DataError(
+            f"{source} has positions that are no degrees, such as {lat:g}, {lon:g}: they look like metres of a map "
+            "projection",
+            "give lat and lon in WGS84 degrees",
+        )
+    kept = []
+    for photo, good in zip(photos.photos, fine.tolist(), strict=True):
+        if good:
+            kept.append(photo)
+        else:
+            photos.set_aside.append((photo.photo_id, f"no latitude and longitude: {photo.lat:g}, {photo.lon:g}"))
+    photos.photos = kept
 
-    name: str
-    photos: tuple[int, ...]
-    position: Points
 
+def check_reach(photos: PhotoSet) -> Points:
+    """The middle of the photos, [2] degrees, without those that are too far from it for metres to be true.
 
-def places_of(photos: Sequence[SourcePhoto], same_place_m: float = SAME_PLACE_M) -> list[Place]:
-    """The places of photos, by name.
-
-    Photos with a place's id are of that place. Of the others, those of one day, or of one `ONE_VISIT_S`, within
-    `same_place_m` of each other are one; chains of such count as one place. It is called by its first photo.
-
-    Args:
-        photos: in order of their ids.
-        same_place_m: see `SAME_PLACE_M`.
+    Raises:
+        DataError: these are more than strays: the photos are of several cities.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    loose = [i for i, p in enumerate(photos) if not p.place]
-    for i, photo in enumerate(photos):
-        if photo.place:
-            members[photo.place].append(i)
-    for group in _near(photos, loose, same_place_m):
-        first = photos[group[0]].photo_id
-        members[first if first not in members else f"{first} (photo)"] += group
-    return [
-        Place(name, tuple(which), _mean(np.array([(photos[i].lat, photos[i].lon) for i in which])))
-        for name, which in sorted(members.items())
-    ]
-
-
-def _mean(points: Points) -> Points:
-    return rolled(unrolled(points).mean(axis=0))
-
-
-def _near(photos: Sequence[SourcePhoto], which: Sequence[int], same_place_m: float) -> list[list[int]]:
-    from scipy.spatial import KDTree
-
-    if not which:
-        return []
-    vectors = unit_vectors(np.array([(photos[i].lat, photos[i].lon) for i in which])) * EARTH_RADIUS_M
-    same: UnionFind[int] = UnionFind()
-    for a, b in sorted(KDTree(vectors).query_pairs(same_place_m)):
-        if _of_one_visit(photos[which[a]], photos[which[b]]):
-            same.join([a, b])
-    groups: dict[int, list[int]] = defaultdict(list)
-    for k, i in enumerate(which):
-        groups[same.find(k)].append(i)
-    return list(groups.values())
-
-
-def _of_one_visit(a: SourcePhoto, b: SourcePhoto) -> bool:
-    if a.taken is None or b.taken is None:
-        return a.taken is b.taken
-    return a.taken.date() == b.taken.date() or abs(a.seconds - b.seconds) <= ONE_VISIT_S
+    far = haversine_m(photos.positions, middle(photos.positions)) > REACH_M
+    if far.sum() > _STRAYS * len(far):
+        raise DataError(
+            f"{far.sum():,} of {len(far):,} photos lie more than {REACH_M / 1e3:,.0f} km from the middle of all: "
+            "they are of several cities",
+            "build a dataset of each, then `bench data join`",
+        )
+    for photo, away in zip(photos.photos, far.tolist(), strict=True):
+        if away:
+            photos.set_aside.append(
+                (photo.photo_id, f"more than {REACH_M / 1e3:,.0f} km from the middle of all photos")
+            )
+    photos.photos = [p for p, away in zip(photos.photos, far.tolist(), strict=True) if not away]
+    return middle(photos.positions)

@@ -1,4 +1,4 @@
-"""Which sub-street a place is on.
+"""Places, which are photos that share a camera position, and the sub-street that each is on.
 
 The nearest one, if no other street is nearly as near. Where one is, near a crossing, the first of these settles it:
 
@@ -11,18 +11,31 @@ Two pieces of one street are no two streets: of those the nearest is taken.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.geo.lines import Floats, nearest, shapely
-from ial_bench.geo.points import Points
-from ial_bench.geo.projections import to_local_m
-from ial_bench.partition.photos import Place, SourcePhoto
+from ial_bench.geo.points import EARTH_RADIUS_M, Points, rolled, unit_vectors, unrolled
+from ial_bench.geo.projections import from_local_m, to_local_m
+from ial_bench.geocoding.reverse import ReverseGeocoder
+from ial_bench.geocoding.street_names import NameNormalizer
+from ial_bench.partition.network import UnionFind
+from ial_bench.partition.photos import SourcePhoto
 from ial_bench.partition.substreets import Partition
+
+SAME_PLACE_M = 3.0
+"""Photos without a place's id that are no farther apart are of one place: the views of a panorama share a position up
+to rounding, and panoramas are taken at greater steps."""
+
+ONE_VISIT_S = 60.0
+"""Such photos of two days, either side of midnight, are of one place where no more seconds lie between them."""
 
 MAX_DISTANCE_M = 25.0
 """From a place to its street's line: half the width of a boulevard, and the ten metres that positions are off."""
@@ -37,6 +50,77 @@ _WINDOW = 3  # places before and after, in a sequence
 NEAREST, BY_HEADING, BY_SEQUENCE = "nearest", "settled by heading", "settled by sequence"
 BY_GEOCODER = "told by the geocoder"
 TAKEN, AMBIGUOUS, FAR = "between streets, nearest taken", "between streets", "no named street near"
+
+APART_M = 5.0
+"""How far from the place the other positions lie that are asked about: what positions are off, commonly."""
+
+_AROUND = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], dtype=np.float64) * APART_M
+_FORM = re.compile(r"(?P<name>[a-z0-9]+)(?::(?:(?P<scheme>https?)://)?(?P<domain>[^/\s]+)/?)?")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Photos that share a camera position.
+
+    Attributes:
+        name: the place's id.
+        photos: as numbers of the photos.
+        position: [2], the mean of theirs, degrees.
+    """
+
+    name: str
+    photos: tuple[int, ...]
+    position: Points
+
+
+def places_of(photos: Sequence[SourcePhoto], same_place_m: float = SAME_PLACE_M) -> list[Place]:
+    """The places of photos, by name.
+
+    Photos with a place's id are of that place. Of the others, those of one day, or of one `ONE_VISIT_S`, within
+    `same_place_m` of each other are one; chains of such count as one place. It is called by its first photo.
+
+    Args:
+        photos: in order of their ids.
+        same_place_m: see `SAME_PLACE_M`.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    loose = [i for i, p in enumerate(photos) if not p.place]
+    for i, photo in enumerate(photos):
+        if photo.place:
+            members[photo.place].append(i)
+    for group in _near(photos, loose, same_place_m):
+        first = photos[group[0]].photo_id
+        members[first if first not in members else f"{first} (photo)"] += group
+    return [
+        Place(name, tuple(which), _mean(np.array([(photos[i].lat, photos[i].lon) for i in which])))
+        for name, which in sorted(members.items())
+    ]
+
+
+def _mean(points: Points) -> Points:
+    return rolled(unrolled(points).mean(axis=0))
+
+
+def _near(photos: Sequence[SourcePhoto], which: Sequence[int], same_place_m: float) -> list[list[int]]:
+    from scipy.spatial import KDTree
+
+    if not which:
+        return []
+    vectors = unit_vectors(np.array([(photos[i].lat, photos[i].lon) for i in which])) * EARTH_RADIUS_M
+    same: UnionFind[int] = UnionFind()
+    for a, b in sorted(KDTree(vectors).query_pairs(same_place_m)):
+        if _of_one_visit(photos[which[a]], photos[which[b]]):
+            same.join([a, b])
+    groups: dict[int, list[int]] = defaultdict(list)
+    for k, i in enumerate(which):
+        groups[same.find(k)].append(i)
+    return list(groups.values())
+
+
+def _of_one_visit(a: SourcePhoto, b: SourcePhoto) -> bool:
+    if a.taken is None or b.taken is None:
+        return a.taken is b.taken
+    return a.taken.date() == b.taken.date() or abs(a.seconds - b.seconds) <= ONE_VISIT_S
 
 
 @dataclass(frozen=True)
@@ -174,3 +258,64 @@ def _neighbours_in_sequence(places: Sequence[Place], photos: Sequence[SourcePhot
         for k, i in enumerate(order):
             around[i] = order[max(0, k - _WINDOW) : k] + order[k + 1 : k + 1 + _WINDOW]
     return around
+
+
+def service_of(text: str, interval_s: float, language: str | None, cache: Path | None) -> ReverseGeocoder:
+    """The geocoder that ``NAME``, ``NAME:DOMAIN`` or ``NAME:http://DOMAIN`` means.
+
+    Args:
+        text: geopy's name of it, and where it runs; geopy's default server without a domain.
+        interval_s: least time between two requests; public servers want a second.
+        language: of the names.
+        cache: folder where answers are kept for another build.
+
+    Raises:
+        ConfigError: not of that form, or geopy is not installed or knows no such service.
+        ServiceError: it does not answer.
+    """
+    from ial_bench.geocoding.service import Service, ServiceError, ServiceOptions
+
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise ConfigError(
+            f"--geocoder {text!r} is no geocoder", "write NAME:DOMAIN, such as nominatim:http://localhost:8080"
+        )
+    options = ServiceOptions(
+        name=match["name"], domain=match["domain"], scheme=match["scheme"] or "https", user_agent="ial-bench",
+        language=language, timeout_s=10.0, interval_s=interval_s, retries=4, backoff_s=1.0,
+    )  # fmt: skip
+    try:
+        service = Service(options, cache)
+        service.check()
+    except SkipMethod as skip:
+        if isinstance(skip.__cause__, ServiceError):  # the reason around it speaks of a method's settings
+            raise skip.__cause__ from None
+        raise ConfigError(skip.reason, "see --geocoder in `bench data build --help`") from skip
+    return service
+
+
+def street_votes(
+    service: ReverseGeocoder, places: Sequence[Place], normalizer: NameNormalizer, known: Collection[str]
+) -> list[Counter[str]]:
+    """Votes for streets, by key, of each place.
+
+    Asked about are the place and four positions around it. Of each answer the first street that is on the map counts.
+
+    Args:
+        service: the geocoder.
+        places: n places.
+        normalizer: of the street map, for its keys.
+        known: keys of the streets that are on the map.
+
+    Raises:
+        ServiceError: the geocoder does not answer; what it answered is kept.
+    """
+    positions = np.concatenate([np.zeros((0, 2)), *(from_local_m(_AROUND, place.position) for place in places)])
+    names = service.names(positions)
+    votes: list[Counter[str]] = [Counter() for _ in places]
+    for i, name in enumerate(names):
+        keys = (normalizer.key(street) for street in (name.streets if name is not None else ()))
+        first = next((key for key in keys if key in known), None)
+        if first is not None:
+            votes[i // len(_AROUND)][first] += 1
+    return votes

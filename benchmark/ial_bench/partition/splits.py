@@ -20,7 +20,7 @@ from ial_bench.datasets.splits import cut_val
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.geo.points import Points, box_middle
 from ial_bench.geo.projections import to_local_m
-from ial_bench.partition.dates import date_of
+from ial_bench.partition.exif import date_of
 from ial_bench.partition.photos import SourcePhoto
 
 KINDS = ("place", "heading", "date", "list")

@@ -14,8 +14,7 @@ import numpy as np
 
 from ial_bench.geo.lines import Floats, at, away, cut, length_m, nearest, shapely
 from ial_bench.geo.points import Points
-from ial_bench.partition.network import Edge, StreetNetwork
-from ial_bench.partition.union import UnionFind
+from ial_bench.partition.network import Edge, StreetNetwork, UnionFind
 
 BESIDE_M = 30.0
 """Lines of one name no farther apart are carriageways of one street, and its crossings with one other street no farther

@@ -7,8 +7,9 @@ too few places. Every metre of a named street is in exactly one sub-street.
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,10 +18,8 @@ import numpy as np
 from ial_bench.addresses import Address
 from ial_bench.geo.lines import Floats
 from ial_bench.geo.points import Points, rolled
-from ial_bench.partition.merging import merge_small
-from ial_bench.partition.network import StreetNetwork
+from ial_bench.partition.network import StreetNetwork, UnionFind
 from ial_bench.partition.streets import BESIDE_M, Piece, Street, streets_of
-from ial_bench.partition.union import UnionFind
 
 MIN_LENGTH_M = 50.0
 """Five places, the fewest a sub-street has, ten metres apart: the usual step between panoramas."""
@@ -233,3 +232,45 @@ def _merged(subs: Sequence[SubStreet], into: Sequence[int]) -> list[SubStreet]:
 def total_m(pieces: Iterable[Piece]) -> float:
     """Length of all lines, side by side or not."""
     return float(sum(p.length_m for p in pieces))
+
+
+def merge_small(sizes: Sequence[float], neighbours: Mapping[int, Collection[int]], least: float) -> list[int]:
+    """Join parts smaller than `least` to a neighbour until none is left that has one.
+
+    The smallest part goes first, to the smallest of its neighbours, so that parts stay even; of equals, the first.
+
+    Args:
+        sizes: of the parts; a joined part has the sum.
+        neighbours: of each part; it holds either way.
+        least: the size that is large enough.
+
+    Returns:
+        For each part, the first of those it was joined with.
+    """
+    total = list(sizes)
+    beside = {i: set(neighbours.get(i, ())) - {i} for i in range(len(total))}
+    into = list(range(len(total)))
+    heap = [(size, i) for i, size in enumerate(total) if size < least]
+    heapq.heapify(heap)
+    while heap:
+        size, i = heapq.heappop(heap)
+        if into[i] != i or size != total[i] or not beside[i]:
+            continue
+        j = min(beside[i], key=lambda n: (total[n], n))
+        first, second = min(i, j), max(i, j)
+        into[second] = first
+        total[first] += total[second]
+        for n in beside.pop(second):
+            beside[n].discard(second)
+            if n != first:
+                beside[n].add(first)
+                beside[first].add(n)
+        if total[first] < least:
+            heapq.heappush(heap, (total[first], first))
+    return [_root(into, i) for i in range(len(into))]
+
+
+def _root(into: list[int], i: int) -> int:
+    while into[i] != i:
+        i = into[i]
+    return i
