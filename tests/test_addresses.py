@@ -167,6 +167,14 @@ def test_street_is_the_name_with_its_neighbourhood() -> None:
     assert here.street_key != Address.parse("Main Street, Etna (1st Street)").street_key
 
 
+def test_a_name_and_a_neighbourhood_alone_are_compared_as_they_are_together() -> None:
+    here, there = Address.parse("Main Street, Sharpsburg (1st Street)"), Address.parse("MAIN  Street, Etna")
+    assert here.street_name_key == there.street_name_key
+    assert here.neighbourhood_key != there.neighbourhood_key
+    assert here.neighbourhood_key == Address.parse("Oak Street, SHARPSBURG").neighbourhood_key
+    assert set(here.street_key) == {here.street_name_key, here.neighbourhood_key}
+
+
 def test_one_written_letter_however_encoded() -> None:
     composed, decomposed = "Café Street, Île", unicodedata.normalize("NFD", "Café Street, Île")
     assert composed != decomposed

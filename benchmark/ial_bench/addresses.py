@@ -90,7 +90,17 @@ class Address:
     @cached_property
     def street_key(self) -> tuple[str, str]:
         """What makes two addresses the same street: main street and neighbourhood (SA-k)."""
-        return fold(self.street), fold(self.neighbourhood)
+        return self.street_name_key, self.neighbourhood_key
+
+    @cached_property
+    def street_name_key(self) -> str:
+        """What makes two main streets have the same name, in whatever neighbourhoods (street-SA-k)."""
+        return fold(self.street)
+
+    @cached_property
+    def neighbourhood_key(self) -> str:
+        """What makes two addresses of the same neighbourhood (neighbourhood-k)."""
+        return fold(self.neighbourhood)
 
     def __str__(self) -> str:
         return self.text

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.addresses import Address, fold
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.record import DistanceMetrics, Interval, Metrics
 from ial_bench.geo.points import FARTHEST_M, haversine_m
@@ -42,8 +41,8 @@ def outcomes(
     rank = first_hit(top.indices, truth.labels)
     columns = [within(rank, ks).astype(np.float64)]
     names = [f"SSA-{k}" for k in ks]
-    for label, part in (("SA", "street_key"), ("street-SA", "street"), ("neighbourhood", "neighbourhood")):
-        keys = [_key(a, part) for a in truth.candidates], [_key(a, part) for a in truth.addresses]
+    for label, key in (("SA", "street_key"), ("street-SA", "street_name_key"), ("neighbourhood", "neighbourhood_key")):
+        keys = [getattr(a, key) for a in truth.candidates], [getattr(a, key) for a in truth.addresses]
         groups, group_of_address = group_numbers(*keys)
         hits = within(first_hit(top.indices, group_of_address[truth.address_rows], groups), ks)
         columns.append(hits.astype(np.float64))
@@ -87,10 +86,6 @@ def told_ks(metrics: Metrics) -> list[int]:
     """The k that SSA-k of stored metrics is told for."""
     names = (name.removeprefix("SSA-") for name in metrics.accuracy if name.startswith("SSA-"))
     return [int(k) for k in names if k.isdigit()]
-
-
-def _key(address: Address, part: str) -> tuple[str, ...]:
-    return address.street_key if part == "street_key" else (fold(getattr(address, part)),)
 
 
 def _interval(estimate: Estimate) -> Interval:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ def reciprocal_rank(rank: Ints) -> npt.NDArray[np.float64]:
     return np.where(rank == MISSED, 0.0, 1.0 / (rank + 1.0))
 
 
-def group_numbers(keys: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> tuple[Ints, Ints]:
+def group_numbers(keys: Sequence[Hashable], others: Sequence[Hashable]) -> tuple[Ints, Ints]:
     """Equal keys get equal numbers, across both lists: ([len(keys)], [len(others)])."""
     numbers = {key: i for i, key in enumerate(dict.fromkeys([*keys, *others]))}
     return (

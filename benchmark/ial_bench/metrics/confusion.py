@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.addresses import Address, fold
+from ial_bench.addresses import Address
 from ial_bench.metrics.accuracy import group_numbers
 from ial_bench.topk import NO_ANSWER
 
@@ -59,10 +59,10 @@ class Nearness:
     @classmethod
     def of(cls, addresses: Sequence[Address]) -> Nearness:
         """That of all addresses."""
-        names, _ = group_numbers([(fold(a.street),) for a in addresses], [])
+        names, _ = group_numbers([a.street_name_key for a in addresses], [])
         streets, _ = group_numbers([a.street_key for a in addresses], [])
-        areas, _ = group_numbers([(fold(a.neighbourhood),) for a in addresses], [])
-        crossing = [(i, (c,)) for i, a in enumerate(addresses) for c in a.key[2]]
+        areas, _ = group_numbers([a.neighbourhood_key for a in addresses], [])
+        crossing = [(i, c) for i, a in enumerate(addresses) for c in a.key[2]]
         numbers, _ = group_numbers([c for _, c in crossing], [])
         most = max((len(a.cross_streets) for a in addresses), default=0)
         table = np.full((len(addresses), most), -1, dtype=np.int64)

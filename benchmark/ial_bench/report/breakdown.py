@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from itertools import pairwise
 
 import numpy as np
 
-from ial_bench.addresses import fold
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.metrics.breakdown import Partition, PartScores, breakdown, by_edges, by_name, by_sector
 from ial_bench.report.selected import Selected
@@ -28,11 +27,11 @@ def _streets(truth: GroundTruth) -> Partition:
 
 def _areas(truth: GroundTruth, *, street: bool) -> list[str]:
     """[n], the neighbourhood of each query or its street, spelt as the first address spells it."""
-    spelt: dict[tuple[str, ...], str] = {}
-    for a in truth.addresses:
-        key = a.street_key if street else (fold(a.neighbourhood),)
+    keys: list[Hashable] = [a.street_key if street else a.neighbourhood_key for a in truth.addresses]
+    spelt: dict[Hashable, str] = {}
+    for key, a in zip(keys, truth.addresses, strict=True):
         spelt.setdefault(key, f"{a.street}, {a.neighbourhood}" if street else a.neighbourhood)
-    of_address = [spelt[a.street_key if street else (fold(a.neighbourhood),)] for a in truth.addresses]
+    of_address = [spelt[key] for key in keys]
     return [of_address[row] for row in truth.address_rows]
 
 

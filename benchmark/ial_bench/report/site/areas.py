@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.addresses import Address, fold
+from ial_bench.addresses import Address
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -33,14 +33,14 @@ class Areas:
     @classmethod
     def of(cls, addresses: Sequence[Address]) -> Areas:
         """Those of all addresses, spelt as the first address spells them."""
-        areas = {fold(a.neighbourhood): a.neighbourhood for a in reversed(addresses)}
-        streets = {(fold(a.neighbourhood), fold(a.street)): a.street for a in reversed(addresses)}
+        areas = {a.neighbourhood_key: a.neighbourhood for a in reversed(addresses)}
+        streets = {a.street_key[::-1]: a.street for a in reversed(addresses)}  # by neighbourhood, then by name
         area_number = {key: i for i, key in enumerate(sorted(areas))}
         street_number = {key: i for i, key in enumerate(sorted(streets))}
         return cls(
             [areas[key] for key in area_number],
             [streets[key] for key in street_number],
-            np.array([street_number[fold(a.neighbourhood), fold(a.street)] for a in addresses], dtype=np.int64),
+            np.array([street_number[a.street_key[::-1]] for a in addresses], dtype=np.int64),
             np.array([area_number[area] for area, _ in street_number], dtype=np.int64),
         )
 
