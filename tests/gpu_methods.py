@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord, record_path
 from ial_bench.engine.run import Engine
@@ -77,7 +77,7 @@ class Bench:
     def run(self, method: type[Method], config: MethodConfig) -> tuple[RunRecord, float]:
         """The record of a run, and the seconds it took; a run that was done before is not made anew."""
         started = time.perf_counter()
-        choice = Choice(method, config, "ial-bench")
+        choice = ConfiguredMethod(method, config, "ial-bench")
         (planned,) = plan(self.city, [choice], [SEED], self._options, self._store, NoReport())
         return planned.done or self._engine.execute(planned), time.perf_counter() - started
 

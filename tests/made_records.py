@@ -9,7 +9,7 @@ from typing import Any
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import (
     PROTOCOL_VERSION,
     DatasetRecord,
@@ -144,6 +144,6 @@ def run_baselines(
     registry, report = Registry(), NoReport()
     options = EngineOptions(folder / "results", folder / "cache", k=k, limit=limit, timing=False)
     store = FeatureStore(options.cache, options.device, options.batch_size, options.workers, report)
-    choices = [Choice(cls := registry.get(name), cls.Config(), registry.origin(name)) for name in names]
+    choices = [ConfiguredMethod(cls := registry.get(name), cls.Config(), registry.origin(name)) for name in names]
     engine = Engine(dataset, options, store, report)
     return [engine.execute(planned) for planned in plan(dataset, choices, seeds, options, store, report)]

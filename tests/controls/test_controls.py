@@ -23,7 +23,7 @@ from ial_bench.datasets.synth_city import PRESETS, make_city
 from ial_bench.datasets.synth_city.options import changed
 from ial_bench.datasets.table import PHOTO_SCHEMA, write_dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.run import Engine
 from ial_bench.method import NoReport, config_from_text
 from ial_bench.registry import Registry
@@ -69,7 +69,7 @@ class Lab:
     def ssa1(self, data: Dataset, method: str, backbone: str = TRAINED) -> Measured:
         cls = self.registry.get(method)
         config = config_from_text(cls, {**SETTINGS.get(method, {}), "backbone": backbone})
-        (planned,) = plan(data, [Choice(cls, config, "tests")], (0,), self.options, self.store, self.report)
+        (planned,) = plan(data, [ConfiguredMethod(cls, config, "tests")], (0,), self.options, self.store, self.report)
         record = planned.done or Engine(data, self.options, self.store, self.report).execute(planned)
         assert record.metrics is not None, record.reason
         found = record.metrics.accuracy["SSA-1"]

@@ -28,7 +28,7 @@ from ial_bench.datasets.shards import SHARD_SCHEMA, SHARDS
 from ial_bench.datasets.table import ADDRESSES, PHOTOS, write_dataset
 from ial_bench.datasets.verify import verify
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord, record_path
 from ial_bench.engine.run import Engine
@@ -141,7 +141,7 @@ class TestRuns:
     def run(self, data: Dataset, options: EngineOptions, store: FeatureStore) -> RunRecord:
         method = Registry().get("linear-probe")
         config = config_from_text(method, {"backbone": CHECK_BACKBONE, "c": "1.0"})
-        (planned,) = plan(data, [Choice(method, config, "tests")], (0,), options, store, NoReport())
+        (planned,) = plan(data, [ConfiguredMethod(method, config, "tests")], (0,), options, store, NoReport())
         return Engine(data, options, store, NoReport()).execute(planned)
 
     def test_the_cache_is_shared(

@@ -14,7 +14,7 @@ from ial_bench import Candidates, ImageBatch, Method, MethodInfo, Photos, TopK
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import answer, models
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
 from ial_bench.errors import BenchError, DataError, StorageError, WorkerError
@@ -70,7 +70,7 @@ def run(data: Dataset, folder: Path, method: type[Method] = Faulty, **changes: A
     options = replace(EngineOptions(folder / "results", folder / "cache", timing=False), **changes)
     report = NoReport()
     store = FeatureStore(options.cache, "cpu", 8, 0, report)
-    (planned,) = plan(data, [Choice(method, method.Config(), "tests")], (0,), options, store, report)
+    (planned,) = plan(data, [ConfiguredMethod(method, method.Config(), "tests")], (0,), options, store, report)
     return Engine(data, options, store, report).execute(planned)
 
 

@@ -19,7 +19,7 @@ from ial_bench import ImageBatch, Method, MethodInfo, Photos, SkipMethod, State,
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
 from ial_bench.method import NoReport
@@ -30,7 +30,7 @@ def run(method: type[Method], data: Dataset, folder: Path, **changes: Any) -> Ru
     options = replace(EngineOptions(folder / "results", folder / "cache", timing=False), **changes)
     report = NoReport()
     store = FeatureStore(options.cache, "cpu", 8, 0, report)
-    (planned,) = plan(data, [Choice(method, method.Config(), "tests")], (0,), options, store, report)
+    (planned,) = plan(data, [ConfiguredMethod(method, method.Config(), "tests")], (0,), options, store, report)
     return planned.done or Engine(data, options, store, report).execute(planned)
 
 

@@ -12,7 +12,7 @@ import pytest
 from ial_bench import ImageBatch, Method, MethodInfo, Photos, State, TopK
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord, read_record, record_path
 from ial_bench.engine.run import Engine
 from ial_bench.method import MethodConfig, NoReport, config_from_text
@@ -104,7 +104,7 @@ class Bench:
         self.engine = Engine(data, self.options, self.store, self.report)
 
     def run(self, *methods: type[Method], seed: int = 0, **settings: Any) -> list[RunRecord]:
-        choices = [Choice(m, config_from_text(m, settings), "tests") for m in methods]
+        choices = [ConfiguredMethod(m, config_from_text(m, settings), "tests") for m in methods]
         return [self.execute(p) for p in plan(self.data, choices, (seed,), self.options, self.store, self.report)]
 
     def execute(self, planned: Any) -> RunRecord:
@@ -169,7 +169,9 @@ def test_a_damaged_part_is_refused_by_name_and_rerun_gets_past_it(tiny_city: Dat
     (file,) = tmp_path.glob("cache/parts/*/state/fit.safetensors")
     file.write_bytes(file.read_bytes()[:-1] + b"\1")
     bench = Bench(tiny_city, tmp_path)
-    (planned,) = plan(tiny_city, [Choice(Doubled, Doubled.Config(), "t")], (0,), bench.options, bench.store, NoReport())
+    (planned,) = plan(
+        tiny_city, [ConfiguredMethod(Doubled, Doubled.Config(), "t")], (0,), bench.options, bench.store, NoReport()
+    )
     record = bench.engine.execute(planned)
     assert record.status == "failed"
     assert f"the fitted method in {file.parent} is damaged" in str(record.reason)

@@ -21,7 +21,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import provenance
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.plan import Choice, EngineOptions, Planned, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import SCHEMA_FILE, RunRecord, read_record, record_path
 from ial_bench.engine.run import Engine
@@ -53,7 +53,7 @@ class Bench:
                 own.setdefault("backbone", CHECK_BACKBONE)
             if method.info.name == "linear-probe" and not self.options.timing:
                 own.setdefault("c", "1.0")  # the search for C has a test of its own
-            choices.append(Choice(method, config_from_text(method, own), "tests"))
+            choices.append(ConfiguredMethod(method, config_from_text(method, own), "tests"))
         return plan(self.data, choices, seeds, self.options, self.store, self.report)
 
     def run(self, methods: Sequence[type[Method]], seeds: Sequence[int] = (0,), **settings: str) -> list[RunRecord]:
@@ -462,7 +462,7 @@ def test_provenance_tells_enough_to_repeat(tiny_city: Dataset, tmp_path: Path) -
 def test_a_record_names_no_folder_of_the_machine(tiny_city: Dataset, tmp_path: Path) -> None:
     """Records are published; who has the dataset finds it by name and digest."""
     bench = Bench(tiny_city, tmp_path)
-    (choice,) = (Choice(cls, cls.Config(), str(tmp_path / "mine.py")) for cls in built_in("majority"))
+    (choice,) = (ConfiguredMethod(cls, cls.Config(), str(tmp_path / "mine.py")) for cls in built_in("majority"))
     (planned,) = plan(tiny_city, [choice], (0,), bench.options, bench.store, bench.report)
     record = bench.engine.execute(planned)
     assert record.method.origin == "mine.py"

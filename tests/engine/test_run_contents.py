@@ -12,7 +12,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.answer import fitting
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord, record_path
 from ial_bench.engine.rescore import disagreements
 from ial_bench.engine.run import Engine
@@ -64,7 +64,7 @@ def test_a_replaced_photo_stops_a_run_and_new_digests_make_another(city: Dataset
         options = EngineOptions(tmp_path / home / "results", tmp_path / home / "cache", batch_size=8, timing=False)
         store = FeatureStore(options.cache, "cpu", 8, 0, NoReport())
         cls = Registry().get("retrieval")
-        choice = Choice(cls, config_from_text(cls, {"backbone": CHECK_BACKBONE}), "ial-bench")
+        choice = ConfiguredMethod(cls, config_from_text(cls, {"backbone": CHECK_BACKBONE}), "ial-bench")
         (planned,) = plan(data, [choice], (0,), options, store, NoReport())
         return Engine(data, options, store, NoReport()).execute(planned)
 

@@ -8,7 +8,7 @@ import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
 from ial_bench.method import NoReport, config_from_text
@@ -33,7 +33,7 @@ def test_a_run_is_done_and_measured(tiny_city: Dataset, tmp_path: Path, name: st
     store = FeatureStore(options.cache, "cpu", 8, 0, report)
     method = Registry().get(name)
     config = config_from_text(method, {"backbone": BACKBONE, "epochs": "1", "batch_size": "8"})
-    (planned,) = plan(tiny_city, [Choice(method, config, "tests")], (0,), options, store, report)
+    (planned,) = plan(tiny_city, [ConfiguredMethod(method, config, "tests")], (0,), options, store, report)
     record = Engine(tiny_city, options, store, report).execute(planned)
     assert record.status == "done", record.reason
     assert record.phases is not None
@@ -54,7 +54,7 @@ def test_a_damaged_checkpoint_becomes_no_result_and_rerun_gets_past_it(
         store = FeatureStore(options.cache, "cpu", 8, 0, report)
         method = Registry().get("addressclip")
         config = config_from_text(method, {"backbone": CHECK_BACKBONE, "epochs": "2", "batch_size": "8"})
-        (planned,) = plan(tiny_city, [Choice(method, config, "tests")], (0,), options, store, report)
+        (planned,) = plan(tiny_city, [ConfiguredMethod(method, config, "tests")], (0,), options, store, report)
         return Engine(tiny_city, options, store, report).execute(planned)
 
     end_epoch = Trainer._end_epoch

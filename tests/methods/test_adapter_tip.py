@@ -19,7 +19,7 @@ from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.adapter import cache
 from ial_methods.adapter import keys as keys_module
 from ial_methods.adapter.cache import CacheModel, cache_votes, choose
-from ial_methods.adapter.keys import Choice, choose_rows, unit_rows
+from ial_methods.adapter.keys import CacheParameters, choose_rows, unit_rows
 from ial_methods.adapter.tip_adapter import TipAdapter
 from methods.test_methods import FixedFeatures, as_database, ask, fitted, make
 
@@ -150,12 +150,12 @@ def test_choice_is_that_of_brute_force(drawn: dict[str, Any]) -> None:
 def test_of_equal_choices_the_smallest(drawn: dict[str, Any]) -> None:
     held = FixedFeatures(drawn["x"], np.full(20, -1, np.int32), 9)  # none can be right
     choice = choose(model_of(drawn), held, (0.5, 2.0), (3.0, 4.0), NoReport(), "tip-adapter")
-    assert choice == Choice(0.5, 3.0, 0.0)
+    assert choice == CacheParameters(0.5, 3.0, 0.0)
 
 
 def test_choice_over_a_restart() -> None:
-    for choice in (Choice(1.0, 5.5), Choice(0.3, 2.0, 0.75)):
-        assert Choice.from_array(choice.as_array()) == choice
+    for choice in (CacheParameters(1.0, 5.5), CacheParameters(0.3, 2.0, 0.75)):
+        assert CacheParameters.from_array(choice.as_array()) == choice
 
 
 # --- what is cached -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.released import ReleasedOptions, import_released
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
 from ial_bench.method import NoReport
@@ -22,10 +22,10 @@ INDEXES = ("flat", "ivf:16", "hnsw:16")
 STAGES = [(first, second) for first in ("nearest", "mean", "mean-shift") for second in ("nearest", "radius")]
 
 
-def choices(registry: Registry) -> Iterator[tuple[Any, Choice]]:
-    def one(name: str, **settings: Any) -> Choice:
+def choices(registry: Registry) -> Iterator[tuple[Any, ConfiguredMethod]]:
+    def one(name: str, **settings: Any) -> ConfiguredMethod:
         method = registry.get(name)
-        return Choice(method, method.Config(**settings), registry.origin(name))
+        return ConfiguredMethod(method, method.Config(**settings), registry.origin(name))
 
     for index in INDEXES:
         # All lists and many nodes are looked at: the indexes then differ from exact search in speed alone.

@@ -13,7 +13,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import models
 from ial_bench.engine.answer import answer, fitted, softmax
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice as Chosen
+from ial_bench.engine.plan import ConfiguredMethod as Chosen
 from ial_bench.engine.plan import EngineOptions, plan
 from ial_bench.engine.run import Engine
 from ial_bench.errors import ConfigError, DataError, SkipMethod

@@ -11,7 +11,7 @@ import pytest
 
 from ial_bench.engine.answer import softmax
 from ial_bench.geo.points import EARTH_RADIUS_M, haversine_m
-from ial_methods.fusion.choice import Choice, Evidence, Grids, Spread, choose, choose_spread, tally
+from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, Spread, choose, choose_spread, tally
 from ial_methods.fusion.probabilities import fuse, log_scores, neighbour_shares, spread, text_probabilities
 
 DEGREE_M = np.radians(1) * EARTH_RADIUS_M
@@ -98,7 +98,7 @@ def evidence(n: int, n_candidates: int, m: int, seed: int) -> tuple[Evidence, np
     return Evidence(logits, similarity, labels.astype(np.int32)), truth
 
 
-def looped(one: Evidence, choice: Choice) -> npt.NDArray[np.float64]:
+def looped(one: Evidence, choice: FusionParameters) -> npt.NDArray[np.float64]:
     """Fused probabilities, photo by photo and neighbour by neighbour."""
     rows = []
     for logits, similarity, labels in zip(one.logits, one.similarity, one.labels, strict=True):
@@ -125,7 +125,7 @@ def test_the_choice_is_that_of_loops_over_all_candidates() -> None:
     known = truth >= 0
     right, likelihood = [], []
     for k, t, tau, w in product(GRIDS.ks, GRIDS.temperatures, GRIDS.text_temperatures, GRIDS.weights):
-        p = looped(one, Choice(w, k, t, tau))
+        p = looped(one, FusionParameters(w, k, t, tau))
         right.append(int((p.argmax(axis=1) == truth).sum()))
         likelihood.append(np.log(np.maximum(p[known, truth[known]], 1e-12)).sum())
     np.testing.assert_array_equal(counted.right, right)
@@ -157,7 +157,7 @@ def test_of_equals_the_likeliest_and_then_the_first_is_chosen() -> None:
     logits = np.eye(4, dtype=np.float32)
     near = Evidence(logits, np.ones((4, 2), np.float32), np.stack([truth, truth], axis=1))
     chosen, told = choose([(near, truth)], Grids((0.0, 0.5, 1.0), (1, 2), (0.1, 1.0), (1.0, 2.0)), 4)
-    assert chosen == Choice(1.0, 1, 0.1, 1.0)
+    assert chosen == FusionParameters(1.0, 1, 0.1, 1.0)
     assert set(told.values()) == {1.0}
 
 

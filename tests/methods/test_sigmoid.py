@@ -18,7 +18,7 @@ from ial_bench.encoders.load import load_encoder
 from ial_bench.engine import models
 from ial_bench.engine.answer import answer, fitted
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
@@ -51,7 +51,7 @@ class Bench:
 
     def run(self, name: str, **settings: str) -> RunRecord:
         cls = Registry().get(name)
-        choice = Choice(cls, config_from_text(cls, settings), "ial-bench")
+        choice = ConfiguredMethod(cls, config_from_text(cls, settings), "ial-bench")
         (planned,) = plan(self.dataset, [choice], (0,), self.options, self.store, NoReport())
         return self.engine.execute(planned)
 

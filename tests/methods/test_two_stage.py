@@ -14,7 +14,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import models
 from ial_bench.engine.answer import answer
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord, record_path
 from ial_bench.engine.rescore import rescore
 from ial_bench.engine.run import Engine
@@ -69,7 +69,9 @@ def run(data: Dataset, folder: Path, name: str = "two-stage", **settings: str) -
         settings.setdefault("backbone", CHECK_BACKBONE)
     options = EngineOptions(folder / "results", folder / "cache", timing=False)
     store, report = FeatureStore(folder / "cache", "cpu", 8, 0, NoReport()), NoReport()
-    (planned,) = plan(data, [Choice(method, config_from_text(method, settings), "")], [0], options, store, report)
+    (planned,) = plan(
+        data, [ConfiguredMethod(method, config_from_text(method, settings), "")], [0], options, store, report
+    )
     return Engine(data, options, store, report).execute(planned)
 
 

@@ -12,7 +12,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.plan import Choice, EngineOptions, Planned, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, plan
 from ial_bench.engine.run import Engine
 from ial_bench.errors import SkipMethod
 from ial_bench.method import NoReport, RunContext, config_from_text
@@ -31,7 +31,7 @@ def planned(data: Dataset, folder: Path, name: str, **more: str) -> tuple[Planne
     method = Registry().get(name)
     options = EngineOptions(folder / "results", folder / "cache", timing=False)
     store, report = FeatureStore(folder / "cache", "cpu", 8, 0, NoReport()), NoReport()
-    choice = Choice(method, config_from_text(method, settings(name, **more)), "")
+    choice = ConfiguredMethod(method, config_from_text(method, settings(name, **more)), "")
     (one,) = plan(data, [choice], [0], options, store, report)
     return one, Engine(data, options, store, report)
 

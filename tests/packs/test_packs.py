@@ -12,7 +12,7 @@ import pytest
 from ial_bench.datasets.contents import take_contents
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import Choice, EngineOptions, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord, read_record, records, write_record
 from ial_bench.engine.run import Engine
@@ -83,7 +83,9 @@ def test_runs_with_encoders_and_settings_hold(tiny_city: Dataset, tmp_path: Path
     store = FeatureStore(options.cache, "cpu", 8, 0, NoReport())
     registry = Registry()
     choices = [
-        Choice(cls := registry.get(name), config_from_text(cls, {"backbone": CHECK_BACKBONE, **own}), "ial-bench")
+        ConfiguredMethod(
+            cls := registry.get(name), config_from_text(cls, {"backbone": CHECK_BACKBONE, **own}), "ial-bench"
+        )
         for name, own in (("linear-probe", {"c": "1.0"}), ("two-stage", {}))
     ]
     engine = Engine(tiny_city, options, store, NoReport())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ial_bench.engine.plan import Choice
+    from ial_bench.engine.plan import ConfiguredMethod
     from ial_bench.registry import Registry
 
 Texts = dict[str, str]
@@ -45,7 +45,7 @@ def choose(
     wanted: Wanted,
     default_backbone: str | None = None,
     log: Callable[[str], None] | None = None,
-) -> list[Choice]:
+) -> list[ConfiguredMethod]:
     """The chosen methods with their configurations, one for each different cell of their grids.
 
     Args:
@@ -59,7 +59,7 @@ def choose(
         ConfigError: an unknown setting, or a value that does not fit.
     """
     from ial_bench.encoders.spec import EncoderSpec
-    from ial_bench.engine.plan import Choice
+    from ial_bench.engine.plan import ConfiguredMethod
     from ial_bench.method import config_from_text
     from ial_bench.settings import BACKBONE
 
@@ -81,7 +81,7 @@ def choose(
         for config in configs:
             if (spec := getattr(config, BACKBONE, None)) is not None:
                 EncoderSpec.parse(str(spec))
-        choices += [Choice(cls, config, registry.origin(name), registry.source(name)) for config in configs]
+        choices += [ConfiguredMethod(cls, config, registry.origin(name), registry.source(name)) for config in configs]
     return choices
 
 

@@ -120,8 +120,8 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A method as it was chosen on the command line.
+class ConfiguredMethod:
+    """A method with its configuration, as the command line asks for it.
 
     Attributes:
         method: the class.
@@ -156,26 +156,31 @@ def make_context(
 
 
 def plan(
-    dataset: Dataset, choices: Sequence[Choice], seeds: Sequence[int], options: EngineOptions, store: FeatureStore,
-    report: Reporter,
+    dataset: Dataset, choices: Sequence[ConfiguredMethod], seeds: Sequence[int], options: EngineOptions,
+    store: FeatureStore, report: Reporter,
 ) -> list[Planned]:  # fmt: skip
     """The runs that `choices` and `seeds` ask for. A method without randomness is planned once, with seed 0."""
     planned = []
-    for choice in choices:
-        for seed in seeds if choice.method.info.stochastic else (0,):
-            planned.append(_plan_one(dataset, choice, seed, options, store, report))  # noqa: PERF401 - reads better
+    for configured in choices:
+        for seed in seeds if configured.method.info.stochastic else (0,):
+            planned.append(_plan_one(dataset, configured, seed, options, store, report))  # noqa: PERF401 - reads better
     return planned
 
 
 def _plan_one(
-    dataset: Dataset, choice: Choice, seed: int, options: EngineOptions, store: FeatureStore, report: Reporter
+    dataset: Dataset,
+    configured: ConfiguredMethod,
+    seed: int,
+    options: EngineOptions,
+    store: FeatureStore,
+    report: Reporter,
 ) -> Planned:
-    info = choice.method.info
+    info = configured.method.info
     reason: str | None = None
     card: EncoderCard | None = None
     streets: str | None = None
     with no_exit(f"method {info.name}"):
-        method = choice.method(choice.config, make_context(choice.method, options, store, report, seed))
+        method = configured.method(configured.config, make_context(configured.method, options, store, report, seed))
         named = method.backbone
     try:
         if named is not None:
@@ -184,11 +189,11 @@ def _plan_one(
             streets = needed(dataset.streets).digest
     except SkipMethod as skip:
         reason = skip.reason
-    spec = _spec(choice, seed, dataset, options, card, streets)
+    spec = _spec(configured, seed, dataset, options, card, streets)
     if card is not None and _has_first_record(options.results, dataset.name, spec, card):
         spec = replace(spec, known_as=spec.first_id)
     backbone = None if named is None else shown_spec(named)
-    common = (spec, choice.method, choice.config, choice.origin, backbone, card)
+    common = (spec, configured.method, configured.config, configured.origin, backbone, card)
     if reason is not None:
         return Planned(*common, "skip", reason=reason)
     if not options.rerun and (record := finished(options.results, dataset.name, spec)) is not None:
@@ -196,7 +201,9 @@ def _plan_one(
     return Planned(*common, "run")
 
 
-def spec_of(method: Method, choice: Choice, seed: int, dataset: Dataset, options: EngineOptions) -> RunSpec:
+def spec_of(
+    method: Method, configured: ConfiguredMethod, seed: int, dataset: Dataset, options: EngineOptions
+) -> RunSpec:
     """The identity of a run of a method that was made.
 
     Raises:
@@ -204,18 +211,23 @@ def spec_of(method: Method, choice: Choice, seed: int, dataset: Dataset, options
     """
     card = None if method.backbone is None else method.context.features.card(method.backbone)
     streets = needed(dataset.streets).digest if method.reads_streets else None
-    return _spec(choice, seed, dataset, options, card, streets)
+    return _spec(configured, seed, dataset, options, card, streets)
 
 
 def _spec(
-    choice: Choice, seed: int, dataset: Dataset, options: EngineOptions, card: EncoderCard | None, streets: str | None
+    configured: ConfiguredMethod,
+    seed: int,
+    dataset: Dataset,
+    options: EngineOptions,
+    card: EncoderCard | None,
+    streets: str | None,
 ) -> RunSpec:
-    info = choice.method.info
+    info = configured.method.info
     return RunSpec(
-        info.name, info.version, recorded_config(choice.config), None if card is None else card.first_digest,
+        info.name, info.version, recorded_config(configured.config), None if card is None else card.first_digest,
         dataset.digest, dataset.candidates.digest, options.limit, seed, options.k,
-        dtype=options.precision if choice.method.uses_features else FLOAT32,
-        streets_digest=streets, encoder_digest=None if card is None else card.digest, source_digest=choice.source,
+        dtype=options.precision if configured.method.uses_features else FLOAT32,
+        streets_digest=streets, encoder_digest=None if card is None else card.digest, source_digest=configured.source,
         contents_digest=dataset.contents_digest,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.models import STATE
-from ial_bench.engine.plan import Choice, EngineOptions, make_context, spec_of
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, make_context, spec_of
 from ial_bench.engine.record import PartRecord, TimedPhase
 from ial_bench.engine.team import Team
 from ial_bench.engine.timing import timed
@@ -116,7 +116,9 @@ class Parts:
         source = None if part.method.__module__.startswith("ial_methods.") else self.spec.source_digest
         context = make_context(part.method, shelf.options, shelf.store, shelf.report, seed)
         method = part.method(part.config, replace(context, parts=self))
-        spec = spec_of(method, Choice(part.method, part.config, "", source), seed, shelf.dataset, shelf.options)
+        spec = spec_of(
+            method, ConfiguredMethod(part.method, part.config, "", source), seed, shelf.dataset, shelf.options
+        )
         with self._timed(name, method, spec) as cost:
             method.prepare()
             cost.append(shelf.fit(method, spec, train, val))

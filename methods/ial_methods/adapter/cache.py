@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench import Features
 from ial_bench.method import Reporter, chunks
-from ial_methods.adapter.keys import KEY_BLOCK, Choice
+from ial_methods.adapter.keys import KEY_BLOCK, CacheParameters
 
 _VAL_BLOCK = 256
 _BETAS_AT_ONCE = 8
@@ -98,7 +98,7 @@ def cache_votes(
 @torch.inference_mode()
 def choose(
     model: CacheModel, val: Features, alphas: Sequence[float], betas: Sequence[float], report: Reporter, name: str
-) -> Choice:
+) -> CacheParameters:
     """The most accurate pair on val; of equals, the smallest beta, then the smallest alpha as they are listed."""
     right = np.zeros((len(betas), len(alphas)), dtype=np.int64)
     device = model.texts.device
@@ -114,4 +114,4 @@ def choose(
                         right[i, j] += int((best == labels).sum())
             advance(len(block))
     best_beta, best_alpha = divmod(int(right.argmax()), len(alphas))
-    return Choice(alphas[best_alpha], betas[best_beta], float(right.max() / len(val)))
+    return CacheParameters(alphas[best_alpha], betas[best_beta], float(right.max() / len(val)))

@@ -20,8 +20,8 @@ _IN_MEMORY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen on val.
+class CacheParameters:
+    """The weight and sharpness of a cache model, as chosen on val.
 
     Attributes:
         alpha: weight of the cache's votes beside the text logits.
@@ -38,7 +38,7 @@ class Choice:
         return np.array([self.alpha, self.beta, np.nan if self.val_ssa1 is None else self.val_ssa1])
 
     @classmethod
-    def from_array(cls, told: npt.NDArray[np.float64]) -> Choice:
+    def from_array(cls, told: npt.NDArray[np.float64]) -> CacheParameters:
         """What `as_array` gave."""
         alpha, beta, ssa1 = told.tolist()
         return cls(alpha, beta, None if np.isnan(ssa1) else ssa1)

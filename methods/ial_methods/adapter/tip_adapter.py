@@ -14,7 +14,7 @@ from ial_bench import Candidates, Features, FrozenTextMethod, MethodInfo, SkipMe
 from ial_bench.method import RunContext
 from ial_bench.seeds import generator
 from ial_bench.training.feature_method import FeatureTrainingMethod
-from ial_methods.adapter.keys import Choice, choose_rows, unit_rows
+from ial_methods.adapter.keys import CacheParameters, choose_rows, unit_rows
 from ial_methods.clip.texts import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class TipAdapter(FrozenTextMethod):
     def restore(self, state: State) -> None:
         """Take them over."""
         self._take(np.array(state["texts"]), state["keys"], np.array(state["labels"]))
-        self.choice = Choice.from_array(state["choice"])
+        self.choice = CacheParameters.from_array(state["choice"])
 
     def save(self, folder: Path) -> None:
         """Store the keys in a file of their own, which can be memory-mapped."""
@@ -168,14 +168,14 @@ class TipAdapterF(FeatureTrainingMethod):
         """Fill the cache, train its keys, then choose alpha and beta on val."""
         config, name = self.config, self.info.name
         self._begin = _cache(self.context, self.backbone, config, train, self.context.rng("keys"))
-        self.choice = Choice(config.train_alpha or _DEFAULT_ALPHA, config.train_beta or _DEFAULT_BETA)
+        self.choice = CacheParameters(config.train_alpha or _DEFAULT_ALPHA, config.train_beta or _DEFAULT_BETA)
         if config.train_alpha is None or config.train_beta is None:
             free = _chosen(
                 name, _model(*self._begin, bias=self.logit_bias).placed(self.context.device), val, config, self.context
             )
             alpha = free.alpha if config.train_alpha is None else config.train_alpha
             beta = free.beta if config.train_beta is None else config.train_beta
-            self.choice = Choice(alpha, beta)
+            self.choice = CacheParameters(alpha, beta)
         trained_with = self.choice
         super().fit_features(train, val)
         del self._begin
@@ -199,7 +199,7 @@ class TipAdapterF(FeatureTrainingMethod):
     def restore(self, state: State) -> None:
         """Take them over."""
         begin = np.array(state["texts"]), state["trained/keys"], np.array(state["labels"])
-        self.choice = Choice.from_array(state["choice"])
+        self.choice = CacheParameters.from_array(state["choice"])
         self.head = _model(*begin, tuned=True, bias=self.logit_bias).placed(self.context.device)
         self.restore_head(state)
 
@@ -233,7 +233,9 @@ def _model(
     )
 
 
-def _chosen(name: str, model: CacheModel, val: Features, settings: CacheSettings, context: RunContext) -> Choice:
+def _chosen(
+    name: str, model: CacheModel, val: Features, settings: CacheSettings, context: RunContext
+) -> CacheParameters:
     from ial_methods.adapter.cache import choose
 
     alphas, betas = settings.alpha_grid, settings.beta_grid
@@ -242,8 +244,8 @@ def _chosen(name: str, model: CacheModel, val: Features, settings: CacheSettings
     alpha = alphas[0] if len(alphas) == 1 else _DEFAULT_ALPHA
     beta = betas[0] if len(betas) == 1 else _DEFAULT_BETA
     context.report.log(f"{name}: no val split to choose on; taking alpha {alpha:g} and beta {beta:g}")
-    return Choice(alpha, beta)
+    return CacheParameters(alpha, beta)
 
 
-def _told(choice: Choice, keys: int) -> dict[str, Any]:
+def _told(choice: CacheParameters, keys: int) -> dict[str, Any]:
     return {"alpha": choice.alpha, "beta": choice.beta, "val_ssa1": choice.val_ssa1, "keys": keys}

@@ -37,8 +37,8 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Numbers of a fusion.
+class FusionParameters:
+    """Parameters of a fusion.
 
     Attributes:
         weight: of retrieval.
@@ -60,17 +60,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Grids:
-    """Numbers to choose from; of equals, the first."""
+    """Parameters to choose from; of equals, the first."""
 
     weights: Sequence[float]
     ks: Sequence[int]
     temperatures: Sequence[float]
     text_temperatures: Sequence[float]
 
-    def __iter__(self) -> Iterator[Choice]:
-        """All choices; in the order of `tally`."""
+    def __iter__(self) -> Iterator[FusionParameters]:
+        """All of them, in the order of `tally`."""
         numbers = product(self.ks, self.temperatures, self.text_temperatures, self.weights)
-        return (Choice(w, k, t, tau) for k, t, tau, w in numbers)
+        return (FusionParameters(w, k, t, tau) for k, t, tau, w in numbers)
 
 
 @dataclass
@@ -124,7 +124,7 @@ def tally(blocks: Iterable[tuple[Evidence, Labels]], grids: Grids) -> Tally:
 
 def choose(
     blocks: Iterable[tuple[Evidence, Labels]], grids: Grids, n_photos: int
-) -> tuple[Choice, Mapping[str, float]]:
+) -> tuple[FusionParameters, Mapping[str, float]]:
     """The best choice on val, and the val SSA-1 of text alone, of retrieval alone at its best, and of the choice.
 
     Args:

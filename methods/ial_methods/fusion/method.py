@@ -18,7 +18,7 @@ from ial_bench.method import Scores, chunks
 from ial_bench.parts import Part
 from ial_bench.training.told import told_as_array, told_from_array
 from ial_methods.addressclip.method import AddressClip
-from ial_methods.fusion.choice import Choice, Evidence, Grids, choose
+from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, choose
 from ial_methods.fusion.probabilities import Probabilities, log_scores
 from ial_methods.retrieval.knn import LISTED
 from ial_methods.retrieval.rerank import Labels, nearest_scores
@@ -29,7 +29,8 @@ FloatRows: TypeAlias = npt.NDArray[np.float32]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
-_DEFAULT = Choice(weight=0.5, k=10, temperature=0.02, text_temperature=1.0)  # for datasets without a val split
+# For datasets without a val split.
+_DEFAULT = FusionParameters(weight=0.5, k=10, temperature=0.02, text_temperature=1.0)
 _EXACT = IndexSpec("flat")
 _CELLS = 1 << 22  # photos x candidates whose probabilities are looked at together
 
@@ -78,7 +79,7 @@ class Fusion(AddressClip):
         )
 
     config: Config
-    choice: Choice
+    choice: FusionParameters
     gallery: Any
     labels: Labels
     made_of: Mapping[str, str]
@@ -178,7 +179,7 @@ class Fusion(AddressClip):
         super().restore(state)
         self.labels, self.made_of = state["labels"], told_from_array(state["made_of"])
         told = self.facts["fusion"]
-        self.choice = Choice(**{name: told[name] for name in asdict(_DEFAULT)})
+        self.choice = FusionParameters(**{name: told[name] for name in asdict(_DEFAULT)})
 
     def save(self, folder: Path) -> None:
         """Store the state, and the gallery beside it."""

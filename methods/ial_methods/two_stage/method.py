@@ -5,13 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from ial_bench import MethodInfo, RunContext
-from ial_methods.two_stage.neighbours import Choice, Kind, Neighbours, grid
+from ial_methods.two_stage.neighbours import Kind, NeighbourParameters, Neighbours, grid
 from ial_methods.two_stage.pipeline import Pipeline
 
 REFERENCE = (
     "Xu et al., AddressCLIP: Empowering Vision-Language Models for City-wide Image Address Localization, ECCV 2024"
 )
-_DEFAULT = Choice(10, 0.05, 50.0)  # for datasets without a val split
+_DEFAULT = NeighbourParameters(10, 0.05, 50.0)  # for datasets without a val split
 
 
 class TwoStage(Pipeline):

@@ -24,8 +24,8 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Numbers of a first stage: neighbours, temperature of their weights, bandwidth in metres."""
+class NeighbourParameters:
+    """Parameters of a first stage: neighbours, temperature of their weights, bandwidth in metres."""
 
     k: int
     temperature: float
@@ -89,7 +89,7 @@ class Neighbours:
         default: the numbers where there is no val split to choose on.
     """
 
-    def __init__(self, kind: Kind, grids: Sequence[Choice], default: Choice) -> None:
+    def __init__(self, kind: Kind, grids: Sequence[NeighbourParameters], default: NeighbourParameters) -> None:
         self.kind: Kind = kind
         self._grids, self._default = grids, default
         self.gallery: Gallery | None = None
@@ -130,7 +130,7 @@ class Neighbours:
             return np.zeros((0, 2))
         return self._from(*self.gallery.search(x, self.choice.k), self.choice)
 
-    def _from(self, similarity: npt.NDArray[np.float32], positions: Points, choice: Choice) -> Points:
+    def _from(self, similarity: npt.NDArray[np.float32], positions: Points, choice: NeighbourParameters) -> Points:
         if self.kind == "nearest":
             return positions[:, 0]
         similarity, positions = similarity[:, : choice.k], positions[:, : choice.k]
@@ -156,7 +156,7 @@ class Neighbours:
     def load(self, folder: Path) -> None:
         """Take over what `save` stored; the gallery memory-mapped."""
         told = read_json(folder / _CHOICE)
-        self.choice, self.val_median_m = Choice(**told["choice"]), told["val_median_m"]
+        self.choice, self.val_median_m = NeighbourParameters(**told["choice"]), told["val_median_m"]
         self.gallery = Gallery.load(folder)
 
     def told(self) -> Mapping[str, Any]:
@@ -167,10 +167,12 @@ class Neighbours:
         return {**dict(list(chosen.items())[:used]), "val_median_m": self.val_median_m}
 
 
-def grid(kind: Kind, ks: Sequence[int], temperatures: Sequence[float], bandwidths: Sequence[float]) -> list[Choice]:
+def grid(
+    kind: Kind, ks: Sequence[int], temperatures: Sequence[float], bandwidths: Sequence[float]
+) -> list[NeighbourParameters]:
     """All choices that differ for this kind, fewest neighbours first."""
     if kind == "nearest":
         ks, temperatures = [1], temperatures[:1]
     if kind != "mean-shift":
         bandwidths = bandwidths[:1]
-    return [Choice(*one) for one in product(sorted(ks), sorted(temperatures), sorted(bandwidths))]
+    return [NeighbourParameters(*one) for one in product(sorted(ks), sorted(temperatures), sorted(bandwidths))]
