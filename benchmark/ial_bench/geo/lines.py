@@ -13,7 +13,7 @@ from ial_bench.errors import ConfigError
 from ial_bench.geo.points import EARTH_RADIUS_M, Points, unit_vectors
 
 PIECE_M = 40.0
-"""Segments are cut into pieces of at most so many metres, so that a piece near a point has its middle near it."""
+"""Segments are cut into pieces no longer than this, so that a piece near a point has its middle near it."""
 MAX_RANGE_M = 1_000.0
 _BLOCK = 4_096
 

@@ -259,7 +259,7 @@ def _holds(box: Box, lat: float, lon: float) -> bool:
 def whereabouts(points: Points) -> str:
     """A line such as ``western United States, latitude 37.70000 to 37.80000, ... (8.8 x 11.1 km)``.
 
-    Regions are told by a rough table and may be several; the box is that of all points, across the antimeridian where
+    Regions come from a rough table and may be several; the box is that of all points, across the antimeridian where
     that is shorter.
 
     Args:

@@ -44,7 +44,7 @@ def build_dataset(options: BuildOptions, reporter: Reporter | None = None) -> Bu
 
     Args:
         options: from what, and how.
-        reporter: told each step, and shows progress.
+        reporter: hears of each step, and shows progress.
 
     Raises:
         DataError: photos or streets cannot be used, or do not belong together.
@@ -275,9 +275,9 @@ def _spread_m(build: Build, place: Place) -> float:
 
 
 def _areas_missing(build: Build, options: BuildOptions) -> bool:
-    """Whether nothing told of neighbourhoods, nor was asked to."""
-    told = options.neighbourhoods or options.neighbourhood or build.source.places
-    return not told and not any(e.neighbourhood for e in build.network.edges)
+    """Whether no neighbourhood is known, though none was given."""
+    given = options.neighbourhoods or options.neighbourhood or build.source.places
+    return not given and not any(e.neighbourhood for e in build.network.edges)
 
 
 def _made_by(build: Build, options: BuildOptions) -> dict[str, Any]:

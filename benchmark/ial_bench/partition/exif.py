@@ -119,8 +119,8 @@ def _degrees(value: Any) -> float:
 
 
 def _moment(date: Any, zone: Any) -> datetime | None:
-    told = _text(date)
-    return date_of(told + _text(zone)) if told else None
+    text = _text(date)
+    return date_of(text + _text(zone)) if text else None
 
 
 def _heading(value: Any) -> float:
@@ -136,7 +136,7 @@ def _text(value: Any) -> str:
 
 
 def date_of(text: str) -> datetime | None:
-    """The moment that `text` tells; None where it tells none.
+    """The moment that `text` is; None where it is none.
 
     ISO 8601, a month or a day alone included, with its zone or without: then the moment is taken for UTC; EXIF's
     ``2024:05:06 07:08:09``; seconds or milliseconds since 1970. Empty, or all zeros, is unknown.
@@ -144,20 +144,20 @@ def date_of(text: str) -> datetime | None:
     Raises:
         ValueError: of another form, whose day and month may be meant either way, or no date of the calendar.
     """
-    told = text.strip().strip("\0").strip()
-    if _UNKNOWN.fullmatch(told):
+    clean = text.strip().strip("\0").strip()
+    if _UNKNOWN.fullmatch(clean):
         return None
     try:
-        if match := _ISO.fullmatch(told):
+        if match := _ISO.fullmatch(clean):
             day = match["day"].replace("/", "-")
             day = day if len(day) > len("2024-05") else f"{day}-01"
             return _moment_of(day, match["time"], match["zone"], match["part"])
-        if match := _EXIF_DATE.fullmatch(told):
+        if match := _EXIF_DATE.fullmatch(clean):
             return _moment_of("-".join(match.groups()[:3]), match[4], match[5])
-        if match := _COMPACT.fullmatch(told):
+        if match := _COMPACT.fullmatch(clean):
             time = ":".join(match.groups()[3:6]) if match[4] else None
             return _moment_of("-".join(match.groups()[:3]), time, match[7])
-        return _since_1970(float(told))
+        return _since_1970(float(clean))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{text!r} is no date that can be read") from error
 

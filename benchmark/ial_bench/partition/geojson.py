@@ -23,7 +23,7 @@ from ial_bench.json_files import parse_json
 from ial_bench.partition.network import Segment, StreetSource
 from ial_bench.partition.tags import (
     ObjectValueError,
-    Told,
+    Tags,
     has_key,
     id_of,
     is_roundabout,
@@ -49,7 +49,7 @@ _AREAS = ("neighbourhood", "neighborhood", "nhood", "suburb", "quarter", "distri
 
 @dataclass(frozen=True)
 class StreetKeys:
-    """Which properties of a feature tell what.
+    """Which properties of a feature are read.
 
     Attributes:
         name: the street's name.
@@ -81,9 +81,9 @@ def read_geojson_streets(path: Path, keys: StreetKeys | None = None, crs: str | 
     features, to_degrees = read_features(path, crs)
     keys = keys or StreetKeys()
     properties = [properties_of(f) for f in features]
-    have = {key for told in properties for key in told}
-    if features and not any(has_key(told, key) for told in properties for key in name_keys(keys.name)):
-        shown = sorted({key for told in properties for key in keys_of(told)})
+    have = {key for tags in properties for key in tags}
+    if features and not any(has_key(tags, key) for tags in properties for key in name_keys(keys.name)):
+        shown = sorted({key for tags in properties for key in keys_of(tags)})
         raise DataError(
             f"no feature of {path} has a property {keys.name!r}; there are {', '.join(shown[:20]) or 'none'}",
             "name the one with the streets' names by --name-key",
@@ -92,19 +92,19 @@ def read_geojson_streets(path: Path, keys: StreetKeys | None = None, crs: str | 
     pair = keys.nodes or next((p for p in _NODE_PAIRS if set(p) <= have), None)
     skipped: Counter[str] = Counter()
     segments: list[Segment] = []
-    for feature, told in zip(features, properties, strict=True):
+    for feature, tags in zip(features, properties, strict=True):
         lines = list(_lines(feature.get("geometry"), to_degrees, skipped))
         if not lines:
             continue
-        with refused_objects(path, told, {keys.name: "--name-key", area: "--street-neighbourhood-key"}):
-            name = name_of(told, keys.name)
+        with refused_objects(path, tags, {keys.name: "--name-key", area: "--street-neighbourhood-key"}):
+            name = name_of(tags, keys.name)
             closed = all(np.array_equal(points[0], points[-1]) for points in lines)
-            if why := why_no_street(told, name, closed=closed):
+            if why := why_no_street(tags, name, closed=closed):
                 skipped[why] += 1
                 continue
-            where, level, ring = name_of(told, area), level_of(told), is_roundabout(told)
+            where, level, ring = name_of(tags, area), level_of(tags), is_roundabout(tags)
             for i, points in enumerate(lines):
-                ids = _ids(told, points, pair, first=i == 0, last=i == len(lines) - 1)
+                ids = _ids(tags, points, pair, first=i == 0, last=i == len(lines) - 1)
                 segments.append(Segment(name, points, ids, where, level, ring))
     if not segments:
         reasons = ", ".join(f"{n:,} x {r}" for r, n in skipped.most_common(3)) or "it has no feature"
@@ -112,19 +112,19 @@ def read_geojson_streets(path: Path, keys: StreetKeys | None = None, crs: str | 
     return StreetSource(segments, skipped)
 
 
-def properties_of(feature: Told) -> Told:
+def properties_of(feature: Tags) -> Tags:
     """A feature's properties, none where they are no object."""
-    told = feature.get("properties")
-    return told if isinstance(told, dict) else {}
+    tags = feature.get("properties")
+    return tags if isinstance(tags, dict) else {}
 
 
 @contextmanager
-def refused_objects(path: Path, told: Told, options: Mapping[str, str]) -> Iterator[None]:
+def refused_objects(path: Path, tags: Tags, options: Mapping[str, str]) -> Iterator[None]:
     """Turn an object where a text belongs into an error that names its entries.
 
     Args:
         path: the file.
-        told: the properties that are read.
+        tags: the properties.
         options: those of the command that choose properties, by property.
 
     Raises:
@@ -133,7 +133,7 @@ def refused_objects(path: Path, told: Told, options: Mapping[str, str]) -> Itera
     try:
         yield
     except ObjectValueError as error:
-        key = next((k for k in (*options, *told) if _entries(told, k) == error.entries), "")
+        key = next((k for k in (*options, *tags) if _entries(tags, k) == error.entries), "")
         fix = f"write a text into {key!r}, or take it out"
         if key in options:
             fix = f"name one of its entries, such as {key}.{error.entries[0]}, by {options[key]}"
@@ -143,10 +143,10 @@ def refused_objects(path: Path, told: Told, options: Mapping[str, str]) -> Itera
         ) from error
 
 
-def _entries(told: Told, key: str) -> list[str] | None:
+def _entries(tags: Tags, key: str) -> list[str] | None:
     """The entries of the object that a property holds; None where it holds none."""
     try:
-        texts_of(value_at(told, key))
+        texts_of(value_at(tags, key))
     except ObjectValueError as error:
         return error.entries
     return None
@@ -250,17 +250,17 @@ def _lines(geometry: Any, degrees: Callable[[Any], Points], skipped: Counter[str
 
 
 def _ids(
-    told: Told, points: Points, pair: tuple[str, str] | None, *, first: bool, last: bool
+    tags: Tags, points: Points, pair: tuple[str, str] | None, *, first: bool, last: bool
 ) -> tuple[str, ...] | None:
     """The ids of a line's points; only the first and the last of several lines have those of the pair."""
-    listed = list_of(told.get("nodes"))
+    listed = list_of(tags.get("nodes"))
     if listed is not None and len(listed) == len(points):
         ids = tuple(id_of(node) for node in listed)
         if ids[0] and ids[-1]:
             return ids
     if pair is None or not (first and last):
         return None
-    start, end = (id_of(value_at(told, key)) for key in pair)
+    start, end = (id_of(value_at(tags, key)) for key in pair)
     return (start, *[""] * (len(points) - 2), end) if start and end else None
 
 

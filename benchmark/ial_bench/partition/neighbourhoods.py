@@ -79,9 +79,9 @@ class ByPolygon:
         unused: Counter[str] = Counter()
         names = (name_key,) if name_key else _NAMES
         for feature in features:
-            told = properties_of(feature)
-            with refused_objects(path, told, dict.fromkeys(names, "--neighbourhood-key")):
-                name = next((n for k in names if (n := name_of(told, k))), "")
+            tags = properties_of(feature)
+            with refused_objects(path, tags, dict.fromkeys(names, "--neighbourhood-key")):
+                name = next((n for k in names if (n := name_of(tags, k))), "")
             if not name:
                 unused["without a name"] += 1
                 continue
@@ -119,12 +119,11 @@ class ByPolygon:
 
 def _polygons(geometry: Any) -> list[Any]:
     """The rings of each polygon."""
-    told = geometry if isinstance(geometry, dict) else {}
-    coordinates = told.get("coordinates")
+    coordinates = geometry.get("coordinates") if isinstance(geometry, dict) else None
     if not isinstance(coordinates, list) or not coordinates:
         return []
     kinds: dict[str, list[Any]] = {"Polygon": [coordinates], "MultiPolygon": coordinates}
-    return kinds.get(str(told.get("type")), [])
+    return kinds.get(str(geometry.get("type")), [])
 
 
 def _shape(lib: Any, rings: Any, degrees: Callable[[Any], Points]) -> Any:

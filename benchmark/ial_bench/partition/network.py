@@ -7,7 +7,7 @@ geometry touches.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
@@ -27,7 +27,7 @@ TOLERANCE_M = 1.0
 """Ends of lines no farther apart are one node where a source names none: above the rounding of any source, below the
 width of a kerb."""
 
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T", int, str)
 
 
 class UnionFind(Generic[T]):
@@ -325,8 +325,12 @@ def _cut_at_crossings(segments: Sequence[Segment], metres: Sequence[Floats], tol
             node = f"{i} x {j} {n}"
             touch(i, point, node)
             touch(j, point, node)
-    pieces = [p for i, s in enumerate(segments) for p in _cut(i, s.points, metres[i], cuts[i], nodes, tolerance_m)]
-    return [(line, points, (nodes.find(a), nodes.find(b))) for line, points, (a, b) in pieces]
+    found: list[_Piece] = []
+    for i, s in enumerate(segments):
+        both = (_end(i, last=False), _end(i, last=True))
+        for piece, _, pair in cut_at_nodes(s.points, metres[i], cuts[i], both, nodes, tolerance_m):
+            found.append((i, piece, pair))
+    return [(i, piece, (nodes.find(a), nodes.find(b))) for i, piece, (a, b) in found]
 
 
 def _end(line: int, last: bool) -> str:
@@ -350,15 +354,30 @@ def _points(lib: Any, crossing: Any) -> list[Floats]:
     return found
 
 
-def _cut(
-    line: int, points: Points, metres: Floats, at: list[tuple[float, str]], nodes: UnionFind[str], tolerance_m: float
-) -> list[_Piece]:
-    stops: list[tuple[float, str]] = []
+def cut_at_nodes(
+    points: Points,
+    metres: Floats,
+    at: Iterable[tuple[float, T]],
+    ends: tuple[T, T],
+    same: UnionFind[T],
+    within_m: float,
+) -> list[tuple[Points, Floats, tuple[T, T]]]:
+    """Pieces of a line that is cut where nodes lie on it, in degrees and in metres, each with the nodes at its ends.
+
+    Args:
+        points: [n, 2] degrees.
+        metres: [n, 2], the same line.
+        at: nodes, each with metres along the line.
+        ends: nodes of its first and last point.
+        same: nodes no farther apart than `within_m` are joined here, and cut the line once.
+        within_m: see there.
+    """
+    stops: list[tuple[float, T]] = []
     for along, node in sorted(at):
-        if stops and along - stops[-1][0] <= tolerance_m:  # one crossing, met twice
-            nodes.join([node, stops[-1][1]])
+        if stops and along - stops[-1][0] <= within_m:
+            same.join([node, stops[-1][1]])
         else:
             stops.append((along, node))
-    names = [_end(line, last=False), *(node for _, node in stops), _end(line, last=True)]
+    names = [ends[0], *(node for _, node in stops), ends[1]]
     pieces = cut(points, metres, [along for along, _ in stops])
-    return [(line, piece, (a, b)) for (piece, _), a, b in zip(pieces, names[:-1], names[1:], strict=True)]
+    return [(p, m, pair) for (p, m), pair in zip(pieces, pairwise(names), strict=True)]

@@ -44,7 +44,7 @@ class BuildOptions:
         max_distance_m: see `places.MAX_DISTANCE_M`.
         tie_m: see `places.TIE_M`.
         keep_ambiguous: whether places between streets get the nearest.
-        geocoder: ``NAME:DOMAIN`` of a reverse geocoder that tells streets; None: distances do.
+        geocoder: ``NAME:DOMAIN`` of a reverse geocoder that names streets; None: distances decide.
         geocoder_interval_s: least time between two requests.
         geocoder_cache: folder for its answers.
         same_place_m: see `places.SAME_PLACE_M`.

@@ -21,7 +21,7 @@ from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import check_regular
 from ial_bench.partition.geojson import OVERPASS_FIX
 from ial_bench.partition.network import Segment, StreetSource
-from ial_bench.partition.tags import Told, is_roundabout, level_of, name_of, why_no_street
+from ial_bench.partition.tags import Tags, is_roundabout, level_of, name_of, why_no_street
 from ial_bench.report.escape import one_line
 
 SUFFIXES = (".osm", ".osm.bz2", ".osm.gz", ".osm.pbf", ".pbf")
@@ -57,7 +57,7 @@ class Way:
 
 @dataclass(frozen=True)
 class OsmFile:
-    """What a file tells of streets.
+    """The streets and named places of a file.
 
     Attributes:
         ways: those with a ``highway`` tag.
@@ -118,7 +118,7 @@ def read_osm(path: Path, name_key: str = "name") -> StreetSource:
     return StreetSource(segments, skipped, places, notes)
 
 
-def _name(tags: Told, key: str) -> str:
+def _name(tags: Tags, key: str) -> str:
     return name_of(tags, key) or name_of(tags, "name")
 
 
@@ -302,7 +302,7 @@ def _opened(path: Path) -> Any:
 
 
 def _deleted(path: Path) -> set[tuple[str, int]]:
-    """Type (``n``, ``w``) and id of elements with ``action="delete"``, as JOSM marks them; osmium does not tell."""
+    """Type (``n``, ``w``) and id of elements with ``action="delete"``, as JOSM marks them; osmium does not read it."""
     found: set[tuple[str, int]] = set()
 
     def start(element: str, attributes: dict[str, str]) -> None:

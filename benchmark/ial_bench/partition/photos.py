@@ -43,7 +43,7 @@ _SHOWN = 60  # characters of a cell in a reason
 
 @dataclass(frozen=True)
 class SourcePhoto:
-    """A photo as its source tells of it.
+    """A photo as its source describes it.
 
     Attributes:
         path: below the images folder.
@@ -98,7 +98,7 @@ class PhotoSet:
 
 
 def read_photos(source: Path, images: Path | None = None) -> PhotoSet:
-    """Read what a CSV, a GeoJSON file or a folder tells of photos.
+    """Read the photos of a CSV, a GeoJSON file or a folder.
 
     A photo without a position, or with one that is no latitude and longitude, and one whose file is missing or empty,
     is set aside with the reason; of a folder, every file that is no photo.
@@ -165,8 +165,8 @@ class _Reader:
                     f"name one {_COLUMNS[needed][0]}",
                 )
         lat, lon = (table.numbers(named[c] or "") for c in ("lat", "lon"))
-        told = {what: [name for name in names if name in table.header] for what, names in _COLUMNS.items()}
-        columns = {c: table.texts(c).to_pylist() for names in told.values() for c in names}
+        present = [name for names in _COLUMNS.values() for name in names if name in table.header]
+        columns = {c: table.texts(c).to_pylist() for c in present}
         rows = []
         for i in range(len(table)):
             fault = ""
@@ -192,8 +192,8 @@ class _Reader:
                     fault = "its position is not two numbers"
             elif geometry.get("type"):
                 fault = f"a {str(geometry['type'])[:_SHOWN]} is no position" if geometry["type"] != "Point" else ""
-            told = {str(key).strip().lower(): value for key, value in (feature.get("properties") or {}).items()}
-            rows.append((self._photo(told, lat, lon), fault))
+            row = {str(key).strip().lower(): value for key, value in (feature.get("properties") or {}).items()}
+            rows.append((self._photo(row, lat, lon), fault))
         self._check_dates()
         return rows
 
@@ -202,13 +202,13 @@ class _Reader:
         for path in sorted(p for p in self.source.rglob("*") if p.is_file()):
             name = path.relative_to(self.source).as_posix()
             try:
-                told = read_exif(path)
+                exif = read_exif(path)
             except ImageError as error:
                 why = error.problem.removeprefix(f"{path} is ")
                 rows.append((SourcePhoto(name, name, np.nan, np.nan), why))
                 continue
-            self._exif_dates += told.odd_date
-            rows.append((SourcePhoto(name, name, told.lat, told.lon, told.heading, "", told.taken), told.fault))
+            self._exif_dates += exif.odd_date
+            rows.append((SourcePhoto(name, name, exif.lat, exif.lon, exif.heading, "", exif.taken), exif.fault))
         if not rows:
             raise DataError(f"no photo in {self.source}", "name the folder that has them")
         return rows

@@ -164,7 +164,7 @@ def match_places(
         tie_m: see `TIE_M`.
         keep_ambiguous: whether to take the nearest street where nothing settles it.
         votes: of a geocoder for streets, by key, for each place. The street within the distance that has most is taken,
-            however near others are; distances tell where no street has any, and of streets with as many.
+            however near others are; distances decide where no street has any, and among streets with as many.
     """
     lib = shapely()
     owners = [(i, piece.metres) for i, sub in enumerate(partition.subs) for piece in sub.pieces]

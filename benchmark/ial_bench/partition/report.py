@@ -86,7 +86,7 @@ def set_aside(build: Build) -> list[tuple[str, int]]:
 
 
 def histogram(build: Build) -> list[tuple[str, int]]:
-    """How many sub-streets have so many photos."""
+    """How many sub-streets have how many photos."""
     photos = np.zeros(len(build.addresses), dtype=np.int64)
     for place, sub in zip(build.places, build.match.subs.tolist(), strict=True):
         if sub >= 0 and build.address_of[sub] >= 0:

@@ -98,7 +98,7 @@ class Parted:
 
     Attributes:
         splits: [n], the split of each photo, empty where it is set aside.
-        places: [n], the place of each photo; photos of one place in several splits are told apart by ``@split``.
+        places: [n], the place of each photo; photos of one place in several splits are marked by ``@split``.
         reasons: [n], why a photo is set aside, else empty.
         told_apart: places that have photos in several splits.
     """
@@ -183,8 +183,8 @@ def _by_list(rule: SplitRule, photos: Sequence[SourcePhoto]) -> _Split:
         splits[i] = listed.get(photo.photo_id, listed.get(photo.path, ""))
         reasons[i] = "" if splits[i] else "not in the list of splits"
     if photos and not any(splits):
-        told = next(iter(listed), None)
-        rows = "it has no rows" if told is None else f"it has {told!r}, photos are called as {photos[0].photo_id!r}"
+        first = next(iter(listed), None)
+        rows = "it has no rows" if first is None else f"it has {first!r}, photos are called as {photos[0].photo_id!r}"
         raise DataError(f"no photo is in the list of splits {rule.listing}: {rows}", "list photos by id, or by path")
     return splits, reasons
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ial_bench.geo.lines import Floats, at, away, cut, length_m, nearest, shapely
+from ial_bench.geo.lines import Floats, at, away, length_m, nearest, shapely
 from ial_bench.geo.points import Points
-from ial_bench.partition.network import Edge, StreetNetwork, UnionFind
+from ial_bench.partition.network import Edge, StreetNetwork, UnionFind, cut_at_nodes
 
 BESIDE_M = 30.0
 """Lines of one name no farther apart are carriageways of one street, and its crossings with one other street no farther
@@ -22,6 +22,7 @@ apart are one: the width of a boulevard with a planted middle."""
 
 _SAME_DIRECTION = np.cos(np.radians(30))
 _ABREAST, _SQUARE = np.cos(np.radians(60)), np.cos(np.radians(80))  # how much beside, and not ahead
+_ONE_CUT_M = 1e-3
 _NEAR_END_M = 10.0  # a junction so near the end of the other carriageway's line is that end
 _HEADING_M = 25.0  # far enough from a junction to see where a line goes: carriageways part there
 
@@ -193,17 +194,11 @@ def _join_crossings(
 def _cut_pieces(
     edges: Sequence[Edge], cuts: Mapping[int, list[tuple[float, int]]], joined: UnionFind[int]
 ) -> list[Piece]:
-    found = []
-    for i, edge in enumerate(edges):
-        stops: list[tuple[float, int]] = []
-        for along, node in sorted(cuts.get(i, ())):
-            if stops and along - stops[-1][0] < 1e-3:
-                joined.join([node, stops[-1][1]])
-            else:
-                stops.append((along, node))
-        parts = cut(edge.points, edge.metres, [along for along, _ in stops])
-        names = [edge.ends[0], *(node for _, node in stops), edge.ends[1]]
-        found += [(p, m, (a, b), edge) for (p, m), a, b in zip(parts, names[:-1], names[1:], strict=True)]
+    found = [
+        (*piece, edge)
+        for i, edge in enumerate(edges)
+        for piece in cut_at_nodes(edge.points, edge.metres, cuts.get(i, ()), edge.ends, joined, _ONE_CUT_M)
+    ]
     pieces = []
     for points, metres, ends, edge in found:
         a, b = (joined.find(e) for e in ends)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ial_bench.report.escape import one_line
 
-Told = Mapping[str, Any]
+Tags = Mapping[str, Any]
 """Properties of a feature, or tags of a way."""
 
 _NOTHING = frozenset({
@@ -160,102 +160,102 @@ def list_of(value: Any) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
-def name_of(told: Told, key: str) -> str:
+def name_of(tags: Tags, key: str) -> str:
     """The name at a key; without one at ``name:en``, that at ``name``. Truths are no names.
 
     Raises:
         ObjectValueError: an object is there.
     """
     for one in name_keys(key):
-        for text in texts_of(value_at(told, one)):
+        for text in texts_of(value_at(tags, one)):
             if text.casefold() not in _TRUTHS:
                 return text
     return ""
 
 
 def name_keys(key: str) -> tuple[str, ...]:
-    """The keys that tell a name, the first that has one: ``name:en``, then ``name``."""
+    """The keys that may hold a name, in order: ``name:en``, then ``name``."""
     return tuple(dict.fromkeys((key, key.partition(":")[0])))
 
 
-def value_at(told: Told, key: str) -> Any:
+def value_at(tags: Tags, key: str) -> Any:
     """The value at a key; ``names.primary`` is also an entry of an object, or of one in a text. None: there is none."""
-    return _found(told, key)[1]
+    return _found(tags, key)[1]
 
 
-def has_key(told: Told, key: str) -> bool:
+def has_key(tags: Tags, key: str) -> bool:
     """Whether there is such a key, as `value_at` finds it."""
-    return _found(told, key)[0]
+    return _found(tags, key)[0]
 
 
-def _found(told: Told, key: str) -> tuple[bool, Any]:
-    if key in told:
-        return True, told[key]
+def _found(tags: Tags, key: str) -> tuple[bool, Any]:
+    if key in tags:
+        return True, tags[key]
     for dot in (m.start() for m in re.finditer(r"\.", key)):
-        inner = _object(told.get(key[:dot]))
+        inner = _object(tags.get(key[:dot]))
         if inner is not None and (found := _found(inner, key[dot + 1 :]))[0]:
             return found
     return False, None
 
 
-def keys_of(told: Told) -> Iterator[str]:
+def keys_of(tags: Tags) -> Iterator[str]:
     """The keys of properties, and those in their objects."""
-    for key, value in told.items():
+    for key, value in tags.items():
         yield key
         yield from (f"{key}.{entry}" for entry in _object(value) or ())
 
 
-def _object(value: Any) -> Told | None:
+def _object(value: Any) -> Tags | None:
     found = _stored(value.strip()) if isinstance(value, str) else value
     return found if isinstance(found, Mapping) else None
 
 
-def why_no_street(told: Told, name: str, *, closed: bool) -> str | None:
-    """Why a line is no street by its tags; None: it is one, or they do not tell.
+def why_no_street(tags: Tags, name: str, *, closed: bool) -> str | None:
+    """Why a line is no street by its tags; None: it is one, or they do not say.
 
     Of several kinds, such as those of lines that were joined, one that is a street is enough.
 
     Args:
-        told: its tags or properties; the kind is ``highway``, or in Overture's layout ``class`` of ``subtype`` road.
+        tags: or properties; the kind is ``highway``, or in Overture's layout ``class`` of ``subtype`` road.
         name: how it is called.
         closed: whether it ends where it starts.
 
     Raises:
         ObjectValueError: one of them is an object.
     """
-    key, kinds = _kinds(told)
+    key, kinds = _kinds(tags)
     streets = [k for k in kinds if k in STREETS]
     if kinds and (not streets or (not name and _NAMED.issuperset(streets))):
         return f"{key}={one_line(kinds[0])[:_SHOWN_TEXT]}"
-    area = set(_words(told, "area"))
-    around = closed and bool(streets) and _SQUARES.issuperset(streets) and not texts_of(told.get("junction"))
+    area = set(_words(tags, "area"))
+    around = closed and bool(streets) and _SQUARES.issuperset(streets) and not texts_of(tags.get("junction"))
     return "an area" if area & _YES or (around and "no" not in area) else None
 
 
-def is_roundabout(told: Told) -> bool:
+def is_roundabout(tags: Tags) -> bool:
     """Whether a line is part of one; raises as `why_no_street` does."""
-    return not ROUNDABOUTS.isdisjoint(_words(told, "junction"))
+    return not ROUNDABOUTS.isdisjoint(_words(tags, "junction"))
 
 
-def _kinds(told: Told) -> tuple[str, list[str]]:
-    """The key that tells the kind, and the kinds."""
-    if kinds := _words(told, "highway"):
+def _kinds(tags: Tags) -> tuple[str, list[str]]:
+    """The key of the kind, and the kinds."""
+    if kinds := _words(tags, "highway"):
         return "highway", kinds
-    subtype = _words(told, "subtype")
+    subtype = _words(tags, "subtype")
     if subtype and subtype[0] in {"rail", "water"}:
         return "subtype", subtype
-    return "class", ["road" if k == "unknown" else k for k in _words(told, "class")] if subtype == ["road"] else []
+    return "class", ["road" if k == "unknown" else k for k in _words(tags, "class")] if subtype == ["road"] else []
 
 
-def _words(told: Told, key: str) -> list[str]:
-    return [word.strip() for text in texts_of(told.get(key)) for word in text.casefold().split(";") if word.strip()]
+def _words(tags: Tags, key: str) -> list[str]:
+    return [word.strip() for text in texts_of(tags.get(key)) for word in text.casefold().split(";") if word.strip()]
 
 
-def level_of(told: Told) -> str:
+def level_of(tags: Tags) -> str:
     """What keeps lines apart that cross; San Francisco's ``layer`` of words is none."""
     parts = []
     for key in ("layer", "bridge", "tunnel"):
-        text = text_of(told.get(key)).casefold()
+        text = text_of(tags.get(key)).casefold()
         if text not in _SKIPPED_LEVELS and (key != "layer" or text.lstrip("-+").isdigit()):
             parts.append(f"{key}={text}")
     return " ".join(parts)
