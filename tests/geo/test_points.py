@@ -1,19 +1,17 @@
-"""Distances, means and projections, against the ellipsoid, closed forms and brute force."""
+"""Distances, means, boxes and headings, against the ellipsoid, closed forms and brute force."""
 
 from __future__ import annotations
 
-import csv
 import math
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyproj import Geod, Proj
+from pyproj import Geod
 
-from ial_bench.errors import ConfigError
 from ial_bench.geo.points import (
     EARTH_RADIUS_M,
     Points,
@@ -21,6 +19,7 @@ from ial_bench.geo.points import (
     box_middle,
     centroids,
     haversine_m,
+    heading_of,
     middle,
     rolled,
     signed,
@@ -28,7 +27,6 @@ from ial_bench.geo.points import (
     unrolled,
     valid,
 )
-from ial_bench.geo.projections import utm_epsg, utm_to_wgs84
 
 FIXED = settings(derandomize=True, deadline=None)
 WGS84 = Geod(ellps="WGS84")
@@ -191,90 +189,6 @@ class TestValid:
         assert valid(points((lat, lon), (1, 1))).tolist() == [fine, True]
 
 
-class TestUtm:
-    @pytest.mark.parametrize(
-        ("zone", "epsg"),
-        [
-            ("17N", 32617),
-            ("17n", 32617),
-            (" 17N ", 32617),
-            ("1N", 32601),
-            ("01N", 32601),
-            ("60N", 32660),
-            ("17T", 32617),
-            ("31U", 32631),
-            ("33X", 32633),
-            ("30P", 32630),
-            ("10S", 32710),
-            ("56S", 32756),
-            ("56H", 32756),
-            ("22C", 32722),
-            ("37M", 32737),
-        ],
-    )
-    def test_zone(self, zone: str, epsg: int) -> None:
-        assert utm_epsg(zone) == epsg
-
-    @pytest.mark.parametrize(
-        "zone",
-        ["", "N", "17", "0N", "61N", "99S", "17I", "17O", "17A", "17B", "17Y", "17Z", "17NN", "N17", "-7N", "117N"],
-    )
-    def test_no_zone(self, zone: str) -> None:
-        with pytest.raises(ConfigError, match="is not a UTM zone") as caught:
-            utm_epsg(zone)
-        assert repr(zone) in caught.value.problem
-        assert "17N" in (caught.value.fix or "")
-
-    @pytest.mark.parametrize(
-        ("zone", "number", "south", "city"),
-        [
-            ("17N", 17, False, (40.44, -79.99)),
-            ("17T", 17, False, (40.44, -79.99)),
-            ("31N", 31, False, (52.205, 0.119)),
-            ("56S", 56, True, (-33.86, 151.21)),
-            ("23K", 23, True, (-22.9, -43.2)),
-            ("60S", 60, True, (-17.0, 179.9)),
-            ("1N", 1, False, (52.0, -179.9)),
-        ],
-    )
-    def test_round_trip(self, zone: str, number: int, south: bool, city: tuple[float, float]) -> None:
-        """From degrees with a projection of its own definition, and back with ours."""
-        rng = np.random.default_rng(3)
-        there = np.array(city) + rng.uniform(-0.05, 0.05, (50, 2))
-        east, north = Proj(proj="utm", zone=number, ellps="WGS84", south=south)(there[:, 1], there[:, 0])
-        back = utm_to_wgs84(np.stack([east, north], axis=1), zone)
-        np.testing.assert_allclose(back, there, atol=1e-8)  # a millimetre
-
-    def test_known_point(self) -> None:
-        """The middle of a zone on the equator is easting 500 km, northing 0."""
-        np.testing.assert_allclose(utm_to_wgs84(points((500_000, 0)), "31N"), [[0, 3]], atol=1e-9)
-        np.testing.assert_allclose(utm_to_wgs84(points((500_000, 10_000_000)), "31S"), [[0, 3]], atol=1e-9)
-
-    def test_no_number_and_no_place_become_nan(self) -> None:
-        bad = [(np.nan, 4_000_000), (500_000, np.nan), (np.inf, 4_000_000), (1e30, 1e30)]
-        found = utm_to_wgs84(points(*bad, (500_000, 4_000_000)), "17N")
-        assert np.isnan(found[:-1]).all()
-        assert np.isfinite(found[-1]).all()
-
-    def test_nothing(self) -> None:
-        assert utm_to_wgs84(np.empty((0, 2)), "17N").shape == (0, 2)
-
-    def test_real_positions(self, cambridge: Path) -> None:
-        """The UTM positions of the annotation are the degrees beside the photos."""
-
-        def rows(path: Path) -> list[dict[str, str]]:
-            with path.open(newline="") as file:
-                return list(csv.DictReader(file))
-
-        degrees = {r["path"]: (float(r["lat"]), float(r["lon"])) for r in rows(cambridge / "coords.csv")}
-        metres = rows(cambridge / "annotations" / "coords.csv")
-        assert len(metres) == 1260
-        found = utm_to_wgs84(points(*((float(r["utm_easting"]), float(r["utm_northing"])) for r in metres)), "31N")
-        off = haversine_m(found, points(*(degrees[r["filename"]] for r in metres)))
-        assert off.max() < 15
-        assert np.median(off) < 1
-
-
 class TestTogether:
     def test_points_away_from_the_antimeridian_stay_as_they_are(self) -> None:
         for some in (
@@ -312,3 +226,37 @@ class TestTogether:
         here, there = (box_middle(turned(around, by)) for by in (0.0, turn))
         assert haversine_m(turned(here[None], turn)[0], there) < 1e-3
         assert haversine_m(middle(turned(around, turn)), turned(middle(around)[None], turn)[0]) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("told", "degrees"),
+    [
+        (0, 0),
+        ("90", 90),
+        (" 359.5 ", 359.5),
+        (360, 0),
+        (725.25, 5.25),
+        (-90, 270),
+        ("-0.5", 359.5),
+        (np.float32(45), 45),
+    ],
+)  # fmt: skip
+def test_a_heading_is_a_number_of_degrees_on_the_compass(told: Any, degrees: float) -> None:
+    assert heading_of(told) == degrees
+
+
+@pytest.mark.parametrize("told", [None, "", "  ", -1, "-1", "-1.0", math.nan, "nan", math.inf, "-inf", "null", "None"])
+def test_what_tells_none(told: Any) -> None:
+    assert math.isnan(heading_of(told))
+
+
+def test_as_it_is_stored_it_stays_below_360() -> None:
+    nearly = 360 - 1e-9
+    assert np.float32(nearly) == 360
+    assert heading_of(nearly) == 0
+
+
+@pytest.mark.parametrize("told", ["NE", "90 deg", "12,5,1", "[90]"])
+def test_what_is_no_number_is_said(told: str) -> None:
+    with pytest.raises(ValueError, match="could not convert"):
+        heading_of(told)
