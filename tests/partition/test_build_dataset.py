@@ -18,10 +18,10 @@ from ial_bench.datasets.streets import read_streets
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.geocoding.street_names import NameNormalizer
-from ial_bench.partition.dataset import Build, build_dataset
+from ial_bench.partition.dataset import build_dataset
 from ial_bench.partition.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain
 from ial_bench.partition.network import StreetNetwork
-from ial_bench.partition.options import BuildOptions
+from ial_bench.partition.options import Build, BuildOptions
 from ial_bench.partition.splits import SplitRule
 from ial_bench.partition.substreets import Partition
 from made_contents import hashed, stored

@@ -17,9 +17,9 @@ from ial_bench.datasets.verify import verify
 from ial_bench.errors import DataError
 from ial_bench.geo.points import Points, box_middle, haversine_m
 from ial_bench.geo.projections import from_local_m
-from ial_bench.partition.dataset import Build, build_dataset, check_overlap
+from ial_bench.partition.dataset import build_dataset, check_overlap
 from ial_bench.partition.network import Segment, StreetNetwork
-from ial_bench.partition.options import BuildOptions
+from ial_bench.partition.options import Build, BuildOptions
 from ial_bench.partition.splits import SplitRule
 from ial_bench.partition.substreets import Partition, total_m
 

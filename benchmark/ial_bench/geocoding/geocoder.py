@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,6 @@ from ial_bench.topk import NO_ANSWER, TopK
 
 if TYPE_CHECKING:
     from ial_bench.datasets.streets import StreetLines
-
-_OUTCOMES = ("answered", "out_of_range", "street_not_a_candidate")
 
 
 class Geocoder(ABC):
@@ -66,7 +64,21 @@ class RadiusVote(Geocoder):
         return TopK.from_scores(np.where(votes > 0, votes, _minus(self.places.nearest_m(positions, k))), k)
 
 
-class ByName(Geocoder):
+class _Counting(Geocoder):
+    """A geocoder that counts what became of each position."""
+
+    outcomes: ClassVar[tuple[str, ...]]
+
+    def __init__(self) -> None:
+        self._outcomes: dict[Cell, str] = {}  # by position, so that latency runs do not count again
+
+    def facts(self) -> Mapping[str, Any]:
+        """How many different positions it was asked about, and how many had each outcome."""
+        counts = Counter(self._outcomes.values())
+        return {"positions": len(self._outcomes), **{outcome: counts[outcome] for outcome in self.outcomes}}
+
+
+class ByName(_Counting):
     """Candidates on the street that a reverse geocoder names.
 
     None names the crossings between which a position lies. Hence candidates on the named street stand in the
@@ -80,12 +92,14 @@ class ByName(Geocoder):
         threshold: how alike two names must be, 0 to 1.
     """
 
+    outcomes = ("answered", "without_street", "street_not_a_candidate")
+
     def __init__(
         self, reverse: ReverseGeocoder, places: PlaceIndex, addresses: Sequence[Address], threshold: float
     ) -> None:
+        super().__init__()
         self.reverse, self.places = reverse, places
         self._matcher = StreetMatcher(addresses, threshold)
-        self._outcomes: dict[Cell, str] = {}  # by position, so that latency runs do not count again
 
     def rank(self, positions: Points, k: int) -> TopK:
         """Scores count down: -0, -1, -2, ..."""
@@ -104,13 +118,11 @@ class ByName(Geocoder):
         return TopK.from_scores(scores, k, named=named)
 
     def facts(self) -> Mapping[str, Any]:
-        """How many positions it found candidates for, why not for the others, and the reverse geocoder's own facts."""
-        outcomes = Counter(self._outcomes.values())
-        counted = {o: outcomes[o] for o in ("answered", "without_street", "street_not_a_candidate")}
-        return {"positions": len(self._outcomes), **counted, **self.reverse.facts()}
+        """Those, and the reverse geocoder's own."""
+        return {**super().facts(), **self.reverse.facts()}
 
 
-class NearestStreet(Geocoder):
+class NearestStreet(_Counting):
     """Candidates by the distance to their nearest line, as far as it is in range; the score is minus metres.
 
     The answer is "unknown" where no line is in range, and where the nearest is of a street that is no candidate.
@@ -121,10 +133,12 @@ class NearestStreet(Geocoder):
         range_m: metres.
     """
 
+    outcomes = ("answered", "out_of_range", "street_not_a_candidate")
+
     def __init__(self, lines: StreetLines, n_candidates: int, range_m: float) -> None:
+        super().__init__()
         self._index = LineIndex(lines.points, lines.starts, lines.addresses)
         self._n_candidates, self._range_m = n_candidates, range_m
-        self._outcomes: dict[Cell, int] = {}  # by position, so that latency runs do not count again
 
     def rank(self, positions: Points, k: int) -> TopK:
         """Sparse: no score per candidate, so that a city of many streets is answered at once."""
@@ -136,7 +150,7 @@ class NearestStreet(Geocoder):
         firsts = np.flatnonzero(np.diff(rows, prepend=-1))
         outcomes = np.ones(n, dtype=np.int64)
         outcomes[rows[firsts]] = np.where(labels[firsts] >= 0, 0, 2)
-        self._outcomes.update(zip(cells_of(positions), outcomes.tolist(), strict=True))
+        self._outcomes.update(zip(cells_of(positions), (self.outcomes[i] for i in outcomes.tolist()), strict=True))
         listed = (labels >= 0) & (outcomes[rows] == 0)
         rows, labels, scores = rows[listed], labels[listed], scores[listed]
         place = np.arange(len(rows)) - np.searchsorted(rows, rows)
@@ -145,11 +159,6 @@ class NearestStreet(Geocoder):
         indices[rows[top], place[top]], best[rows[top], place[top]] = labels[top], scores[top]
         best = np.minimum.accumulate(best, axis=1)  # behind the last candidate, its score; 0 where there is none
         return TopK(indices, np.where(np.isinf(best), np.float32(0), best))
-
-    def facts(self) -> Mapping[str, Any]:
-        """How many positions it found candidates for, and why not for the others."""
-        counts = Counter(self._outcomes.values())
-        return {"positions": len(self._outcomes), **{name: counts[i] for i, name in enumerate(_OUTCOMES)}}
 
 
 def _minus(metres: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

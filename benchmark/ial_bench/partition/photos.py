@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ial_bench.datasets.csv_files import read_csv
 from ial_bench.datasets.photo_paths import is_absolute, plain_path
@@ -95,6 +96,12 @@ class PhotoSet:
     def positions_of(self, which: Iterable[int]) -> Points:
         """[n, 2] degrees, of some photos."""
         return np.array([(self.photos[i].lat, self.photos[i].lon) for i in which], dtype=np.float64).reshape(-1, 2)
+
+    def drop(self, which: npt.NDArray[np.bool_], reason: Callable[[SourcePhoto], str]) -> None:
+        """Set photos aside where `which` [n] says so, each with its reason."""
+        dropped = which.tolist()
+        self.set_aside += [(p.photo_id, reason(p)) for p, out in zip(self.photos, dropped, strict=True) if out]
+        self.photos = [p for p, out in zip(self.photos, dropped, strict=True) if not out]
 
 
 def read_photos(source: Path, images: Path | None = None) -> PhotoSet:
@@ -299,13 +306,7 @@ def check_degrees(photos: PhotoSet, source: Path) -> None:
             "projection",
             "give lat and lon in WGS84 degrees",
         )
-    kept = []
-    for photo, good in zip(photos.photos, fine.tolist(), strict=True):
-        if good:
-            kept.append(photo)
-        else:
-            photos.set_aside.append((photo.photo_id, f"no latitude and longitude: {photo.lat:g}, {photo.lon:g}"))
-    photos.photos = kept
+    photos.drop(~fine, lambda p: f"no latitude and longitude: {p.lat:g}, {p.lon:g}")
 
 
 def check_reach(photos: PhotoSet) -> Points:
@@ -321,10 +322,5 @@ def check_reach(photos: PhotoSet) -> Points:
             "they are of several cities",
             "build a dataset of each, then `bench data join`",
         )
-    for photo, away in zip(photos.photos, far.tolist(), strict=True):
-        if away:
-            photos.set_aside.append(
-                (photo.photo_id, f"more than {REACH_M / 1e3:,.0f} km from the middle of all photos")
-            )
-    photos.photos = [p for p, away in zip(photos.photos, far.tolist(), strict=True) if not away]
+    photos.drop(far, lambda _: f"more than {REACH_M / 1e3:,.0f} km from the middle of all photos")
     return middle(photos.positions)
