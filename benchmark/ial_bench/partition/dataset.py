@@ -44,7 +44,7 @@ def build_dataset(options: BuildOptions, reporter: Reporter | None = None) -> Bu
 
     Args:
         options: from what, and how.
-        reporter: hears of each step, and shows progress.
+        reporter: logs each step, and shows progress.
 
     Raises:
         DataError: photos or streets cannot be used, or do not belong together.
@@ -89,21 +89,8 @@ def _build(options: BuildOptions, reporter: Reporter) -> Build:
     counts = np.bincount(match.subs[match.subs >= 0], minlength=len(first.subs)).tolist()
     partition, into = first.with_places(counts, options.min_places)
     moved = Match(np.array([into[s] if s >= 0 else -1 for s in match.subs]), match.how, match.metres)
-    build = Build(
-        options.out,
-        network,
-        source,
-        partition,
-        len(first.subs),
-        photos,
-        places,
-        moved,
-        [],
-        np.zeros(0, np.int64),
-        {},
-        photos.notes,
-    )
-    build.notes += source.notes
+    notes = [*photos.notes, *source.notes]
+    build = Build(options.out, network, source, partition, len(first.subs), photos, places, moved, notes)
     _write(build, options, _neighbourhoods(build, options, normalizer), reporter)
     return build
 

@@ -108,10 +108,10 @@ class Build:
         photos: those used, and those set aside with the reason.
         places: of the photos.
         match: the sub-street of each place.
+        notes: what is worth knowing.
         addresses: of the dataset, sorted by text.
         address_of: address row of each sub-street, -1 where it has none.
         counts: photos per split.
-        notes: what is worth knowing.
     """
 
     folder: Path
@@ -122,7 +122,7 @@ class Build:
     photos: PhotoSet
     places: list[Place]
     match: Match
-    addresses: list[Address]
-    address_of: npt.NDArray[np.int64]
-    counts: dict[str, int]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+    addresses: list[Address] = field(default_factory=list)
+    address_of: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    counts: dict[str, int] = field(default_factory=dict)
