@@ -378,6 +378,6 @@ def cut_at_nodes(
             same.join([node, stops[-1][1]])
         else:
             stops.append((along, node))
-    names = [ends[0], *(node for _, node in stops), ends[1]]
+    names: list[T] = [ends[0], *(node for _, node in stops), ends[1]]
     pieces = cut(points, metres, [along for along, _ in stops])
-    return [(p, m, pair) for (p, m), pair in zip(pieces, pairwise(names), strict=True)]
+    return [(p, m, (a, b)) for (p, m), a, b in zip(pieces, names[:-1], names[1:], strict=True)]
