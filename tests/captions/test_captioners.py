@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ial_bench.captions.captioner import PROMPT, CaptionLength, open_captioner, trimmed
+from ial_bench.captions.captioners import PROMPT, CaptionLength, open_captioner, trimmed
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.images import RGB
 from tiny_captioners import save_tiny_blip, write_tiny_coca

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ial_bench.captions.captioner import CaptionLength
-from ial_bench.captions.write import put_captions
+from ial_bench.captions.captioners import CaptionLength
+from ial_bench.captions.captioning import put_captions
 from ial_bench.datasets.contents import (
     CONTENT_SCHEMA,
     CONTENTS,
@@ -31,8 +31,8 @@ from ial_bench.datasets.contents import (
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.derive import join, take_places
 from ial_bench.datasets.export import export_webdataset
+from ial_bench.datasets.importing.released import import_released
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.released import import_released
 from ial_bench.datasets.synth_city.options import CityOptions
 from ial_bench.datasets.synth_city.write import make_city
 from ial_bench.datasets.verify import verify
@@ -160,7 +160,7 @@ class TestWhoWritesIt:
         def meanwhile(*_: Any) -> None:
             spoil(tree.images / "4_1.jpg")
 
-        monkeypatch.setattr("ial_bench.datasets.released._refuse_another", meanwhile)
+        monkeypatch.setattr("ial_bench.datasets.importing.released._refuse_another", meanwhile)
         with pytest.raises(DataError, match=f"4_1.jpg.*{words}|{words}.*4_1.jpg"):
             import_released(options)
         assert not (options.out / "dataset.toml").exists()

@@ -15,7 +15,7 @@ from filelock import FileLock
 from ial_bench.datasets import dataset as dataset_module
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.derive import join, take_places
-from ial_bench.datasets.released import import_released
+from ial_bench.datasets.importing.released import import_released
 from ial_bench.datasets.table import DESCRIPTION, PHOTOS, new_dataset
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError

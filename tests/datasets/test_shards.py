@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ial_bench.addresses import Address
-from ial_bench.captions.captioner import CaptionLength
-from ial_bench.captions.write import put_captions
+from ial_bench.captions.captioners import CaptionLength
+from ial_bench.captions.captioning import put_captions
 from ial_bench.datasets import shards as shards_module
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.derive import join, take_places

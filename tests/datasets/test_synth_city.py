@@ -17,8 +17,8 @@ import pytest
 
 from ial_bench.addresses import Address
 from ial_bench.cli.main import main
+from ial_bench.datasets.contact_sheet import contact_sheet
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.sheet import contact_sheet
 from ial_bench.datasets.synth_city import (
     PRESETS,
     PRETRAIN_SEEDS,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.released import ReleasedOptions, import_released
+from ial_bench.datasets.importing.released import ReleasedOptions, import_released
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord

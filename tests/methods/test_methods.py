@@ -14,7 +14,7 @@ import torch
 
 from ial_bench import ImageBatch, Photos, RunContext, TopK
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.released import ReleasedOptions, import_released
+from ial_bench.datasets.importing.released import ReleasedOptions, import_released
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import DataError
 from ial_bench.frozen import Features

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ial_bench.captions.captioner import BLIP_REPOSITORIES, PROMPT, CaptionLength, trimmed
+from ial_bench.captions.captioners import BLIP_REPOSITORIES, PROMPT, CaptionLength, trimmed
 from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, opening
 from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.files import sha256_file

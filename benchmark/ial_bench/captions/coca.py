@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ial_bench.captions.captioner import PROMPT, CaptionLength, trimmed
+from ial_bench.captions.captioners import PROMPT, CaptionLength, trimmed
 from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.files import sha256_file
 from ial_bench.images import RGB

@@ -10,7 +10,7 @@ import typer
 from ial_bench.cli import options
 
 if TYPE_CHECKING:
-    from ial_bench.captions.captioner import CaptionLength
+    from ial_bench.captions.captioners import CaptionLength
     from ial_bench.datasets.dataset import Dataset
     from ial_bench.datasets.photos import Photos
 
@@ -39,8 +39,8 @@ def caption(
 
     Example: bench data caption my-city --captioner blip-large
     """
-    from ial_bench.captions.captioner import CaptionLength
-    from ial_bench.datasets.locate import open_dataset
+    from ial_bench.captions.captioners import CaptionLength
+    from ial_bench.datasets.names import open_dataset
     from ial_bench.datasets.photos import SPLITS
     from ial_bench.errors import ConfigError, unknown_name
     from ial_bench.folders import alone
@@ -62,8 +62,8 @@ def _caption(
 ) -> None:  # fmt: skip
     import numpy as np
 
-    from ial_bench.captions.captioner import is_file_spec
-    from ial_bench.captions.write import drop_finished
+    from ial_bench.captions.captioners import is_file_spec
+    from ial_bench.captions.captioning import drop_finished
     from ial_bench.datasets.dataset import Dataset
 
     data = Dataset(folder)
@@ -81,8 +81,8 @@ def _caption(
 
 
 def _from_file(data: Dataset, photos: Photos, file: Path, length: CaptionLength) -> None:
+    from ial_bench.captions.captioning import put_captions
     from ial_bench.captions.read import read_caption_file
-    from ial_bench.captions.write import put_captions
     from ial_bench.datasets.spellings import keyed_as
 
     ids = data.texts("photo_id").to_pylist()
@@ -99,8 +99,8 @@ def _from_file(data: Dataset, photos: Photos, file: Path, length: CaptionLength)
 def _from_model(
     data: Dataset, photos: Photos, captioner: str, length: CaptionLength, batch_size: int, device: str
 ) -> None:
-    from ial_bench.captions.captioner import open_captioner
-    from ial_bench.captions.write import caption as write
+    from ial_bench.captions.captioners import open_captioner
+    from ial_bench.captions.captioning import caption as write
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.engine.devices import resolve_device
 

@@ -29,7 +29,7 @@ def contents(
     """
     from ial_bench.cli.console import ConsoleReporter, print_rows
     from ial_bench.datasets.contents import take_contents
-    from ial_bench.datasets.locate import open_dataset
+    from ial_bench.datasets.names import open_dataset
 
     data = open_dataset(dataset, data_home)
     threads = workers or 2 * usable_cores()

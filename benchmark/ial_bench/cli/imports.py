@@ -10,7 +10,7 @@ import typer
 from ial_bench.cli import options
 
 if TYPE_CHECKING:
-    from ial_bench.datasets.released import ReleasedOptions
+    from ial_bench.datasets.importing.released import ReleasedOptions
 
 app = typer.Typer(
     rich_markup_mode=None, help="Turn data in a known layout into a dataset folder.", no_args_is_help=True
@@ -88,7 +88,7 @@ def import_released(
     Example: bench data import released --name my-city --annotations ann --images photos
     --coords coords.csv --utm-zone 31N
     """
-    from ial_bench.datasets.released import ReleasedOptions
+    from ial_bench.datasets.importing.released import ReleasedOptions
     from ial_bench.homes import data_home as home
 
     _import(
@@ -203,7 +203,7 @@ def _import_known(
     *, coords: Path | None, mats: Path | None, val_fraction: float, seed: int, max_bad: str, contents: bool,
     force: bool, train_on_database: bool,
 ) -> None:  # fmt: skip
-    from ial_bench.datasets.released import ReleasedOptions
+    from ial_bench.datasets.importing.released import ReleasedOptions
     from ial_bench.homes import data_home as home
     from ial_bench.registry import dataset_cards
 
@@ -223,8 +223,8 @@ def _import_known(
 def _import(wanted: ReleasedOptions, out: Path | None) -> None:
     """Import and tell what came of it; `out` as the user gave it."""
     from ial_bench.cli.console import ConsoleReporter
+    from ial_bench.datasets.importing.released import import_released as run_import
     from ial_bench.datasets.rejects import REPORT, kinds
-    from ial_bench.datasets.released import import_released as run_import
 
     summary = run_import(wanted, ConsoleReporter())
     counts = ", ".join(f"{n:,} {split}" for split, n in summary.counts.items() if n)

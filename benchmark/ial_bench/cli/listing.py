@@ -52,7 +52,7 @@ def datasets(data_home: options.DataHome = None, as_json: options.AsJson = False
     """
     from ial_bench.cli.console import print_json, print_rows
     from ial_bench.datasets.dataset import Dataset
-    from ial_bench.datasets.locate import installed
+    from ial_bench.datasets.names import installed
     from ial_bench.errors import DataError
     from ial_bench.registry import dataset_cards
 

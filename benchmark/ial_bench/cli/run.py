@@ -166,7 +166,7 @@ def run(
 
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
     """The dataset called `name`; the embedded city is made where it is not there yet."""
-    from ial_bench.datasets.locate import installed, open_dataset
+    from ial_bench.datasets.names import installed, open_dataset
     from ial_bench.homes import data_home
 
     if name == DEFAULT_DATASET and not any(f.name == name for f in installed(home)):
@@ -180,7 +180,7 @@ def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
 
 
 def _dataset_names(text: str, home: Path | None) -> list[str]:
-    from ial_bench.datasets.locate import installed
+    from ial_bench.datasets.names import installed
     from ial_bench.errors import ConfigError
 
     names = [f.name for f in installed(home)] if text == "all" else [n.strip() for n in text.split(",") if n.strip()]

@@ -121,7 +121,7 @@ def _encoder(spec: str, cache: Path | None) -> dict[str, Any]:
 
 
 def _dataset(name: str, data_home: Path | None) -> dict[str, Any] | None:
-    from ial_bench.datasets.locate import open_dataset
+    from ial_bench.datasets.names import open_dataset
     from ial_bench.errors import DataError, UnknownNameError
 
     try:

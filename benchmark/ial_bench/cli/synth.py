@@ -173,8 +173,8 @@ def show(
     """
     import io
 
-    from ial_bench.datasets.locate import open_dataset
-    from ial_bench.datasets.sheet import contact_sheet
+    from ial_bench.datasets.contact_sheet import contact_sheet
+    from ial_bench.datasets.names import open_dataset
     from ial_bench.errors import ConfigError
     from ial_bench.files import write_bytes
 

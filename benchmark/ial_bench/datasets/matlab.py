@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ial_bench.datasets.coords import Coords, from_utm, metre_faults
+from ial_bench.datasets.importing.positions import Coords, from_utm, metre_faults
 from ial_bench.errors import DataError
 from ial_bench.files import check_regular
 

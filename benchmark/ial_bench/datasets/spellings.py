@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from ial_bench.addresses import Address
 
 if TYPE_CHECKING:
-    from ial_bench.datasets.annotation import Records
+    from ial_bench.datasets.importing.annotation import Records
 
 Value = TypeVar("Value")
 

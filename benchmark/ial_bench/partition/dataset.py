@@ -11,7 +11,7 @@ import numpy as np
 
 from ial_bench.addresses import Address
 from ial_bench.datasets import columns
-from ial_bench.datasets.image_files import checksums
+from ial_bench.datasets.importing.photo_files import checksums
 from ial_bench.datasets.kept_names import own_name
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.rejects import write_report

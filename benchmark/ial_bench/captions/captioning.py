@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from ial_bench.captions.captioner import Captioner, CaptionLength
+from ial_bench.captions.captioners import Captioner, CaptionLength
 from ial_bench.captions.read import read_captions
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ial_bench.datasets.image_files import Layout, find_layout, measure
+from ial_bench.datasets.importing.photo_files import Layout, find_layout, measure
 from ial_bench.method import NoReport
 
 

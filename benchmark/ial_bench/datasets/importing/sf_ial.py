@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ial_bench.datasets.columns import chunks
-from ial_bench.datasets.coords import (
+from ial_bench.datasets.importing.positions import (
     Fault,
     UtmName,
     degree_faults,

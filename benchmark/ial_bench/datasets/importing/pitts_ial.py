@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ial_bench.datasets.annotation import Records
 from ial_bench.datasets.columns import mapped, numbered
-from ial_bench.datasets.image_files import Layout, measure
+from ial_bench.datasets.importing.annotation import Records
+from ial_bench.datasets.importing.photo_files import Layout, measure
 from ial_bench.datasets.matlab import QUERIES
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.places import PlaceRule

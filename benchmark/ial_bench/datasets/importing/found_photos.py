@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ial_bench.datasets.annotation import Records, one_a_photo
 from ial_bench.datasets.columns import mapped
-from ial_bench.datasets.image_files import find_layout, measure
-from ial_bench.datasets.pitts_names import of_pitts, resolve
+from ial_bench.datasets.importing.annotation import Records, one_a_photo
+from ial_bench.datasets.importing.photo_files import find_layout, measure
+from ial_bench.datasets.importing.pitts_ial import of_pitts, resolve
 from ial_bench.datasets.rejects import Reject
 from ial_bench.datasets.spellings import FileNames, composed
 from ial_bench.method import Reporter
