@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ial_bench.datasets.columns import mapped, numbered
-from ial_bench.datasets.csv_files import read_csv
+from ial_bench.datasets.columns import mapped, numbered, read_csv
 from ial_bench.datasets.photo_paths import posix_path
 from ial_bench.datasets.spellings import rows_of
 from ial_bench.errors import ConfigError, DataError

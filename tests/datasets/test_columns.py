@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ial_bench.datasets.csv_files import CsvTable, read_csv
+from ial_bench.datasets.columns import CsvTable, read_csv
 from ial_bench.errors import DataError
 
 ROWS = [{"path": "Stra\u00dfe/1.jpg", "lat": "52.5", "lon": "-0.25"}, {"path": "b.jpg", "lat": "-1", "lon": "179"}]
