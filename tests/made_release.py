@@ -11,7 +11,7 @@ from typing import Any
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.importing.released import ImportSummary, ReleasedOptions, import_released
-from ial_bench.datasets.rejects import REPORT
+from ial_bench.datasets.importing.report import REPORT
 
 ADDRESSES = (
     "Ash Lane, Old Town (Elm Street, Fir Way)",

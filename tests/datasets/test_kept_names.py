@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from ial_bench.cli.main import app, main
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.derive import join, take_places
+from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.known import DatasetCard, Expected
-from ial_bench.datasets.rejects import REPORT
 from ial_bench.datasets.synth_city.options import preset
 from ial_bench.datasets.synth_city.write import make_city
 from ial_bench.datasets.verify import verify

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ial_bench.datasets.columns import read_csv
-from ial_bench.datasets.photo_paths import plain_path
+from ial_bench.datasets.importing.photo_files import plain_path
 from ial_bench.errors import DataError
 from ial_bench.files import check_regular
 

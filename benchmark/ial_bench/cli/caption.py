@@ -83,7 +83,7 @@ def _caption(
 def _from_file(data: Dataset, photos: Photos, file: Path, length: CaptionLength) -> None:
     from ial_bench.captions.captioning import put_captions
     from ial_bench.captions.read import read_caption_file
-    from ial_bench.datasets.spellings import keyed_as
+    from ial_bench.datasets.importing.photo_files import keyed_as
 
     ids = data.texts("photo_id").to_pylist()
     found = keyed_as(read_caption_file(file), ids)

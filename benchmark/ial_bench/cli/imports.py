@@ -224,7 +224,7 @@ def _import(wanted: ReleasedOptions, out: Path | None) -> None:
     """Import and tell what came of it; `out` as the user gave it."""
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.importing.released import import_released as run_import
-    from ial_bench.datasets.rejects import REPORT, kinds
+    from ial_bench.datasets.importing.report import REPORT, kinds
 
     summary = run_import(wanted, ConsoleReporter())
     counts = ", ".join(f"{n:,} {split}" for split, n in summary.counts.items() if n)

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from ial_bench.datasets.importing.annotation import Records
 from ial_bench.datasets.importing.positions import read_coords
+from ial_bench.datasets.importing.report import Reject
 from ial_bench.datasets.importing.sf_ial import Located, from_names, without_headings
 from ial_bench.datasets.matlab import read_mats
 from ial_bench.datasets.places import SAME_PLACE_M
-from ial_bench.datasets.rejects import Reject
 from ial_bench.datasets.table import Bounds
 from ial_bench.errors import ConfigError
 from ial_bench.geo.points import haversine_m, valid

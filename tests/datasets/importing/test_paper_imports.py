@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from ial_bench.cli.main import app
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.known import Expected
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.rejects import REPORT
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.registry import dataset_cards

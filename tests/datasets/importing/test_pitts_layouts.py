@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from ial_bench.cli.main import app
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.rejects import REPORT
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import DataError
 from paper_releases import (

@@ -12,8 +12,8 @@ import pytest
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.importing.released import import_released
+from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.rejects import REPORT
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, StorageError

@@ -13,8 +13,8 @@ import pytest
 from ial_bench.cli.imports import share
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.importing.released import import_released
+from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.rejects import REPORT
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.errors import DataError
 from made_release import ADDRESSES, N_QUERY, N_TRAIN, Tree, only_bad, record, report

@@ -17,7 +17,7 @@ from ial_bench.cli.imports import share
 from ial_bench.cli.main import app
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.importing.released import ReleasedOptions, import_released
-from ial_bench.datasets.rejects import REPORT
+from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError
 from made_release import ADDRESSES, N_QUERY, Tree, record

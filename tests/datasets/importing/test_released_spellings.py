@@ -11,8 +11,8 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 
+from ial_bench.datasets.importing.photo_files import keyed_as
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.spellings import keyed_as
 from ial_bench.errors import DataError
 from made_release import N_QUERY, N_TRAIN, Tree, report
 

@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 
 from ial_bench.datasets.columns import mapped
 from ial_bench.datasets.importing.annotation import Records, one_a_photo
-from ial_bench.datasets.importing.photo_files import find_layout, measure
+from ial_bench.datasets.importing.photo_files import FileNames, composed, find_layout, measure
 from ial_bench.datasets.importing.pitts_ial import of_pitts, resolve
-from ial_bench.datasets.rejects import Reject
-from ial_bench.datasets.spellings import FileNames, composed
+from ial_bench.datasets.importing.report import Reject
 from ial_bench.method import Reporter
 
 _SHOWN = 10  # keys without an image

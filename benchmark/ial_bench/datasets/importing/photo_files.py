@@ -1,28 +1,146 @@
-"""Where the photos of a dataset to be made lie, how large their files are, and what is in them."""
+"""Photos to import: how their paths are spelled, where their files lie, how large these are and what is in them.
+
+Names with accents are written with whole letters (Unicode's NFC) by most systems, and in letters and marks (NFD) by
+some; annotation, positions, captions and the disk may each have either. A name is looked up as it is written first, so
+that two files that differ in nothing else stay two.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ial_bench.cores import usable_cores
 from ial_bench.datasets.columns import chunks, mapped
 from ial_bench.datasets.contents import Sums, sums_of
-from ial_bench.datasets.spellings import FileNames, composed
 from ial_bench.errors import DataError
 from ial_bench.method import Reporter
 
+Value = TypeVar("Value")
+
+_UNUSUAL = re.compile(r"\\|//|^\./|/\.(?:/|$)|/$|^$")
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 _SAMPLE = 200  # of the paths, to find the folder
 _THREADS = 4  # to a core: a file system over a network answers slowly, but many at a time
+
+
+def plain_path(text: str, root: Path | None = None) -> str:
+    """A path with forward slashes, without ``./`` before it; an absolute one as seen from `root`, where it lies below.
+
+    Args:
+        text: of it.
+        root: the folder that photos lie below.
+    """
+    path = text.strip().replace("\\", "/")
+    while path.startswith("./"):
+        path = path[2:].lstrip("/")
+    if root is not None and is_absolute(path):
+        for folder in {root.absolute().as_posix(), root.resolve().as_posix()}:
+            if path.startswith(f"{folder}/"):
+                return path[len(folder) + 1 :].lstrip("/")
+    return path
+
+
+def is_absolute(path: str) -> bool:
+    """Whether it starts at a root, or at a drive."""
+    return _ABSOLUTE.match(path) is not None
+
+
+def posix_path(path: str) -> str:
+    """`path` as `safe_relative` writes it."""
+    if _UNUSUAL.search(path) is None:  # ten times faster than pathlib
+        return path
+    return str(PurePosixPath(path.replace("\\", "/")))
+
+
+def composed(name: str) -> str:
+    """`name` in the one spelling that its others share."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def rows_of(names: pa.ChunkedArray, known: pa.Array) -> npt.NDArray[np.int64]:
+    """[n]: the row of each of `names` in `known`, as it is written or in the one other spelling; -1 for none.
+
+    Args:
+        names: text [n].
+        known: text, each once.
+    """
+    found = pc.fill_null(pc.index_in(names, value_set=known), -1)
+    rows: npt.NDArray[np.int64] = found.to_numpy().astype(np.int64)
+    odd = np.flatnonzero((rows < 0) & ~pc.string_is_ascii(names).to_numpy())
+    if len(odd):
+        spelled = np.flatnonzero(~pc.string_is_ascii(known).to_numpy(zero_copy_only=False))
+        only = only_ones((composed(known[row].as_py()), row) for row in spelled.tolist())
+        rows[odd] = [only.get(composed(name), -1) for name in names.take(pa.array(odd)).to_pylist()]
+    return rows
+
+
+def keyed_as(found: Mapping[str, Value], known: Iterable[str]) -> dict[str, Value]:
+    """`found` under the keys of `known`, where it has one of them in another spelling alone."""
+    there = set(known)
+    strange = [key for key in found if key not in there and not key.isascii()]
+    if not strange:
+        return dict(found)
+    only = only_ones((composed(key), key) for key in there if not key.isascii())
+    other = {key: only[composed(key)] for key in strange if composed(key) in only}
+    free = only_ones((name, key) for key, name in other.items() if name not in found)
+    of_key = {key: name for name, key in free.items()}
+    return {of_key.get(key, key): value for key, value in found.items()}
+
+
+def only_ones(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """By composed name what it is the name of; not those of several: which is meant?"""
+    found: dict[str, Any] = {}
+    several = set()
+    for name, value in pairs:
+        if name in found:
+            several.add(name)
+        found[name] = value
+    return {name: value for name, value in found.items() if name not in several}
+
+
+class FileNames:
+    """Names of files below a folder, as the disk spells them. Folders are listed once."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = os.fspath(root)
+        self._listed: dict[str, dict[str, str]] = {}
+
+    def spelled(self, path: str) -> str:
+        """`path` as it is on the disk, where that has one file of the name in another spelling; else as it is."""
+        if path.isascii() or os.path.lexists(f"{self._root}/{path}"):
+            return path
+        folder = ""
+        for part in path.split("/"):
+            below = f"{self._root}/{folder}{part}"
+            folder += f"{part if os.path.lexists(below) else self._names(folder).get(composed(part), part)}/"
+        return folder[:-1]
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file at `path`, in whatever spelling."""
+        return os.path.isfile(f"{self._root}/{self.spelled(path)}")  # noqa: PTH113 - Path.is_file raises at long names
+
+    def _names(self, folder: str) -> dict[str, str]:
+        if folder not in self._listed:
+            try:
+                names = os.listdir(f"{self._root}/{folder}")  # noqa: PTH208 - names alone, as the disk has them
+            except OSError:
+                names = []  # nothing is found there: what was looked for is reported as missing
+            self._listed[folder] = only_ones((composed(name), name) for name in names)
+        return self._listed[folder]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ial_bench.datasets.columns import mapped, numbered, read_csv
-from ial_bench.datasets.photo_paths import posix_path
-from ial_bench.datasets.spellings import rows_of
+from ial_bench.datasets.importing.photo_files import posix_path, rows_of
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.geo.points import Points, heading_of, valid
 from ial_bench.geo.projections import refuse_unclear_hemisphere, utm_to_wgs84
