@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from scipy.io import savemat
 
-from ial_bench.datasets.matlab import FILES, read_mats
+from ial_bench.datasets.importing.pitts_ial import FILES, read_mats
 from ial_bench.errors import DataError
 from paper_releases import PaperRelease, cells, metres, pitts_release, write_mats
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from pyproj import Proj
 
-from ial_bench.datasets.importing.positions import Coords, parse_sf_xl, read_coords
+from ial_bench.datasets.importing.positions import Coords, read_coords
+from ial_bench.datasets.importing.sf_ial import parse_sf_xl
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import ConfigError, DataError
 from made_release import ADDRESSES, Tree, record, report

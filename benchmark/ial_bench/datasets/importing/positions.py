@@ -1,12 +1,10 @@
-"""Positions of photos: from a CSV in UTM metres or degrees, or from a file name; and what may be wrong with one."""
+"""Positions of photos: those of a CSV, in UTM metres or degrees, and what may be wrong with one."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +20,6 @@ from ial_bench.geo.projections import refuse_unclear_hemisphere, utm_to_wgs84
 _NAME_COLUMNS = ("filename", "file", "path", "image")
 _UTM_COLUMNS = ("utm_easting", "utm_northing")
 _LATITUDES, _LONGITUDES = ("lat", "latitude"), ("lon", "lng", "longitude")
-_SF_XL_FIELDS = 14
-_UTM_FIELDS = 2
 _FARTHEST_NORTHING_M = 2e7  # pole to pole, whichever hemisphere northings count from
 
 
@@ -197,83 +193,23 @@ def from_utm(values: Points, zone: str) -> Points:
     return points
 
 
-class SfXlName(NamedTuple):
-    """What an SF-XL file name says.
+@dataclass(frozen=True)
+class Located:
+    """Positions and headings of n photos.
 
     Attributes:
-        lat: WGS84 degrees.
-        lon: WGS84 degrees.
-        panorama: its id, empty where there is none.
-        heading: degrees clockwise from north, NaN where there is none.
+        points: [n, 2] WGS84 degrees.
+        headings: [n] degrees clockwise from north, NaN where unknown.
     """
 
-    lat: float
-    lon: float
-    panorama: str
-    heading: float
+    points: Points
+    headings: npt.NDArray[np.float32]
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Located:
+        """Those where `mask` [n] is True."""
+        return Located(self.points[mask], self.headings[mask])
 
 
-def parse_sf_xl(path: str) -> SfXlName | str:
-    """Read an SF-XL file name; of one in another form, say what is wrong with it.
-
-    ``@utm_east@utm_north@zone@letter@lat@lon@pano_id@tile@heading@pitch@roll@height@timestamp@note@.jpg``
-    """
-    before, *fields = path.rsplit("/", 1)[-1].split("@")
-    if before or len(fields) != _SF_XL_FIELDS + 1:
-        return "the file name is not @ and 14 fields, each ending in @"
-    try:
-        lat, lon = float(fields[4]), float(fields[5])
-    except ValueError:
-        return f"latitude {fields[4]!r} or longitude {fields[5]!r} in the file name is not a number"
-    if not (lat or lon):
-        return "the file name has the position 0, 0"
-    return SfXlName(lat, lon, fields[6], heading_in_name(fields[8]))
-
-
-class UtmName(NamedTuple):
-    """What the file name of a photo says that is known by its UTM position.
-
-    Attributes:
-        easting: metres.
-        northing: metres.
-        number: of the zone, as it is written; empty where there is none.
-        letter: of the zone's band of latitude; empty where there is none.
-        heading: degrees clockwise from north, NaN where there is none.
-    """
-
-    easting: float
-    northing: float
-    number: str
-    letter: str
-    heading: float
-
-
-def parse_utm_name(path: str) -> UtmName | None:
-    """Read a file name that begins ``@utm_east@utm_north@``, as SF-XL's do; None for one that does not.
-
-    Zone and band are its next two fields; the heading is read from SF-XL's form alone.
-    """
-    before, *fields = path.rsplit("/", 1)[-1].split("@")
-    if before or len(fields) < _UTM_FIELDS + 1:
-        return None
-    try:
-        easting, northing = float(fields[0]), float(fields[1])
-    except ValueError:
-        return None
-    number, letter = (fields[2], fields[3]) if len(fields) > _UTM_FIELDS + 2 else ("", "")
-    whole = len(fields) == _SF_XL_FIELDS + 1
-    return UtmName(easting, northing, number, letter, heading_in_name(fields[8]) if whole else math.nan)
-
-
-def tells_no_degrees(path: str) -> bool:
-    """Whether the file name at `path` is of SF-XL's form, but for an empty latitude and longitude."""
-    fields = path.rsplit("/", 1)[-1].split("@")
-    return len(fields) == _SF_XL_FIELDS + 2 and not (fields[0] or fields[5] or fields[6])
-
-
-def heading_in_name(text: str) -> float:
-    """As of `heading_of`; NaN where `text` is no number."""
-    try:
-        return heading_of(text)
-    except ValueError:
-        return math.nan
+def without_headings(points: Points) -> Located:
+    """`points` [n, 2] of photos that look nobody knows where."""
+    return Located(points, np.full(len(points), np.nan, np.float32))

@@ -22,16 +22,15 @@ import pyarrow.compute as pc
 
 from ial_bench.datasets.columns import mapped, numbered
 from ial_bench.datasets.importing.annotation import find_annotations, number_addresses, read_records, verbose_forms
-from ial_bench.datasets.importing.found_photos import FoundPhotos, find_photos
+from ial_bench.datasets.importing.found_photos import FoundPhotos, find_photos, inside_city, locate, note_wide_places
 from ial_bench.datasets.importing.photo_files import checksums
 from ial_bench.datasets.importing.pitts_ial import places_apart
+from ial_bench.datasets.importing.positions import Located
 from ial_bench.datasets.importing.report import REPORT, Reject, kinds, write_report
-from ial_bench.datasets.importing.sf_ial import Located
 from ial_bench.datasets.kept_names import another_name, own_name
 from ial_bench.datasets.known import DatasetCard
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.places import PlaceRule, detect_rule, named_rule
-from ial_bench.datasets.positions import inside_city, locate, note_wide_places
 from ial_bench.datasets.splits import cut_val
 from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError
