@@ -21,7 +21,7 @@ def release(tmp_path: Path) -> PaperRelease:
 
 def looked_up(release: PaperRelease, keys: list[str]) -> np.ndarray:
     coords, _ = read_mats(release.root / "mats", "17N")
-    return np.asarray(coords.look_up(pa.chunked_array([pa.array(keys)])))
+    return np.asarray(coords.at(coords.rows(pa.chunked_array([pa.array(keys)]))))
 
 
 def test_every_photo_has_its_position(release: PaperRelease) -> None:

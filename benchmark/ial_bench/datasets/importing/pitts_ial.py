@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from ial_bench.datasets.columns import mapped, numbered
 from ial_bench.datasets.importing.annotation import Records
 from ial_bench.datasets.importing.photo_files import Layout, measure
-from ial_bench.datasets.importing.positions import Coords, from_utm, metre_faults
+from ial_bench.datasets.importing.positions import Coords, faults_of, from_utm
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.places import PlaceRule
 from ial_bench.errors import DataError
@@ -229,7 +229,7 @@ def read_mats(folder: Path, zone: str) -> tuple[Coords, list[str]]:
         metres += [db_metres, q_metres]
     given = np.concatenate(metres)
     points = from_utm(given, zone)
-    faults = metre_faults(given, points)
+    faults = faults_of(given, points)
     paths = pa.chunked_array([pa.array(names), pa.array([f"images/{name}" for name in names])])
     twice = [np.concatenate([column, column]) for column in (points, given, faults)]
     return Coords.of(_SOURCE, paths, *twice), [n for n in FILES if not (folder / n).is_file()]

@@ -69,10 +69,6 @@ class Coords:
         """[m]: the row of each of other `paths`, -1 where there is none."""
         return rows_of(paths, self.paths)
 
-    def look_up(self, paths: pa.ChunkedArray) -> Points:
-        """[m, 2]: the positions of other `paths`, NaN where there is none."""
-        return self.at(self.rows(paths))
-
     def at(self, rows: npt.NDArray[np.int64]) -> Points:
         """[m, 2]: the positions of `rows`, NaN for -1."""
         found = np.full((len(rows), 2), np.nan)
@@ -93,24 +89,17 @@ class Coords:
         return f"its rows look like {self.paths[max(row, 0)]}"
 
 
-def degree_faults(values: Points) -> npt.NDArray[np.int8]:
-    """[n]: what is wrong with latitudes and longitudes [n, 2]."""
-    faults = _number_faults(values)
-    faults[(faults == Fault.NONE) & ~valid(values)] = Fault.OUT_OF_RANGE
-    return faults
+def faults_of(given: Points, points: Points) -> npt.NDArray[np.int8]:
+    """[n]: a `Fault` for each position.
 
-
-def metre_faults(metres: Points, points: Points) -> npt.NDArray[np.int8]:
-    """[n]: what is wrong with UTM positions [n, 2], which became `points` [n, 2]."""
-    faults = _number_faults(metres)
-    faults[(faults == Fault.NONE) & ~valid(points)] = Fault.OUT_OF_RANGE
-    return faults
-
-
-def _number_faults(values: Points) -> npt.NDArray[np.int8]:
-    faults = np.zeros(len(values), np.int8)
-    faults[~values.any(axis=1)] = Fault.ZERO
-    faults[~np.isfinite(values).all(axis=1)] = Fault.NOT_FINITE
+    Args:
+        given: [n, 2], the numbers of the source, in degrees or metres.
+        points: [n, 2], the WGS84 degrees that they are.
+    """
+    faults = np.zeros(len(given), np.int8)
+    faults[~valid(points)] = Fault.OUT_OF_RANGE
+    faults[~given.any(axis=1)] = Fault.ZERO
+    faults[~np.isfinite(given).all(axis=1)] = Fault.NOT_FINITE
     return faults
 
 
@@ -166,7 +155,7 @@ def read_coords(path: Path, utm_zone: str | None) -> Coords:
     if not degrees and utm_zone is None:
         raise ConfigError(f"{path} has UTM positions, whose zone is not known", "give --utm-zone, such as 17N")
     points = no_zeros(values) if degrees else from_utm(values, utm_zone or "")
-    faults = degree_faults(values) if degrees else metre_faults(values, points)
+    faults = faults_of(values, points)
     faults[np.logical_or(*(found.empty for found in cells))] = Fault.EMPTY
     paths = table.texts(names)
     named = np.asarray(pc.not_equal(paths, "").to_numpy(), dtype=bool)

@@ -16,10 +16,9 @@ from ial_bench.datasets.columns import chunks
 from ial_bench.datasets.importing.positions import (
     Fault,
     Located,
-    degree_faults,
     fault_reason,
+    faults_of,
     from_utm,
-    metre_faults,
     without_headings,
 )
 from ial_bench.errors import ConfigError
@@ -139,9 +138,9 @@ def from_names(paths: pa.ChunkedArray, utm_zone: str | None) -> tuple[Located, d
                 points[i] = name.lat, name.lon
                 headings[i] = name.heading
             i += 1
-    told = degree_faults(located.points)
-    for row in np.flatnonzero(told).tolist():
-        reasons.setdefault(row, fault_reason(Fault(int(told[row])), _WHERE, located.points[row]))
+    faults = faults_of(points, points)
+    for row in np.flatnonzero(faults).tolist():
+        reasons.setdefault(row, fault_reason(Fault(int(faults[row])), _WHERE, located.points[row]))
     none_at_all = len(reasons) == len(paths)
     metric: dict[int, UtmName] = {}
     for row in reasons:
@@ -175,7 +174,7 @@ def _from_metres(
                     f"leave it out: the names tell their zone, {zone}",
                 )
         points = from_utm(metres, zone or utm_zone or "")
-        faults = metre_faults(metres, points)
+        faults = faults_of(metres, points)
         for k, row in enumerate(rows):
             if faults[k]:
                 reasons[row] = fault_reason(Fault(int(faults[k])), _WHERE, metres[k])
