@@ -10,8 +10,8 @@ from typing import Any
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.importing.released import ImportSummary, ReleasedOptions, import_released
-from ial_bench.datasets.importing.report import REPORT
+from ial_bench.datasets.importing.released import ReleasedOptions, import_released
+from ial_bench.datasets.importing.report import REPORT, ImportSummary
 
 ADDRESSES = (
     "Ash Lane, Old Town (Elm Street, Fir Way)",

@@ -12,7 +12,7 @@ they are. A record that cannot be used is listed in a report with the reason, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from ial_bench.datasets.importing.found_photos import FoundPhotos, find_photos, 
 from ial_bench.datasets.importing.photo_files import checksums
 from ial_bench.datasets.importing.pitts_ial import places_apart
 from ial_bench.datasets.importing.positions import Located
-from ial_bench.datasets.importing.report import REPORT, Reject, kinds, write_report
+from ial_bench.datasets.importing.report import REPORT, ImportSummary, Reject, kinds, write_report
 from ial_bench.datasets.kept_names import another_name, own_name
 from ial_bench.datasets.known import DatasetCard
 from ial_bench.datasets.photos import SPLITS
@@ -80,37 +80,6 @@ class ReleasedOptions:
     card: DatasetCard | None = None
     contents: bool = True
     train_on_database: bool = False
-
-
-@dataclass
-class ImportSummary:
-    """What an import did.
-
-    Attributes:
-        folder: the dataset folder.
-        counts: photos per split.
-        n_addresses: addresses of all photos.
-        n_candidates: addresses of train and database photos.
-        rule: how places were told.
-        n_places: places of all photos.
-        bad: file, key and reason of records that were not used.
-        notes: what is odd.
-        expected: of a known dataset, a line for each of its published counts, and whether it was met.
-        where: where on Earth the photos are.
-        layout: of annotation on Pitts-250k, how keys were read, a line for each file and kind of key.
-    """
-
-    folder: Path
-    counts: dict[str, int]
-    n_addresses: int
-    n_candidates: int
-    rule: PlaceRule
-    n_places: int
-    bad: list[Reject] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    expected: list[tuple[str, bool]] = field(default_factory=list)
-    where: str = ""
-    layout: list[str] = field(default_factory=list)
 
 
 def import_released(options: ReleasedOptions, reporter: Reporter | None = None) -> ImportSummary:

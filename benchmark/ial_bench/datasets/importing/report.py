@@ -1,21 +1,52 @@
-"""Records that an import cannot use: each is listed with its reason."""
+"""The report of an import: what it did, and each record that it could not use, with the reason."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ial_bench.datasets.places import PlaceRule
 from ial_bench.files import atomic_path
 
 REPORT = "import-report.csv"
+_KINDS = 8  # of reasons that are listed one by one
 
 Reject = tuple[str, str, str]
 """File, key, reason. What stands before the reason's first colon is its kind."""
 
 
-_KINDS = 8  # that are told apart
+@dataclass
+class ImportSummary:
+    """What an import did.
+
+    Attributes:
+        folder: the dataset folder.
+        counts: photos per split.
+        n_addresses: addresses of all photos.
+        n_candidates: addresses of train and database photos.
+        rule: how the place of a photo is read from its path.
+        n_places: places of all photos.
+        bad: file, key and reason of records that were not used.
+        notes: what is odd.
+        expected: of a known dataset, a line for each of its published counts, and whether it was met.
+        where: where on Earth the photos are.
+        layout: of annotation on Pitts-250k, how keys were read, a line for each file and kind of key.
+    """
+
+    folder: Path
+    counts: dict[str, int]
+    n_addresses: int
+    n_candidates: int
+    rule: PlaceRule
+    n_places: int
+    bad: list[Reject] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    expected: list[tuple[str, bool]] = field(default_factory=list)
+    where: str = ""
+    layout: list[str] = field(default_factory=list)
 
 
 def kinds(rejects: list[Reject]) -> list[str]:
