@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ial_bench.datasets.splits import cut_val
+from ial_bench.datasets.places import cut_val
 
 FIXED = settings(derandomize=True, deadline=None)
 

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.kept_names import own_name
+from ial_bench.datasets.names import own_name
+from ial_bench.datasets.places import cut_val
 from ial_bench.datasets.shards import moved_index, read_index
-from ial_bench.datasets.splits import cut_val
 from ial_bench.datasets.table import (
     PHOTO_SCHEMA,
     PHOTOS,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ial_bench.datasets.csv_files import read_csv
 from ial_bench.datasets.photo_paths import plain_path
 from ial_bench.datasets.photos import SPLITS
-from ial_bench.datasets.splits import cut_val
+from ial_bench.datasets.places import cut_val
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.geo.points import Points, box_middle
 from ial_bench.geo.projections import to_local_m

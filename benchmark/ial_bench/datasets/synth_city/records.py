@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ial_bench.datasets.splits import cut_val
+from ial_bench.datasets.places import cut_val
 from ial_bench.datasets.synth_city.captures import QUERY, TRAIN, Place, covered, places_of
 from ial_bench.datasets.synth_city.layout import City
 from ial_bench.datasets.synth_city.options import SUFFIXES, CityOptions

@@ -109,7 +109,7 @@ def check_folder(out: Path, options: CityOptions, name: str, streets: dict[str, 
         ConfigError: the seed is one of those kept for pretraining, or `name` is no name or kept for another dataset.
         DataError: `out` holds something else, or a city of other options.
     """
-    from ial_bench.datasets.kept_names import own_name
+    from ial_bench.datasets.names import own_name
 
     own_name(name)
     if options.seed in PRETRAIN_SEEDS:
