@@ -25,7 +25,6 @@ from ial_bench.datasets.contents import (
     differ,
     read_contents,
     sums_of,
-    take_contents,
     write_contents,
 )
 from ial_bench.datasets.dataset import Dataset
@@ -35,7 +34,7 @@ from ial_bench.datasets.importing.released import import_released
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.synth_city.options import CityOptions
 from ial_bench.datasets.synth_city.write import make_city
-from ial_bench.datasets.verify import verify
+from ial_bench.datasets.verify import take_contents, verify
 from ial_bench.errors import DataError, ImageError, StorageError
 from ial_bench.testing import make_tiny_city
 from made_contents import hashed, replace_photo, stored, without_contents

@@ -22,14 +22,14 @@ import pytest
 from filelock import FileLock
 
 from ial_bench.datasets import export as export_module
-from ial_bench.datasets.contents import CONTENTS, take_contents
+from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.export import ExportSummary, export_webdataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.shards import SHARDS
 from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS
-from ial_bench.datasets.verify import verify
+from ial_bench.datasets.verify import take_contents, verify
 from ial_bench.errors import ConfigError, DataError, ImageError, StorageError
 from ial_bench.folders import LOCK
 from ial_bench.method import NoReport

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ial_bench.datasets.contents import take_contents
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.verify import take_contents
 from ial_bench.engine.answer import fitting
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ial_bench.datasets.contents import take_contents
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.verify import take_contents
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions

@@ -28,8 +28,8 @@ def contents(
     Example: bench data contents my-city
     """
     from ial_bench.cli.console import ConsoleReporter, print_rows
-    from ial_bench.datasets.contents import take_contents
     from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.verify import take_contents
 
     data = open_dataset(dataset, data_home)
     threads = workers or 2 * usable_cores()

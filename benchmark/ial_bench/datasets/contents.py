@@ -13,20 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ial_bench.datasets.photos import Photos
 from ial_bench.errors import DataError
 from ial_bench.files import atomic_path
 from ial_bench.method import chunks
-
-if TYPE_CHECKING:
-    from ial_bench.datasets.dataset import Dataset
 
 CONTENTS = "contents.parquet"
 _BYTES = 32
@@ -62,23 +58,6 @@ class Contents:
         return hashlib.sha256(self.sums.tobytes()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Taken:
-    """What came of taking the content digests of a dataset.
-
-    Attributes:
-        contents: of the photos as they are.
-        compared: whether there were some before.
-        changed: int64, rows of the photos that have other content than by those.
-        written: whether `contents` are those of the dataset now.
-    """
-
-    contents: Contents
-    compared: bool
-    changed: npt.NDArray[np.int64]
-    written: bool
-
-
 def differ(a: str | None, b: str | None) -> bool:
     """Whether two digests of contents are of different photos; nothing is held against one that is not known."""
     return a is not None and b is not None and a != b
@@ -109,41 +88,6 @@ def sums_of(
         for done in pool.map(take, chunks(n, _BLOCK)):
             advance(done)
     return sums
-
-
-def take_contents(
-    dataset: Dataset,
-    *,
-    overwrite: bool = False,
-    workers: int = 1,
-    advance: Callable[[int], object] = lambda _: None,
-) -> Taken:
-    """Give a dataset the content digests of its photos as they are; where it has some, compare.
-
-    Args:
-        dataset: whose photos are read.
-        overwrite: replace those that are there, where photos have other content or the table is damaged.
-        workers: threads that read.
-        advance: told how many photos were just read.
-
-    Raises:
-        DataError: the table that is there is damaged, or of other photos.
-        ImageError: a photo is missing, or has another size than when the dataset was made.
-        StorageError: the folder cannot be written to.
-    """
-    try:
-        known = dataset.contents
-    except DataError:
-        if not overwrite:
-            raise
-        known = None
-    photos = Photos(dataset, np.arange(len(dataset)))
-    sums = sums_of(len(photos), lambda part: map(photos.as_stored, range(part.start, part.stop)), workers, advance)
-    changed = np.zeros(0, np.int64) if known is None else np.flatnonzero((known.sums != sums).any(axis=1))
-    written = known is None or (overwrite and len(changed) > 0)
-    if written:
-        write_contents(dataset.folder, sums)
-    return Taken(Contents(sums), known is not None, changed, written)
 
 
 def write_contents(folder: Path, sums: Sums) -> None:

@@ -14,26 +14,28 @@ import contextlib
 import math
 import re
 import shutil
+import stat
 import tarfile
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ial_bench import images
 from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.packable import Packable
 from ial_bench.datasets.photos import SPLITS, Photos
 from ial_bench.datasets.shards import SHARD_SCHEMA, SHARDS, path_crc32
 from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS, clear_dataset, refuse_dataset
-from ial_bench.errors import ConfigError, DataError
+from ial_bench.errors import ConfigError, DataError, ImageError
 from ial_bench.files import atomic_path, make_folder, storage_errors, sweep, write_text
 from ial_bench.folders import alone, inside, is_free
 from ial_bench.json_files import canonical_json, read_json, write_json
@@ -93,7 +95,7 @@ def export_webdataset(
         StorageError: `out` cannot be written to.
     """
     reporter = reporter or NoReport()
-    photos = Packable(data, Photos(data, np.arange(len(data))))
+    photos = _Packable(data, Photos(data, np.arange(len(data))))
     if not photos.root.is_relative_to(data.folder):
         reporter.log(f"photos are taken from {photos.root}")
     _ = data.candidates  # refuses photos of an address that is none
@@ -114,7 +116,7 @@ def export_webdataset(
     return summary
 
 
-def _write(data: Dataset, photos: Packable, out: Path, what: dict[str, Any], reporter: Reporter) -> int:
+def _write(data: Dataset, photos: _Packable, out: Path, what: dict[str, Any], reporter: Reporter) -> int:
     """Write all shards, their index and the tables; how many shards an earlier call had left."""
     folder = out / FOLDER
     begun, _ = _mark(out)
@@ -201,7 +203,7 @@ class _Sample:
         return sum(_BLOCK + _padded(len(content), _BLOCK) for content in (self.photo, self.told))
 
 
-def _samples(data: Dataset, photos: Packable, start: int) -> Generator[_Sample, None, None]:
+def _samples(data: Dataset, photos: _Packable, start: int) -> Generator[_Sample, None, None]:
     """The photos from row `start` on, with what is told of each; some are read ahead."""
     texts = [address.text for address in data.addresses]
     first = 0
@@ -332,3 +334,57 @@ def _remove(files: Iterable[Path]) -> None:
     for file in files:
         with storage_errors(file):
             file.unlink(missing_ok=True)
+
+
+class _Packable:
+    """The photos of a dataset, as they are stored; no other file of this machine gets into a shard.
+
+    A dataset of somebody else's says where its photos lie, and a shard is made to be passed on. Each photo must be an
+    image and a regular file below the dataset's own folder of images.
+
+    Attributes:
+        root: the folder of images.
+
+    Raises:
+        DataError: the path of its folder of images climbs out of the dataset's.
+    """
+
+    def __init__(self, data: Dataset, photos: Photos) -> None:
+        if ".." in PurePath(data.description.images).parts:
+            raise DataError(
+                f"the photos of {data.name} are said to lie in {data.description.images!r}, outside its folder",
+                f"if they are yours: write the absolute path into {data.folder / 'dataset.toml'}",
+            )
+        self._photos = photos
+        self.root = data.images_folder.resolve()
+        self._below = lru_cache(maxsize=1024)(self._is_below)
+
+    def read(self, i: int) -> bytes:
+        """Photo i as it is stored.
+
+        Raises:
+            DataError: it, or the shard that it lies in, is a link out of the folder of images.
+            ImageError: missing, changed since the dataset was made, not a regular file, or not an image.
+        """
+        self._check(self._photos.file(i))
+        data = self._photos.read_bytes(i)
+        images.identify(data, self._photos.where(i))
+        return data
+
+    def _check(self, file: Path) -> None:
+        try:
+            mode = file.lstat().st_mode
+            out = not self._below(file.parent) or (stat.S_ISLNK(mode) and not self._is_below(file))
+            mode = file.stat().st_mode
+        except (OSError, RuntimeError):  # missing, or links in a circle: reading it tells
+            return
+        if out:
+            raise DataError(
+                f"{file} leads to {file.resolve()}, outside {self.root}: only photos of the folder itself are packed",
+                "put the photo itself in the place of the link",
+            )
+        if not stat.S_ISREG(mode):
+            raise ImageError(f"{file} is not a regular file", "replace it by the photo")
+
+    def _is_below(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.root)

@@ -1,4 +1,4 @@
-"""Checks of a dataset folder: is all there, whole, and consistent?"""
+"""Checks of a dataset folder: is all there, whole, and consistent? And are the photos still the same?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ial_bench import images
 from ial_bench.addresses import Address
-from ial_bench.datasets.contents import CONTENTS, Contents
+from ial_bench.datasets.contents import CONTENTS, Contents, sums_of, write_contents
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.names import keeper_of
 from ial_bench.datasets.photos import SPLITS, Photos
@@ -292,3 +292,55 @@ def _duplicates(contents: dict[str, list[str]], dataset: Dataset) -> Iterable[Pr
     for group in groups:
         splits = sorted({split_of[i] for i in group})
         yield Problem("same content", group[0], f"also {', '.join(group[1:4])} (in {', '.join(splits)})")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of taking the content digests of a dataset.
+
+    Attributes:
+        contents: of the photos as they are.
+        compared: whether there were some before.
+        changed: int64, rows of the photos that have other content than by those.
+        written: whether `contents` are those of the dataset now.
+    """
+
+    contents: Contents
+    compared: bool
+    changed: npt.NDArray[np.int64]
+    written: bool
+
+
+def take_contents(
+    dataset: Dataset,
+    *,
+    overwrite: bool = False,
+    workers: int = 1,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Taken:
+    """Give a dataset the content digests of its photos as they are; where it has some, compare.
+
+    Args:
+        dataset: whose photos are read.
+        overwrite: replace those that are there, where photos have other content or the table is damaged.
+        workers: threads that read.
+        advance: told how many photos were just read.
+
+    Raises:
+        DataError: the table that is there is damaged, or of other photos.
+        ImageError: a photo is missing, or has another size than when the dataset was made.
+        StorageError: the folder cannot be written to.
+    """
+    try:
+        known = dataset.contents
+    except DataError:
+        if not overwrite:
+            raise
+        known = None
+    photos = Photos(dataset, np.arange(len(dataset)))
+    sums = sums_of(len(photos), lambda part: map(photos.as_stored, range(part.start, part.stop)), workers, advance)
+    changed = np.zeros(0, np.int64) if known is None else np.flatnonzero((known.sums != sums).any(axis=1))
+    written = known is None or (overwrite and len(changed) > 0)
+    if written:
+        write_contents(dataset.folder, sums)
+    return Taken(Contents(sums), known is not None, changed, written)
