@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,8 @@ from ial_bench.geo.points import Points
 from ial_bench.json_files import digest
 
 if TYPE_CHECKING:
-    from ial_bench.datasets.dataset import Dataset
+    from ial_bench.datasets.contents import Contents
+    from ial_bench.datasets.shards import Shards
     from ial_bench.datasets.streets import StreetLines
 
 SPLITS = ("train", "val", "database", "query")
@@ -62,6 +63,31 @@ class Candidates:
         return digest(self.texts)
 
 
+class _Columns(Protocol):
+    """What photos read of their dataset, which is a `Dataset`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def images_folder(self) -> Path: ...
+    @property
+    def shards(self) -> Shards | None: ...
+    @property
+    def contents(self) -> Contents | None: ...
+    @property
+    def candidates(self) -> Candidates: ...
+    @property
+    def candidate_of_address(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def candidate_streets(self) -> StreetLines | None: ...
+    @property
+    def place_codes(self) -> npt.NDArray[np.int64]: ...
+    def numbers(self, column: str) -> npt.NDArray[Any]: ...
+    def texts(self, column: str) -> Any: ...
+    def texts_of(self, column: str, rows: npt.NDArray[np.int64]) -> list[str]: ...
+    def hash_rows(self, columns: tuple[str, ...], rows: npt.NDArray[np.int64] | None) -> str: ...
+
+
 class Photos:
     """Some rows of a dataset: a split, or a part of one. What a method trains on.
 
@@ -69,11 +95,11 @@ class Photos:
     rows is private for the same reason: it holds the other splits.
 
     Args:
-        dataset: where the rows are.
+        dataset: a `Dataset`, where the rows are.
         rows: int64 [n], row numbers.
     """
 
-    def __init__(self, dataset: Dataset, rows: npt.NDArray[np.int64]) -> None:
+    def __init__(self, dataset: _Columns, rows: npt.NDArray[np.int64]) -> None:
         self._dataset = dataset
         self.rows = rows
 
