@@ -13,8 +13,7 @@ from filelock import FileLock
 
 from bench_command import Bench
 from ial_bench.captions.captioners import CaptionLength
-from ial_bench.captions.captioning import caption
-from ial_bench.captions.read import read_caption_file, read_captions
+from ial_bench.captions.captioning import caption, read_caption_file, read_captions
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.table import PHOTOS, replace_column
 from ial_bench.errors import DataError, StorageError

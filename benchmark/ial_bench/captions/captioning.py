@@ -1,28 +1,34 @@
-"""Captioning a dataset: resumable, and nothing of the dataset changed until all captions are there."""
+"""Captions of a dataset: read from files that people bring, or made by a captioner.
+
+Making them can be resumed, and nothing of the dataset changes until all captions are there.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from ial_bench.captions.captioners import Captioner, CaptionLength
-from ial_bench.captions.read import read_captions
+from ial_bench.datasets.columns import read_csv
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.importing.photo_files import plain_path
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.table import DESCRIPTION, replace_column
 from ial_bench.errors import DataError
-from ial_bench.files import check_target, make_folder, storage_errors, write_text
+from ial_bench.files import check_regular, check_target, make_folder, storage_errors, write_text
 from ial_bench.folders import inside
-from ial_bench.images import RGB
 from ial_bench.json_files import digest
 from ial_bench.method import Advance, chunks
 
 FOLDER = "captions"
 _DIGITS = 16  # of names of files in it
+_TABLES = {".csv", ".tsv"}
+_SUFFIXES = frozenset({".jsonl", *_TABLES})
+_IDS, _CAPTIONS = ("photo_id", "id", "path", "filename"), ("caption", "text")
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def caption(
     with _appending(kept) as file:
         for part in chunks(len(open_rows), batch_size):
             rows = open_rows[part]
-            texts = captioner.captions(_images(photos, rows))
+            texts = captioner.captions([photos.image(i) for i in rows])
             for row, text in zip(rows, texts, strict=True):
                 found[ids[row]] = text
                 file.write(json.dumps({"photo_id": ids[row], "caption": text}, ensure_ascii=False) + "\n")
@@ -122,8 +128,72 @@ def drop_finished(dataset: Dataset) -> None:
                 file.unlink()
 
 
-def _images(photos: Photos, rows: Sequence[int]) -> list[RGB]:
-    return [photos.image(i) for i in rows]
+def is_file_spec(spec: str) -> bool:
+    """Whether `spec` names a file of captions rather than a captioner."""
+    return Path(spec).suffix.lower() in _SUFFIXES
+
+
+def read_caption_file(file: Path) -> dict[str, str]:
+    """Captions by photo id, from a table with the columns photo_id and caption, or lines as of `read_captions`.
+
+    Raises:
+        DataError: missing, of another form, or with two captions of one photo.
+    """
+    if file.suffix.lower() not in _TABLES:
+        return read_captions(file)
+    table = read_csv(file, "--captioner")
+    ids, captions = table.first_of(_IDS), table.first_of(_CAPTIONS)
+    if ids is None or captions is None:
+        raise DataError(f"{file} has the columns {', '.join(table.header)}", "name them photo_id and caption")
+    found: dict[str, str] = {}
+    for photo, text in zip(table.texts(ids).to_pylist(), table.texts(captions).to_pylist(), strict=True):
+        key, caption = plain_path(photo), " ".join(text.split())
+        if found.setdefault(key, caption) != caption:
+            raise DataError(f"{file} has two captions of {key}", "keep one row a photo")
+    return {photo: caption for photo, caption in found.items() if caption}
+
+
+def read_captions(file: Path, *, whole: bool = True) -> dict[str, str]:
+    """Captions by photo id: lines ``{"photo_id": ..., "caption": ...}``.
+
+    Args:
+        file: where.
+        whole: whether a last line that is cut off is an error; a killed process leaves such a line.
+
+    Raises:
+        DataError: missing, or a line of another form.
+    """
+    found: dict[str, str] = {}
+    check_regular(file)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}", "give a file of captions") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8", "save it as UTF-8") from error
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        told = _parsed(line)
+        if told is None:
+            if not whole and number == len(lines):
+                break
+            raise DataError(
+                f"{file}, line {number}: not an object with photo_id and caption, both texts",
+                'write lines such as {"photo_id": "0001.jpg", "caption": "a street view of ..."}',
+            )
+        found[told[0]] = " ".join(told[1].split())
+    return found
+
+
+def _parsed(line: str) -> tuple[str, str] | None:
+    try:
+        value: Any = json.loads(line)
+        "".join((value["photo_id"], value["caption"])).encode()  # no half characters
+        return value["photo_id"], value["caption"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 @contextmanager

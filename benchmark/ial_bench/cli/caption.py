@@ -62,8 +62,7 @@ def _caption(
 ) -> None:  # fmt: skip
     import numpy as np
 
-    from ial_bench.captions.captioners import is_file_spec
-    from ial_bench.captions.captioning import drop_finished
+    from ial_bench.captions.captioning import drop_finished, is_file_spec
     from ial_bench.datasets.dataset import Dataset
 
     data = Dataset(folder)
@@ -81,8 +80,7 @@ def _caption(
 
 
 def _from_file(data: Dataset, photos: Photos, file: Path, length: CaptionLength) -> None:
-    from ial_bench.captions.captioning import put_captions
-    from ial_bench.captions.read import read_caption_file
+    from ial_bench.captions.captioning import put_captions, read_caption_file
     from ial_bench.datasets.importing.photo_files import keyed_as
 
     ids = data.texts("photo_id").to_pylist()
