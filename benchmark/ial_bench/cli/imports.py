@@ -89,13 +89,12 @@ def import_released(
     --coords coords.csv --utm-zone 31N
     """
     from ial_bench.datasets.importing.released import ReleasedOptions
-    from ial_bench.homes import data_home as home
 
     _import(
         ReleasedOptions(
-            annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
-            utm_zone=utm_zone, place_rule=place_rule, val_fraction=val_fraction, seed=seed, max_bad=share(max_bad),
-            title=title, licence=licence, contents=contents, force=force, train_on_database=train_on_database,
+            annotations, images, name, _folder(out, data_home, name), coords=coords, utm_zone=utm_zone,
+            place_rule=place_rule, val_fraction=val_fraction, seed=seed, train_on_database=train_on_database,
+            max_bad=share(max_bad), title=title, licence=licence, contents=contents, force=force,
         ),
         out,
     )  # fmt: skip
@@ -126,6 +125,7 @@ def import_pitts_ial(
 
     Example: bench data import pitts-ial --annotations ann --images pitts250k --mats pitts250k/datasets
     """
+    from ial_bench.datasets.importing.released import ReleasedOptions
     from ial_bench.errors import ConfigError
 
     if mats is None and coords is None:
@@ -133,99 +133,82 @@ def import_pitts_ial(
             "Pitts-250k's file names tell no positions",
             "give --mats DIR (the folder of pitts250k_train.mat and so on) or --coords CSV",
         )
-    _import_known(
-        "pitts-ial", name, annotations, images, out, data_home,
-        coords=coords, mats=mats, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
-        force=force, train_on_database=train_on_database,
-    )  # fmt: skip
-
-
-@app.command("sf-ial-base")
-def import_sf_ial_base(
-    annotations: Annotations,
-    images: Images,
-    coords: Coords = None,
-    name: KnownName = None,
-    out: Out = None,
-    val_fraction: ValFraction = 0.1,
-    seed: Seed = 0,
-    train_on_database: TrainOnDatabase = False,
-    max_bad: MaxBad = "1%",
-    contents: options.Contents = True,
-    force: Force = False,
-    data_home: options.DataHome = None,
-) -> None:
-    """Import SF-IAL-Base: the released annotation on the processed photos of SF-XL.
-
-    Positions, headings and panoramas are read from the file names. A release of other than the published counts needs
-    a --name of its own. `bench show sf-ial-base` says where to get the parts.
-
-    Example: bench data import sf-ial-base --annotations ann --images sf-xl/processed
-    """
-    _import_known(
-        "sf-ial-base", name, annotations, images, out, data_home,
-        coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
-        force=force, train_on_database=train_on_database,
-    )  # fmt: skip
-
-
-@app.command("sf-ial-large")
-def import_sf_ial_large(
-    annotations: Annotations,
-    images: Images,
-    coords: Coords = None,
-    name: KnownName = None,
-    out: Out = None,
-    val_fraction: ValFraction = 0.1,
-    seed: Seed = 0,
-    train_on_database: TrainOnDatabase = False,
-    max_bad: MaxBad = "1%",
-    contents: options.Contents = True,
-    force: Force = False,
-    data_home: options.DataHome = None,
-) -> None:
-    """Import SF-IAL-Large: the released annotation on the processed photos of SF-XL.
-
-    Positions, headings and panoramas are read from the file names. A release of other than the published counts needs
-    a --name of its own. `bench show sf-ial-large` says where to get the parts.
-
-    Example: bench data import sf-ial-large --annotations ann --images sf-xl/processed
-    """
-    _import_known(
-        "sf-ial-large", name, annotations, images, out, data_home,
-        coords=coords, mats=None, val_fraction=val_fraction, seed=seed, max_bad=max_bad, contents=contents,
-        force=force, train_on_database=train_on_database,
-    )  # fmt: skip
-
-
-def _import_known(
-    known: str, name: str | None, annotations: Path, images: Path, out: Path | None, data_home: Path | None,
-    *, coords: Path | None, mats: Path | None, val_fraction: float, seed: int, max_bad: str, contents: bool,
-    force: bool, train_on_database: bool,
-) -> None:  # fmt: skip
-    from ial_bench.datasets.importing.released import ReleasedOptions
-    from ial_bench.homes import data_home as home
-    from ial_bench.registry import dataset_cards
-
-    card = dataset_cards()[known]
-    name = known if name is None else name
+    name = "pitts-ial" if name is None else name
     _import(
         ReleasedOptions(
-            annotations=annotations, images=images, name=name, out=out or home(data_home) / name, coords=coords,
-            mats=mats, utm_zone=card.utm_zone or None, place_rule=card.place_rule or None, val_fraction=val_fraction,
-            seed=seed, max_bad=share(max_bad), title=card.title if name == known else "", licence=card.licence,
-            contents=contents, force=force, card=card, train_on_database=train_on_database,
+            annotations, images, name, _folder(out, data_home, name), coords=coords, mats=mats,
+            val_fraction=val_fraction, seed=seed, train_on_database=train_on_database, max_bad=share(max_bad),
+            contents=contents, force=force,
         ),
         out,
+        "pitts-ial",
     )  # fmt: skip
 
 
-def _import(wanted: ReleasedOptions, out: Path | None) -> None:
-    """Import and tell what came of it; `out` as the user gave it."""
+def _add_sf_ial(known: str, title: str) -> None:
+    """Add the command that imports a release on the photos of SF-XL."""
+
+    def import_sf_ial(
+        annotations: Annotations,
+        images: Images,
+        coords: Coords = None,
+        name: KnownName = None,
+        out: Out = None,
+        val_fraction: ValFraction = 0.1,
+        seed: Seed = 0,
+        train_on_database: TrainOnDatabase = False,
+        max_bad: MaxBad = "1%",
+        contents: options.Contents = True,
+        force: Force = False,
+        data_home: options.DataHome = None,
+    ) -> None:
+        from ial_bench.datasets.importing.released import ReleasedOptions
+
+        name = known if name is None else name
+        _import(
+            ReleasedOptions(
+                annotations, images, name, _folder(out, data_home, name), coords=coords, val_fraction=val_fraction,
+                seed=seed, train_on_database=train_on_database, max_bad=share(max_bad), contents=contents, force=force,
+            ),
+            out,
+            known,
+        )  # fmt: skip
+
+    about = f"""Import {title}: the released annotation on the processed photos of SF-XL.
+
+    Positions, headings and panoramas are read from the file names. A release of other than the published counts needs
+    a --name of its own. `bench show {known}` says where to get the parts.
+
+    Example: bench data import {known} --annotations ann --images sf-xl/processed
+    """
+    app.command(known, help=about)(import_sf_ial)
+
+
+_add_sf_ial("sf-ial-base", "SF-IAL-Base")
+_add_sf_ial("sf-ial-large", "SF-IAL-Large")
+
+
+def _folder(out: Path | None, data_home: Path | None, name: str) -> Path:
+    from ial_bench.homes import data_home as home
+
+    return out or home(data_home) / name
+
+
+def _import(wanted: ReleasedOptions, out: Path | None, known: str | None = None) -> None:
+    """Import, and show what came of it.
+
+    Args:
+        wanted: what to import.
+        out: as the user gave it.
+        known: the published dataset that it should be.
+    """
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.importing.released import import_released as run_import
     from ial_bench.datasets.importing.report import REPORT, kinds
+    from ial_bench.registry import dataset_cards
 
+    if known is not None:
+        wanted = wanted.published_as(dataset_cards()[known])
     summary = run_import(wanted, ConsoleReporter())
     counts = ", ".join(f"{n:,} {split}" for split, n in summary.counts.items() if n)
     typer.echo(f"{wanted.name}: {counts} photos")

@@ -12,7 +12,7 @@ they are. A record that cannot be used is listed in a report with the reason, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,14 @@ class ReleasedOptions:
     card: DatasetCard | None = None
     contents: bool = True
     train_on_database: bool = False
+
+    def published_as(self, card: DatasetCard) -> ReleasedOptions:
+        """These, for the dataset of `card`: with its places, zone and terms, and its title if it has its name."""
+        title = card.title if self.name == card.name else ""
+        return replace(
+            self, card=card, utm_zone=card.utm_zone or None, place_rule=card.place_rule or None, title=title,
+            licence=card.licence,
+        )  # fmt: skip
 
 
 def import_released(options: ReleasedOptions, reporter: Reporter | None = None) -> ImportSummary:
