@@ -59,7 +59,7 @@ def caption(
         captioner: writes them.
         length: wanted; part of what a kept file is for.
         batch_size: photos at once.
-        advance: told how many photos were just done.
+        advance: called with how many photos were just done.
 
     Raises:
         ImageError: a photo cannot be read.
@@ -107,8 +107,8 @@ def put_captions(dataset: Dataset, captions: Mapping[str, str], source: str, len
             "photo ids are those of the dataset: `bench data show` names it",
         )
     before = dataset.texts("caption").to_pylist()
-    told = {"captions": {"from": source, "photos": len(captions)}}
-    description = replace(dataset.description, made_by={**dataset.description.made_by, **told})
+    source_of = {"captions": {"from": source, "photos": len(captions)}}
+    description = replace(dataset.description, made_by={**dataset.description.made_by, **source_of})
     # The table last: as long as photos lack captions there, the same call goes on.
     write_text(dataset.folder / DESCRIPTION, description.to_toml())
     replace_column(dataset.folder, "caption", [captions.get(i, old) for i, old in zip(ids, before, strict=True)])
@@ -134,7 +134,7 @@ def is_file_spec(spec: str) -> bool:
 
 
 def read_caption_file(file: Path) -> dict[str, str]:
-    """Captions by photo id, from a table with the columns photo_id and caption, or lines as of `read_captions`.
+    """Captions by photo id, from a table with the columns photo_id and caption, or lines as in `read_captions`.
 
     Raises:
         DataError: missing, of another form, or with two captions of one photo.
@@ -175,15 +175,15 @@ def read_captions(file: Path, *, whole: bool = True) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        told = _parsed(line)
-        if told is None:
+        entry = _parsed(line)
+        if entry is None:
             if not whole and number == len(lines):
                 break
             raise DataError(
                 f"{file}, line {number}: not an object with photo_id and caption, both texts",
                 'write lines such as {"photo_id": "0001.jpg", "caption": "a street view of ..."}',
             )
-        found[told[0]] = " ".join(told[1].split())
+        found[entry[0]] = " ".join(entry[1].split())
     return found
 
 

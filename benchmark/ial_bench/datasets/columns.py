@@ -144,16 +144,16 @@ def read_csv(path: Path, option: str) -> CsvTable:
         raise DataError(f"cannot read {path}: {error.strerror or error}", f"give {option} CSV") from error
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
     begun = _decoded(path, head, encoding)
-    told = _SEP_LINE.match(begun)
-    separator = told[1] if told else _separator(begun)
-    named = next(csv.reader(begun[told.end() if told else 0 :].splitlines(keepends=True), delimiter=separator), [])
+    line = _SEP_LINE.match(begun)
+    separator = line[1] if line else _separator(begun)
+    named = next(csv.reader(begun[line.end() if line else 0 :].splitlines(keepends=True), delimiter=separator), [])
     names = [_heading(name) for name in named]
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise DataError(f"{path} has two columns {twice[0]}", "name each column once")
     if not any(names):
         raise DataError(f"{path} is empty", "its first line names the columns")
     names = [name or f"column {i + 1}" for i, name in enumerate(names)]
-    return CsvTable(path, _rows(path, names, separator, encoding, skipped=1 if told else 0))
+    return CsvTable(path, _rows(path, names, separator, encoding, skipped=1 if line else 0))
 
 
 def _rows(path: Path, names: Sequence[str], separator: str, encoding: str, *, skipped: int) -> pa.Table:

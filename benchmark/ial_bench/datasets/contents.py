@@ -1,4 +1,4 @@
-"""Content digests: the SHA-256 of each photo's file, by which a replaced photo is told from the one that was meant.
+"""Content digests: the SHA-256 of each photo's file, by which a photo that was replaced is noticed.
 
     contents.parquet    one row a photo, in the order of photos.parquet; a dataset may have none
 
@@ -31,7 +31,7 @@ CONTENT_SCHEMA = pa.schema([pa.field("sha256", pa.binary(_BYTES), nullable=False
 Sums: TypeAlias = npt.NDArray[np.uint8]
 """uint8 [n, 32]: SHA-256 of the files of n photos."""
 
-_BLOCK = 256  # photos that a thread reads before it tells
+_BLOCK = 256  # photos that a thread reads at a time
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def sums_of(
         n: how many.
         read: the files of some of them, in order; called by several threads.
         workers: threads; reading and hashing release the interpreter.
-        advance: told how many photos were just done.
+        advance: called with how many photos were just done.
     """
     sums = np.empty((n, _BYTES), np.uint8)
 
@@ -103,7 +103,7 @@ def write_contents(folder: Path, sums: Sums) -> None:
     raw = pa.py_buffer(np.ascontiguousarray(sums))
     column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(_BYTES), len(sums), [None, raw])
     with atomic_path(folder / CONTENTS) as temporary:
-        # Digests are noise: nothing to compress, no value twice, no range worth telling.
+        # Digests are noise: nothing to compress, no value twice, no range worth storing.
         pq.write_table(
             pa.table([column], schema=CONTENT_SCHEMA), temporary, compression="none", use_dictionary=False,
             write_statistics=False,
@@ -118,7 +118,7 @@ def read_contents(folder: Path, n_photos: int) -> Contents | None:
         n_photos: rows of its ``photos.parquet``.
 
     Raises:
-        DataError: the file is damaged, of another type, or not of so many photos.
+        DataError: the file is damaged, of another type, or not of `n_photos` photos.
     """
     path = folder / CONTENTS
     if not path.exists():

@@ -84,7 +84,7 @@ def _take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path
 def join(datasets: Sequence[Dataset], name: str, out: Path, force: bool = False) -> Dataset:
     """One dataset of several: a query may be given an address of any of them.
 
-    Photo and place ids get the name of their dataset before them, ``NAME/``, so that results can be told apart. It has
+    Photo and place ids get the name of their dataset before them, ``NAME/``, so that results stay apart. It has
     content digests where all of them have.
 
     Args:

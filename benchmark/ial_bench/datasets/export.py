@@ -45,7 +45,7 @@ FOLDER = "shards"
 DEFAULT_SHARD_BYTES = 10**9
 _MARK = "export.json"
 _FORMAT = 1  # of what is written; a raise starts exports that were interrupted anew
-_TOLD = ("photo_id", "split", "place_id", "address", "lat", "lon", "heading", "caption")
+_METADATA = ("photo_id", "split", "place_id", "address", "lat", "lon", "heading", "caption")
 _SUFFIXES = frozenset({"avif", "bmp", "gif", "heic", "heif", "jp2", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"})
 _AT_ONCE = 32  # photos read ahead
 _THREADS = 8
@@ -155,10 +155,10 @@ def _refuse(data: Dataset, out: Path, force: bool, what: dict[str, Any]) -> None
 def _mark(out: Path) -> tuple[Any, bool]:
     """What an export to `out` that has not ended is of, None where there is none, and whether all of it is written."""
     try:
-        told = read_json(out / FOLDER / _MARK)
+        mark = read_json(out / FOLDER / _MARK)
     except DataError:
         return None, False
-    return (told.get("export"), told.get("written") is True) if isinstance(told, dict) else (None, False)
+    return (mark.get("export"), mark.get("written") is True) if isinstance(mark, dict) else (None, False)
 
 
 def _is_written(out: Path, what: dict[str, Any]) -> bool:
@@ -195,23 +195,23 @@ class _Sample:
     split: str
     path: str
     photo: bytes
-    told: bytes
+    metadata: bytes
 
     @property
     def tar_bytes(self) -> int:
         """What it takes of a shard."""
-        return sum(_BLOCK + _padded(len(content), _BLOCK) for content in (self.photo, self.told))
+        return sum(_BLOCK + _padded(len(content), _BLOCK) for content in (self.photo, self.metadata))
 
 
 def _samples(data: Dataset, photos: _Packable, start: int) -> Generator[_Sample, None, None]:
-    """The photos from row `start` on, with what is told of each; some are read ahead."""
+    """The photos from row `start` on, with the metadata of each; some are read ahead."""
     texts = [address.text for address in data.addresses]
     first = 0
     with (
         pq.ParquetFile(data.folder / PHOTOS, memory_map=True, pre_buffer=False) as file,
         ThreadPoolExecutor(_THREADS, "export") as pool,
     ):
-        for batch in file.iter_batches(_BATCH, columns=[*_TOLD, "path"]):
+        for batch in file.iter_batches(_BATCH, columns=[*_METADATA, "path"]):
             rows = batch.slice(max(0, start - first)).to_pylist()
             row = first + batch.num_rows - len(rows)
             first += batch.num_rows
@@ -219,12 +219,12 @@ def _samples(data: Dataset, photos: _Packable, start: int) -> Generator[_Sample,
                 some = rows[i : i + _AT_ONCE]
                 contents = pool.map(photos.read, range(row + i, row + i + len(some)))
                 for j, (values, content) in enumerate(zip(some, contents, strict=True)):
-                    yield _Sample(row + i + j, values["split"], values["path"], content, _told(values, texts))
+                    yield _Sample(row + i + j, values["split"], values["path"], content, _metadata(values, texts))
 
 
-def _told(values: dict[str, Any], addresses: list[str]) -> bytes:
+def _metadata(values: dict[str, Any], addresses: list[str]) -> bytes:
     """The JSON beside a photo."""
-    finite = {name: None if _is_odd(values[name]) else values[name] for name in _TOLD}
+    finite = {name: None if _is_odd(values[name]) else values[name] for name in _METADATA}
     return canonical_json({**finite, "address": addresses[values["address"]]})
 
 
@@ -245,7 +245,7 @@ def _write_shard(
             key = f"{sample.row:09d}"
             member = f"{key}.{_suffix(sample.path)}"
             offset = end + _BLOCK  # past the header
-            for name, content in ((member, sample.photo), (f"{key}.json", sample.told)):
+            for name, content in ((member, sample.photo), (f"{key}.json", sample.metadata)):
                 _write_member(file, name, content)
             end += sample.tar_bytes
             values = (

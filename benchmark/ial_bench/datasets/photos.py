@@ -240,7 +240,7 @@ class Photos:
         """Photo i as it lies on the disk now, if it has the size that it had; its content is not compared.
 
         Raises:
-            DataError: as of `read_bytes`.
+            DataError: as in `read_bytes`.
             ImageError: missing, or of another size.
         """
         shards = self._dataset.shards

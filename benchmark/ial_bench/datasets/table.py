@@ -267,7 +267,7 @@ def new_dataset(out: Path, force: bool, made_by: str, *of: object) -> Iterator[N
         except BaseException:
             _drop_mark(out)
             raise
-    _drop_mark(out)  # last of all: until it is gone, the same command is not told that the dataset is there
+    _drop_mark(out)  # last of all: until it is gone, the same command does not refuse the dataset that is there
 
 
 def _refuse_another(out: Path, force: bool, mark: Mapping[str, str]) -> None:

@@ -73,7 +73,7 @@ def verify(
         dataset: what to check.
         quick: do not read the photos; only that they are there and of the right size.
         workers: threads that read and decode (decoding releases the interpreter).
-        advance: told how many photos were just checked.
+        advance: called with how many photos were just checked.
     """
     photos = Photos(dataset, np.arange(len(dataset)))
     found = Verification(dataset.counts(), len(dataset.addresses), len(np.unique(dataset.place_codes)), not quick)
@@ -324,7 +324,7 @@ def take_contents(
         dataset: whose photos are read.
         overwrite: replace those that are there, where photos have other content or the table is damaged.
         workers: threads that read.
-        advance: told how many photos were just read.
+        advance: called with how many photos were just read.
 
     Raises:
         DataError: the table that is there is damaged, or of other photos.

@@ -81,10 +81,10 @@ def find_photos(folder: Path, records: Records, rejects: list[Reject], reporter:
     """
     layout = find_layout(folder, records.path)
     root, files, names = layout.root, layout.files(records.path), records.path
-    told: list[tuple[str, str]] = []
+    readings: list[tuple[str, str]] = []
     if of_pitts(records.path):
         pitts = resolve(layout, folder, records, reporter)
-        root, files, names, told = pitts.root, pitts.files, pitts.names, pitts.layout
+        root, files, names, readings = pitts.root, pitts.files, pitts.names, pitts.layout
         sizes, wrong = pitts.sizes, pitts.wrong
     else:
         sizes, wrong = measure(root, files, reporter)
@@ -92,8 +92,8 @@ def find_photos(folder: Path, records: Records, rejects: list[Reject], reporter:
     listed = [records.rejected(i, reason) for i, reason in wrong.items()]
     rejects.extend(listed)
     missing = [key for _, key, reason in listed if reason.startswith("image missing")]
-    found = FoundPhotos(root, records, files, names, sizes, missing, told).where(sizes > 0)
-    meant = _files_meant(found) if told or not pc.all(pc.string_is_ascii(found.files)).as_py() else None
+    found = FoundPhotos(root, records, files, names, sizes, missing, readings).where(sizes > 0)
+    meant = _files_meant(found) if readings or not pc.all(pc.string_is_ascii(found.files)).as_py() else None
     return found if meant is None else found.where(one_a_photo(found.records, meant, rejects))
 
 
@@ -208,7 +208,7 @@ def inside_city(records: Records, located: Located, rejects: list[Reject]) -> tu
 
 
 def note_wide_places(codes: npt.NDArray[np.int64], located: Located, notes: list[str]) -> None:
-    """Tell in `notes` if photos of one place, told by `codes` [n], were taken apart."""
+    """Add to `notes` if photos of one place, by `codes` [n], were taken apart."""
     _, first = np.unique(codes, return_index=True)
     apart = haversine_m(located.points, located.points[first][codes])
     if n := len(np.unique(codes[apart > SAME_PLACE_M])):

@@ -167,7 +167,7 @@ class Layout:
 
 
 def find_layout(folder: Path, paths: pa.ChunkedArray) -> Layout:
-    """How `paths` lie below `folder`, or below its parent where they repeat its name; told by some of them."""
+    """How `paths` lie below `folder`, or below its parent where they repeat its name; by some of them."""
     sample = paths.take(pa.array(range(0, len(paths), max(1, len(paths) // _SAMPLE)), pa.int64())).to_pylist()
     roots = [folder]
     above = composed(folder.resolve().name)

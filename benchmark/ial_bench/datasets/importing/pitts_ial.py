@@ -98,7 +98,7 @@ def resolve(layout: Layout, folder: Path, records: Records, reporter: Reporter) 
     files = np.empty(len(records), object)
     sizes, wrong = np.zeros(len(records), np.int64), dict[int, str]()
     in_queries = says_query.copy()
-    told: list[tuple[str, str]] = []
+    readings: list[tuple[str, str]] = []
     for split in np.unique(records.split).tolist():
         for query in (False, True):
             rows = np.flatnonzero((records.split == split) & (says_query == query))
@@ -113,9 +113,9 @@ def resolve(layout: Layout, folder: Path, records: Records, reporter: Reporter) 
             if SPLITS[split] == "query" and not (query or found.crossed) and search.also_queries(bare.take(chosen)):
                 words += f" ({QUERIES} has photos of all these names, too)"
             example = f"{records.rejected(int(rows[0]), '')[1]} is {files[rows[0]]}"
-            told.append((records.sources[split], f"{len(rows):,} keys are {words}: {example}"))
+            readings.append((records.sources[split], f"{len(rows):,} keys are {words}: {example}"))
     names = pc.if_else(pa.array(in_queries), pc.binary_join_element_wise(QUERIES, bare, "/"), bare)
-    return Resolved(search.root, pa.chunked_array([pa.array(files, pa.string())]), names, sizes, wrong, told)
+    return Resolved(search.root, pa.chunked_array([pa.array(files, pa.string())]), names, sizes, wrong, readings)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def places_apart(paths: pa.ChunkedArray, names: pa.ChunkedArray, rule: PlaceRule
 
     Args:
         paths: text [n], of the annotation.
-        names: text [n], as of `Resolved`.
+        names: text [n], as in `Resolved`.
         rule: reads a place.
     """
     by_path, by_name = (mapped(column, rule.place) for column in (paths, names))

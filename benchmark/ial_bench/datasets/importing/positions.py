@@ -76,7 +76,7 @@ class Coords:
         return found
 
     def why_none(self, row: int, path: str, like: str) -> str:
-        """Why the photo at `path`, whose row is `row`, has no usable position; `like` as of `like`."""
+        """Why the photo at `path`, whose row is `row`, has no usable position; `like` is what `like` says."""
         if row < 0:
             return f"position missing: no row of {self.source} is called {path}; {like}"
         return fault_reason(Fault(int(self.faults[row])), f"in {self.source}", self.given[row])

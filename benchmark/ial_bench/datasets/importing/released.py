@@ -94,7 +94,7 @@ def import_released(options: ReleasedOptions, reporter: Reporter | None = None) 
 
     Args:
         options: what to import.
-        reporter: told each step, and shows progress.
+        reporter: shows each step and the progress.
 
     Raises:
         DataError: a file is missing, cut off, unreadable or of another layout, too many records cannot be used, or what

@@ -55,14 +55,14 @@ def kinds(rejects: list[Reject]) -> list[str]:
     first: dict[str, Reject] = {}
     for reject in rejects:
         first.setdefault(reject[2].partition(":")[0], reject)
-    told = []
+    lines = []
     for kind, count in counts.most_common(_KINDS):
         _, key, reason = first[kind]
         detail = reason.partition(":")[2]
-        told.append(f"{count:,} x {kind} ({key}{':' + detail if detail else ''})")
+        lines.append(f"{count:,} x {kind} ({key}{':' + detail if detail else ''})")
     if len(counts) > _KINDS:
-        told.append(f"{len(counts) - _KINDS:,} other reasons")
-    return told
+        lines.append(f"{len(counts) - _KINDS:,} other reasons")
+    return lines
 
 
 def write_report(path: Path, rejects: list[Reject], layout: Sequence[tuple[str, str]] = ()) -> None:
