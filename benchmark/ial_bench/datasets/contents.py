@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 
 from ial_bench.errors import DataError
 from ial_bench.files import atomic_path
-from ial_bench.method import chunks
 
 CONTENTS = "contents.parquet"
 _BYTES = 32
@@ -79,13 +78,14 @@ def sums_of(
     """
     sums = np.empty((n, _BYTES), np.uint8)
 
-    def take(part: slice) -> int:
-        found = b"".join(hashlib.sha256(data).digest() for data in read(part))
-        sums[part] = np.frombuffer(found, np.uint8).reshape(-1, _BYTES)
-        return int(part.stop - part.start)
+    def take(start: int) -> int:
+        stop = min(start + _BLOCK, n)
+        found = b"".join(hashlib.sha256(data).digest() for data in read(slice(start, stop)))
+        sums[start:stop] = np.frombuffer(found, np.uint8).reshape(-1, _BYTES)
+        return stop - start
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for done in pool.map(take, chunks(n, _BLOCK)):
+        for done in pool.map(take, range(0, n, _BLOCK)):
             advance(done)
     return sums
 
