@@ -95,7 +95,7 @@ def export_webdataset(
         StorageError: `out` cannot be written to.
     """
     reporter = reporter or NoReport()
-    photos = _Packable(data, Photos(data, np.arange(len(data))))
+    photos = _Packable(data)
     if not photos.root.is_relative_to(data.folder):
         reporter.log(f"photos are taken from {photos.root}")
     _ = data.candidates  # refuses photos of an address that is none
@@ -349,13 +349,13 @@ class _Packable:
         DataError: the path of its folder of images climbs out of the dataset's.
     """
 
-    def __init__(self, data: Dataset, photos: Photos) -> None:
+    def __init__(self, data: Dataset) -> None:
         if ".." in PurePath(data.description.images).parts:
             raise DataError(
                 f"the photos of {data.name} are said to lie in {data.description.images!r}, outside its folder",
                 f"if they are yours: write the absolute path into {data.folder / 'dataset.toml'}",
             )
-        self._photos = photos
+        self._photos = Photos(data, np.arange(len(data)))
         self.root = data.images_folder.resolve()
         self._below = lru_cache(maxsize=1024)(self._is_below)
 

@@ -175,15 +175,12 @@ class Photos:
         Raises:
             DataError: its path leads out of the images folder.
         """
-        shards = self._dataset.shards
-        if shards is not None and self.in_shard(i):
-            return shards.path(int(self.rows[i]))
-        return self.path(i)
+        shards = self._shards_of(i)
+        return self.path(i) if shards is None else shards.path(int(self.rows[i]))
 
     def in_shard(self, i: int) -> bool:
         """Whether photo i lies in a tar shard."""
-        shards = self._dataset.shards
-        return shards is not None and shards.holds(int(self.rows[i]))
+        return self._shards_of(i) is not None
 
     def where(self, i: int) -> str:
         """Where photo i lies, in words: its file, or its path and shard.
@@ -191,10 +188,8 @@ class Photos:
         Raises:
             DataError: its path leads out of the images folder.
         """
-        shards = self._dataset.shards
-        if shards is not None and self.in_shard(i):
-            return shards.where(int(self.rows[i]), self.relative_path(i))
-        return str(self.path(i))
+        shards = self._shards_of(i)
+        return str(self.path(i)) if shards is None else shards.where(int(self.rows[i]), self.relative_path(i))
 
     def file_bytes(self, i: int) -> int:
         """Size of photo i's file when the dataset was made."""
@@ -207,10 +202,8 @@ class Photos:
             DataError: its path leads out of the images folder.
             OSError: its file is missing.
         """
-        shards = self._dataset.shards
-        if shards is not None and self.in_shard(i):
-            return int(shards.size[self.rows[i]])
-        return self.path(i).stat().st_size
+        shards = self._shards_of(i)
+        return self.path(i).stat().st_size if shards is None else int(shards.size[self.rows[i]])
 
     def image(self, i: int) -> images.RGB:
         """Photo i, decoded: uint8 [height, width, 3].
@@ -243,11 +236,11 @@ class Photos:
             DataError: as in `read_bytes`.
             ImageError: missing, or of another size.
         """
-        shards = self._dataset.shards
-        if shards is not None and self.in_shard(i):
-            data = shards.read(int(self.rows[i]), self.relative_path(i))
-        else:
+        shards = self._shards_of(i)
+        if shards is None:
             data = images.read_bytes(self.path(i))
+        else:
+            data = shards.read(int(self.rows[i]), self.relative_path(i))
         images.check_size(data, self.file_bytes(i), self.where(i))
         return data
 
@@ -275,6 +268,11 @@ class Photos:
         """SHA-256 of which image files these are: path, size and, where it is known, content of each, in order."""
         files, contents = self._dataset.hash_rows(("path", "bytes"), self.rows), self._dataset.contents
         return files if contents is None else digest([files, contents.digest_of(self.rows)])
+
+    def _shards_of(self, i: int) -> Shards | None:
+        """The shards, where photo i lies in one of them."""
+        shards = self._dataset.shards
+        return shards if shards is not None and shards.holds(int(self.rows[i])) else None
 
     def _texts(self, column: str) -> list[str]:
         return self._dataset.texts_of(column, self.rows)

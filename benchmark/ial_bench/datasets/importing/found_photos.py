@@ -167,11 +167,6 @@ def locate(
         DataError: a file is missing, damaged or of another layout.
         ConfigError: UTM positions without a zone, or with one that contradicts them.
     """
-    if coords is None and mats is None:
-        located, reasons = from_names(records.path, utm_zone)
-        usable = valid(located.points)
-        rejects.extend(records.rejected(i, reasons[i]) for i in np.flatnonzero(~usable).tolist())
-        return located.where(usable), usable
     if mats is not None:
         if utm_zone is None:
             raise ConfigError(f"{mats} has UTM positions, whose zone is not known", "give --utm-zone, such as 17N")
@@ -179,11 +174,16 @@ def locate(
         if absent:
             notes.append(f"{', '.join(absent)} not in {mats}: their photos have no position")
         rows = found.rows(files)
-    else:
-        found = read_coords(coords or Path(), utm_zone)
+    elif coords is not None:
+        found = read_coords(coords, utm_zone)
         rows = found.rows(records.path)
         if files is not records.path:
             rows = np.where(rows < 0, found.rows(files), rows)
+    else:
+        located, reasons = from_names(records.path, utm_zone)
+        usable = valid(located.points)
+        rejects.extend(records.rejected(i, reasons[i]) for i in np.flatnonzero(~usable).tolist())
+        return located.where(usable), usable
     points = found.at(rows)
     usable = valid(points)
     unusable = np.flatnonzero(~usable)
