@@ -270,7 +270,7 @@ def _write_member(file: IO[bytes], name: str, content: bytes) -> None:
 
 
 def _suffix(path: str) -> str:
-    """What tells a loader that a member is a photo; never more than that of somebody else's path."""
+    """The suffix by which a loader knows a photo; of the path, one of `_SUFFIXES` at most."""
     suffix = PurePosixPath(path).suffix[1:].lower()
     return suffix if suffix in _SUFFIXES else "jpg"
 
@@ -376,7 +376,7 @@ class _Packable:
             mode = file.lstat().st_mode
             out = not self._below(file.parent) or (stat.S_ISLNK(mode) and not self._is_below(file))
             mode = file.stat().st_mode
-        except (OSError, RuntimeError):  # missing, or links in a circle: reading it tells
+        except (OSError, RuntimeError):  # missing, or links in a circle: reading it says so
             return
         if out:
             raise DataError(

@@ -46,7 +46,7 @@ def installed(home: Path | None = None) -> list[Path]:
 
 
 def keeper_of(name: str) -> DatasetCard | None:
-    """The card that keeps `name`, in whatever case, as file systems may not tell cases apart; None: it is free."""
+    """The card that keeps `name`, in whatever case, as some file systems ignore case; None: it is free."""
     cards = {called.casefold(): card for called, card in dataset_cards().items() if card.keeps_its_name}
     return cards.get(name.casefold())
 

@@ -196,7 +196,7 @@ class Photos:
         return int(self._dataset.numbers("bytes")[self.rows[i]])
 
     def stored_bytes(self, i: int) -> int:
-        """Size of photo i as it lies on the disk now, or as ``shards.parquet`` tells it.
+        """Size of photo i as it lies on the disk now, or as ``shards.parquet`` has it.
 
         Raises:
             DataError: its path leads out of the images folder.

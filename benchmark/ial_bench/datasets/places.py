@@ -1,4 +1,4 @@
-"""Places: which photos were taken at one, as their paths tell, and a validation split of whole places."""
+"""Places: which photos were taken at one, by their paths, and a validation split of whole places."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GLANCE = 100  # paths that rule most rules out
 
 @dataclass(frozen=True)
 class PlaceRule:
-    """How a photo's path tells its place.
+    """How to read the place of a photo from its path.
 
     Attributes:
         name: short name.

@@ -39,7 +39,7 @@ _RESTORE = "run `bench data verify` on the dataset to list what is wrong, then r
 
 
 def path_crc32(path: str) -> int:
-    """The checksum that tells whose row of ``shards.parquet`` it is."""
+    """The checksum by which a row of ``shards.parquet`` is matched to a photo."""
     return zlib.crc32(path.encode())
 
 

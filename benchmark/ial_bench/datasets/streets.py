@@ -92,7 +92,7 @@ class StreetLines:
 
     @classmethod
     def restored(cls, state: Any) -> StreetLines:
-        """The lines of which `state` tells."""
+        """The lines that `state` was made from."""
         return cls(*(state[name] for name in ("street_addresses", "street_starts", "street_points")))
 
 

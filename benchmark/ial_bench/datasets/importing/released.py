@@ -37,6 +37,8 @@ from ial_bench.files import make_folder
 from ial_bench.geo.regions import whereabouts
 from ial_bench.method import NoReport, Reporter
 
+_TRAIN, _VAL, _DATABASE, _QUERY = range(len(SPLITS))  # in a column of splits
+
 
 @dataclass(frozen=True)
 class ReleasedOptions:
@@ -125,24 +127,24 @@ def _import(options: ReleasedOptions, reporter: Reporter) -> ImportSummary:
     records = found.records
     _refuse_bad(options, n_all, rejects, found)
     notes += [found.without_image] if found.without_image else []
-    if not (records.split == SPLITS.index("query")).any():
+    if not (records.split == _QUERY).any():
         notes.append("no query record can be used: methods can be trained, but not measured")
 
-    rule, places = _tell_places(options, found, located, notes)
+    rule, places = _places_of(options, found, located, notes)
     codes, place_names = numbered(places)
     addresses, rows = number_addresses(records, notes)
     split = records.split.copy()
     if options.train_on_database:
-        split[split == SPLITS.index("database")] = SPLITS.index("train")
-    train = np.flatnonzero(split == SPLITS.index("train"))
+        split[split == _DATABASE] = _TRAIN
+    train = np.flatnonzero(split == _TRAIN)
     in_val = cut_val(places.take(pa.array(train)), rows[train], options.val_fraction, options.seed)
-    split[train[in_val]] = SPLITS.index("val")
+    split[train[in_val]] = _VAL
     _note_straddling(codes, place_names, split, notes)
     if pc.max(pc.binary_length(records.caption)).as_py() == 0:
         notes.append("the annotation has no captions")
 
     counts = {name: int((split == i).sum()) for i, name in enumerate(SPLITS)}
-    candidates = np.unique(rows[np.isin(split, [SPLITS.index("train"), SPLITS.index("database")])])
+    candidates = np.unique(rows[np.isin(split, [_TRAIN, _DATABASE])])
     _refuse_another(options, len(candidates), counts["query"], n_all, rejects)
 
     contents = checksums(found.root, found.files, found.sizes, reporter) if options.contents else None
@@ -168,8 +170,8 @@ def _import(options: ReleasedOptions, reporter: Reporter) -> ImportSummary:
         },
         contents=contents,
     )
-    asked = np.unique(rows[split == SPLITS.index("query")])
-    n_places = [len(np.unique(codes[records.split == SPLITS.index(name)])) for name in ("train", "database", "query")]
+    query_addresses = np.unique(rows[split == _QUERY])
+    n_places = [len(np.unique(codes[records.split == part])) for part in (_TRAIN, _DATABASE, _QUERY)]
     counted = {
         "records of the train file": n_read["train"], "records of the database file": n_read.get("database", 0),
         "records of the queries file": n_read["queries"], "records of all files": sum(n_read.values()),
@@ -177,7 +179,7 @@ def _import(options: ReleasedOptions, reporter: Reporter) -> ImportSummary:
         "places of the queries file": n_places[2], "places": len(place_names),
         "train, val and database photos": counts["train"] + counts["val"] + counts["database"],
         "query photos": counts["query"], "addresses of train, val and database photos": len(candidates),
-        "addresses of query photos": len(asked), "addresses": len(addresses),
+        "addresses of query photos": len(query_addresses), "addresses": len(addresses),
     }  # fmt: skip
     return ImportSummary(
         options.out, counts, len(addresses), len(candidates), rule, len(place_names), rejects, notes,
@@ -198,11 +200,11 @@ def _check(options: ReleasedOptions) -> None:
 
 
 def _refuse_bad(options: ReleasedOptions, n_all: int, rejects: list[Reject], found: FoundPhotos) -> None:
-    """Go no further if too much is wrong; the report tells what."""
+    """Go no further if too much is wrong; the report says what."""
     records, missing = found.records, found.without_image
     report = options.out / REPORT
     too_many = not n_all or len(rejects) / n_all > options.max_bad or not len(records)
-    if not too_many and (records.split == SPLITS.index("train")).any():
+    if not too_many and (records.split == _TRAIN).any():
         return
     make_folder(options.out)
     write_report(report, rejects, found.layout)
@@ -233,10 +235,10 @@ def _refuse_another(
     )
 
 
-def _tell_places(
+def _places_of(
     options: ReleasedOptions, found: FoundPhotos, located: Located, notes: list[str]
 ) -> tuple[PlaceRule, pa.ChunkedArray]:
-    """The rule, and the place of each photo: its path where the rule tells none."""
+    """The rule, and the place of each photo: its path where the rule finds none."""
     named = options.place_rule
     paths = found.records.path
     rule = named_rule(named) if named else detect_rule(paths, located.points)
@@ -252,8 +254,8 @@ def _tell_places(
 def _note_straddling(
     codes: npt.NDArray[np.int64], names: pa.Array, split: npt.NDArray[np.int8], notes: list[str]
 ) -> None:
-    taught = np.isin(split, [SPLITS.index("train"), SPLITS.index("val")])
-    straddling = np.intersect1d(codes[taught], codes[split == SPLITS.index("query")])
+    trained_on = np.isin(split, [_TRAIN, _VAL])
+    straddling = np.intersect1d(codes[trained_on], codes[split == _QUERY])
     if len(straddling):
         first = pc.min(names.take(pa.array(straddling))).as_py()
         notes.append(f"{len(straddling):,} places have photos in train and query alike, such as {first!r}")

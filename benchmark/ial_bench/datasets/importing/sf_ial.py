@@ -1,4 +1,4 @@
-"""SF-IAL: positions, headings and panoramas that the names of SF-XL's files tell.
+"""SF-IAL: positions, headings and panoramas in the file names of SF-XL.
 
 ``@utm_east@utm_north@zone@letter@lat@lon@pano_id@tile@heading@pitch@roll@height@timestamp@note@.jpg``
 """
@@ -98,7 +98,7 @@ def parse_utm_name(path: str) -> UtmName | None:
     return UtmName(easting, northing, number, letter, heading_in_name(fields[8]) if whole else math.nan)
 
 
-def tells_no_degrees(path: str) -> bool:
+def lacks_degrees(path: str) -> bool:
     """Whether the file name at `path` is of SF-XL's form, but for an empty latitude and longitude."""
     fields = path.rsplit("/", 1)[-1].split("@")
     return len(fields) == _FIELDS + 2 and not (fields[0] or fields[5] or fields[6])
@@ -113,9 +113,9 @@ def heading_in_name(text: str) -> float:
 
 
 def from_names(paths: pa.ChunkedArray, utm_zone: str | None) -> tuple[Located, dict[int, str]]:
-    """Of all photos, and by row, why a name tells no usable position.
+    """Positions and headings of all photos, and by row, why a name has no usable position.
 
-    Names in SF-XL's form tell degrees. Those of that form without degrees, and all where no name tells degrees, are
+    Names in SF-XL's form have degrees. Those of that form without degrees, and all where no name has degrees, are
     read as ``@utm_east@utm_north@zone@letter@``.
 
     Args:
@@ -145,7 +145,7 @@ def from_names(paths: pa.ChunkedArray, utm_zone: str | None) -> tuple[Located, d
     metric: dict[int, UtmName] = {}
     for row in reasons:
         path = paths[row].as_py()
-        if (none_at_all or tells_no_degrees(path)) and (utm := parse_utm_name(path)):
+        if (none_at_all or lacks_degrees(path)) and (utm := parse_utm_name(path)):
             metric[row] = utm
     _from_metres(paths, metric, utm_zone, located, reasons)
     located.headings[located.headings >= 360] = 0.0  # what a float32 rounds to a full turn
