@@ -29,7 +29,7 @@ from ial_bench.datasets.contents import Sums, sums_of
 from ial_bench.errors import DataError
 from ial_bench.method import Reporter
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 _UNUSUAL = re.compile(r"\\|//|^\./|/\.(?:/|$)|/$|^$")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
@@ -83,25 +83,25 @@ def rows_of(names: pa.ChunkedArray, known: pa.Array) -> npt.NDArray[np.int64]:
     odd = np.flatnonzero((rows < 0) & ~pc.string_is_ascii(names).to_numpy())
     if len(odd):
         spelled = np.flatnonzero(~pc.string_is_ascii(known).to_numpy(zero_copy_only=False))
-        only = only_ones((composed(known[row].as_py()), row) for row in spelled.tolist())
+        only = _only_ones((composed(known[row].as_py()), row) for row in spelled.tolist())
         rows[odd] = [only.get(composed(name), -1) for name in names.take(pa.array(odd)).to_pylist()]
     return rows
 
 
-def keyed_as(found: Mapping[str, Value], known: Iterable[str]) -> dict[str, Value]:
+def keyed_as(found: Mapping[str, _Value], known: Iterable[str]) -> dict[str, _Value]:
     """`found` under the keys of `known`, where it has one of them in another spelling alone."""
     there = set(known)
     strange = [key for key in found if key not in there and not key.isascii()]
     if not strange:
         return dict(found)
-    only = only_ones((composed(key), key) for key in there if not key.isascii())
+    only = _only_ones((composed(key), key) for key in there if not key.isascii())
     other = {key: only[composed(key)] for key in strange if composed(key) in only}
-    free = only_ones((name, key) for key, name in other.items() if name not in found)
+    free = _only_ones((name, key) for key, name in other.items() if name not in found)
     of_key = {key: name for name, key in free.items()}
     return {of_key.get(key, key): value for key, value in found.items()}
 
 
-def only_ones(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _only_ones(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """By composed name what it is the name of; not those of several: which is meant?"""
     found: dict[str, Any] = {}
     several = set()
@@ -139,7 +139,7 @@ class FileNames:
                 names = os.listdir(f"{self._root}/{folder}")  # noqa: PTH208 - names alone, as the disk has them
             except OSError:
                 names = []  # nothing is found there: what was looked for is reported as missing
-            self._listed[folder] = only_ones((composed(name), name) for name in names)
+            self._listed[folder] = _only_ones((composed(name), name) for name in names)
         return self._listed[folder]
 
 

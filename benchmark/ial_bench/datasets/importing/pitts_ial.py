@@ -50,7 +50,7 @@ def of_pitts(paths: pa.ChunkedArray) -> bool:
     return len(paths) > 0 and all(_KEY.fullmatch(path) for path in paths.slice(0, _GLANCE).to_pylist())
 
 
-def archive_name(path: str) -> str:
+def _archive_name(path: str) -> str:
     """Of a key the name within its half of Pitts-250k, such as ``000/000015_pitch1_yaw1.jpg``; others as they are."""
     match = _KEY.fullmatch(path)
     if match is None:
@@ -60,7 +60,7 @@ def archive_name(path: str) -> str:
 
 
 @dataclass(frozen=True)
-class Resolved:
+class PittsPhotos:
     """Photos of an annotation on Pitts-250k, n of them.
 
     Attributes:
@@ -80,7 +80,7 @@ class Resolved:
     layout: list[tuple[str, str]]
 
 
-def resolve(layout: Layout, folder: Path, records: Records, reporter: Reporter) -> Resolved:
+def resolve(layout: Layout, folder: Path, records: Records, reporter: Reporter) -> PittsPhotos:
     """Where photos lie, and what they are, by the first reading of the keys that finds all of a file's.
 
     Readings are: paths as they are (`layout`); photos of the half of Pitts-250k that the key names; of the other half,
@@ -92,7 +92,7 @@ def resolve(layout: Layout, folder: Path, records: Records, reporter: Reporter) 
         records: n records.
         reporter: shows progress.
     """
-    bare = mapped(records.path, archive_name)
+    bare = mapped(records.path, _archive_name)
     says_query = np.asarray(pc.match_substring_regex(records.path, f"(^|/){QUERIES}/").to_numpy(), dtype=np.bool_)
     search = _Search(layout, folder, reporter)
     files = np.empty(len(records), object)
@@ -115,7 +115,7 @@ def resolve(layout: Layout, folder: Path, records: Records, reporter: Reporter) 
             example = f"{records.rejected(int(rows[0]), '')[1]} is {files[rows[0]]}"
             readings.append((records.sources[split], f"{len(rows):,} keys are {words}: {example}"))
     names = pc.if_else(pa.array(in_queries), pc.binary_join_element_wise(QUERIES, bare, "/"), bare)
-    return Resolved(search.root, pa.chunked_array([pa.array(files, pa.string())]), names, sizes, wrong, readings)
+    return PittsPhotos(search.root, pa.chunked_array([pa.array(files, pa.string())]), names, sizes, wrong, readings)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def places_apart(paths: pa.ChunkedArray, names: pa.ChunkedArray, rule: PlaceRule
 
     Args:
         paths: text [n], of the annotation.
-        names: text [n], as in `Resolved`.
+        names: text [n], as in `PittsPhotos`.
         rule: reads a place.
     """
     by_path, by_name = (mapped(column, rule.place) for column in (paths, names))

@@ -154,7 +154,7 @@ def read_coords(path: Path, utm_zone: str | None) -> Coords:
     values = np.stack([found.values for found in cells], axis=1)
     if not degrees and utm_zone is None:
         raise ConfigError(f"{path} has UTM positions, whose zone is not known", "give --utm-zone, such as 17N")
-    points = no_zeros(values) if degrees else from_utm(values, utm_zone or "")
+    points = _no_zeros(values) if degrees else from_utm(values, utm_zone or "")
     faults = faults_of(values, points)
     faults[np.logical_or(*(found.empty for found in cells))] = Fault.EMPTY
     paths = table.texts(names)
@@ -163,7 +163,7 @@ def read_coords(path: Path, utm_zone: str | None) -> Coords:
     return Coords.of(path.name, called, points[named], values[named], faults[named])
 
 
-def no_zeros(values: Points) -> Points:
+def _no_zeros(values: Points) -> Points:
     """`values` [n, 2] with NaN in place of 0, 0, which is what a missing position often became."""
     return np.where(values.any(axis=1, keepdims=True), values, np.nan)
 
@@ -177,7 +177,7 @@ def from_utm(values: Points, zone: str) -> Points:
         ConfigError: no zone, or one whose letter leaves open which hemisphere `values` are of.
     """
     refuse_unclear_hemisphere(zone, values)
-    points = utm_to_wgs84(no_zeros(values), zone)
+    points = utm_to_wgs84(_no_zeros(values), zone)
     points[np.abs(values[:, 1]) > _FARTHEST_NORTHING_M] = np.nan
     return points
 

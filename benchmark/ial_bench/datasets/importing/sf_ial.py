@@ -47,10 +47,7 @@ class SfXlName(NamedTuple):
 
 
 def parse_sf_xl(path: str) -> SfXlName | str:
-    """Read an SF-XL file name; of one in another form, say what is wrong with it.
-
-    ``@utm_east@utm_north@zone@letter@lat@lon@pano_id@tile@heading@pitch@roll@height@timestamp@note@.jpg``
-    """
+    """Read an SF-XL file name; of one in another form, say what is wrong with it."""
     before, *fields = path.rsplit("/", 1)[-1].split("@")
     if before or len(fields) != _FIELDS + 1:
         return "the file name is not @ and 14 fields, each ending in @"
@@ -60,10 +57,10 @@ def parse_sf_xl(path: str) -> SfXlName | str:
         return f"latitude {fields[4]!r} or longitude {fields[5]!r} in the file name is not a number"
     if not (lat or lon):
         return "the file name has the position 0, 0"
-    return SfXlName(lat, lon, fields[6], heading_in_name(fields[8]))
+    return SfXlName(lat, lon, fields[6], _heading(fields[8]))
 
 
-class UtmName(NamedTuple):
+class _UtmName(NamedTuple):
     """What the file name of a photo says that is known by its UTM position.
 
     Attributes:
@@ -81,7 +78,7 @@ class UtmName(NamedTuple):
     heading: float
 
 
-def parse_utm_name(path: str) -> UtmName | None:
+def _parse_utm_name(path: str) -> _UtmName | None:
     """Read a file name that begins ``@utm_east@utm_north@``, as SF-XL's do; None for one that does not.
 
     Zone and band are its next two fields; the heading is read from SF-XL's form alone.
@@ -95,16 +92,16 @@ def parse_utm_name(path: str) -> UtmName | None:
         return None
     number, letter = (fields[2], fields[3]) if len(fields) > _UTM_FIELDS + 2 else ("", "")
     whole = len(fields) == _FIELDS + 1
-    return UtmName(easting, northing, number, letter, heading_in_name(fields[8]) if whole else math.nan)
+    return _UtmName(easting, northing, number, letter, _heading(fields[8]) if whole else math.nan)
 
 
-def lacks_degrees(path: str) -> bool:
+def _lacks_degrees(path: str) -> bool:
     """Whether the file name at `path` is of SF-XL's form, but for an empty latitude and longitude."""
     fields = path.rsplit("/", 1)[-1].split("@")
     return len(fields) == _FIELDS + 2 and not (fields[0] or fields[5] or fields[6])
 
 
-def heading_in_name(text: str) -> float:
+def _heading(text: str) -> float:
     """As of `heading_of`; NaN where `text` is no number."""
     try:
         return heading_of(text)
@@ -142,10 +139,10 @@ def from_names(paths: pa.ChunkedArray, utm_zone: str | None) -> tuple[Located, d
     for row in np.flatnonzero(faults).tolist():
         reasons.setdefault(row, fault_reason(Fault(int(faults[row])), _WHERE, located.points[row]))
     none_at_all = len(reasons) == len(paths)
-    metric: dict[int, UtmName] = {}
+    metric: dict[int, _UtmName] = {}
     for row in reasons:
         path = paths[row].as_py()
-        if (none_at_all or lacks_degrees(path)) and (utm := parse_utm_name(path)):
+        if (none_at_all or _lacks_degrees(path)) and (utm := _parse_utm_name(path)):
             metric[row] = utm
     _from_metres(paths, metric, utm_zone, located, reasons)
     located.headings[located.headings >= 360] = 0.0  # what a float32 rounds to a full turn
@@ -153,7 +150,7 @@ def from_names(paths: pa.ChunkedArray, utm_zone: str | None) -> tuple[Located, d
 
 
 def _from_metres(
-    paths: pa.ChunkedArray, metric: dict[int, UtmName], utm_zone: str | None, located: Located, reasons: dict[int, str]
+    paths: pa.ChunkedArray, metric: dict[int, _UtmName], utm_zone: str | None, located: Located, reasons: dict[int, str]
 ) -> None:
     """Put the positions of `metric`, by row, into `located`, and take their rows out of `reasons`, or say why not."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
