@@ -1,16 +1,21 @@
-"""Names of datasets: from what a user types to a folder, and which names are kept for published datasets."""
+"""Names of datasets: from what a user types to a folder, and which names are kept for published datasets.
+
+No pyarrow here before a dataset is opened: tables and boards ask for kept names alone.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.known import DatasetCard
-from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import checked_name
 from ial_bench.homes import data_home
 from ial_bench.registry import dataset_cards
+
+if TYPE_CHECKING:
+    from ial_bench.datasets.dataset import Dataset
 
 
 def open_dataset(name_or_path: str, home: Path | None = None) -> Dataset:
@@ -24,6 +29,9 @@ def open_dataset(name_or_path: str, home: Path | None = None) -> Dataset:
         DataError: a known dataset that is not there (says how to get it), or a folder that is no dataset.
         UnknownNameError: no such name.
     """
+    from ial_bench.datasets.dataset import Dataset
+    from ial_bench.datasets.table import DESCRIPTION
+
     path = Path(name_or_path).expanduser()
     if "/" in name_or_path or (path / DESCRIPTION).is_file():
         if not path.is_dir():
@@ -41,6 +49,8 @@ def open_dataset(name_or_path: str, home: Path | None = None) -> Dataset:
 
 def installed(home: Path | None = None) -> list[Path]:
     """The dataset folders in the data home, sorted by name."""
+    from ial_bench.datasets.table import DESCRIPTION
+
     root = data_home(home)
     return sorted(p.parent for p in root.glob(f"*/{DESCRIPTION}")) if root.is_dir() else []
 
