@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pyproj import Geod, Proj
 
-from ial_bench.datasets.coords import from_utm
+from ial_bench.datasets.importing.positions import from_utm
 from ial_bench.errors import ConfigError
 from ial_bench.geo.points import EARTH_RADIUS_M, Points, haversine_m
 from ial_bench.geo.projections import (

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.csv_files import read_csv
-from ial_bench.datasets.photo_paths import is_absolute, plain_path
-from ial_bench.datasets.spellings import FileNames
+from ial_bench.datasets.columns import read_csv
+from ial_bench.datasets.importing.photo_files import FileNames, is_absolute, plain_path
 from ial_bench.errors import DataError, ImageError
 from ial_bench.files import safe_relative
 from ial_bench.geo.points import Points, haversine_m, heading_of, middle, signed, valid

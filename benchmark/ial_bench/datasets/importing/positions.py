@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ial_bench.datasets.columns import mapped, numbered, read_csv
 from ial_bench.datasets.importing.photo_files import posix_path, rows_of
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.geo.points import Points, heading_of, valid
+from ial_bench.geo.points import Points, valid
 from ial_bench.geo.projections import refuse_unclear_hemisphere, utm_to_wgs84
 
 _NAME_COLUMNS = ("filename", "file", "path", "image")
