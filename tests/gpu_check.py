@@ -29,8 +29,6 @@ from gpu_methods import SEED, Bench, Compared, compare
 from ial_bench.cli.console import ConsoleReporter
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.export import export_webdataset
-from ial_bench.datasets.synth_city.options import CityOptions
-from ial_bench.datasets.synth_city.write import make_city
 from ial_bench.engine import provenance
 from ial_bench.engine.devices import resolve_device
 from ial_bench.engine.features import FeatureStore
@@ -39,6 +37,8 @@ from ial_bench.errors import ConfigError
 from ial_bench.json_files import write_json
 from ial_bench.method import NoReport, RunContext
 from ial_bench.registry import Registry
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.write import make_city
 from ial_bench.testing import CHECK_BACKBONE
 
 PHOTOS_PER_SECOND, QUERY_MS = 2500.0, 1.5

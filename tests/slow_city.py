@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ial_bench.datasets.synth_city import styles
-from ial_bench.datasets.synth_city import tables as t
-from ial_bench.datasets.synth_city.captures import Capture
-from ial_bench.datasets.synth_city.layout import City
-from ial_bench.datasets.synth_city.sprites import SIDE, sprites
-from ial_bench.datasets.synth_city.streets import DASH, FIELD, MARK, PAVEMENT, ROAD, YARD, ZEBRA
+from ial_bench.synth import styles
+from ial_bench.synth import tables as t
+from ial_bench.synth.captures import Capture
+from ial_bench.synth.layout import City
+from ial_bench.synth.sprites import SIDE, sprites
+from ial_bench.synth.streets import DASH, FIELD, MARK, PAVEMENT, ROAD, YARD, ZEBRA
 
 
 @dataclass(frozen=True)

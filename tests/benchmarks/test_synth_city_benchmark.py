@@ -21,11 +21,13 @@ import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.synth_city import PRESETS, CityOptions, make_city, make_layout
-from ial_bench.datasets.synth_city.captions import caption
-from ial_bench.datasets.synth_city.captures import TRAIN, captures_of, places_of
-from ial_bench.datasets.synth_city.render import photo_of
-from ial_bench.datasets.synth_city.trace import trace
+from ial_bench.synth.captions import caption
+from ial_bench.synth.captures import TRAIN, captures_of, places_of
+from ial_bench.synth.layout import make_layout
+from ial_bench.synth.options import PRESETS, CityOptions
+from ial_bench.synth.render import photo_of
+from ial_bench.synth.trace import trace
+from ial_bench.synth.write import make_city
 
 FULL = PRESETS["synth-city-dev-1"]  # never the shipped city
 SMALL = CityOptions(seed=101, blocks=(3, 3), size=32, train_places=8, query_places=3)
@@ -63,7 +65,8 @@ def test_seconds_a_preset(benchmark: Any, tmp_path: Path) -> None:
 MEMORY = """
 import os, sys, threading, time
 from pathlib import Path
-from ial_bench.datasets.synth_city import CityOptions, make_city
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.write import make_city
 from ial_bench.engine.timing import PeakMemory
 
 def watch(peaks):

@@ -15,9 +15,9 @@ import pytest
 from filelock import FileLock
 
 from ial_bench.cli import main as cli
-from ial_bench.datasets.synth_city import options
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.folders import LOCK
+from ial_bench.synth import options
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
 Run = Callable[..., tuple[int, str, str]]

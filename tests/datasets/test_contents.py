@@ -36,6 +36,8 @@ from ial_bench.datasets.synth_city.options import CityOptions
 from ial_bench.datasets.synth_city.write import make_city
 from ial_bench.datasets.verify import take_contents, verify
 from ial_bench.errors import DataError, ImageError, StorageError
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.write import make_city
 from ial_bench.testing import make_tiny_city
 from made_contents import hashed, replace_photo, stored, without_contents
 from made_release import Tree, sound_release

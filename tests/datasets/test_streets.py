@@ -13,11 +13,11 @@ import pytest
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import STREET_SCHEMA, STREETS, StreetLines, needed, read_streets, write_streets
-from ial_bench.datasets.synth_city.options import CityOptions
-from ial_bench.datasets.synth_city.write import make_city
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import DataError, SkipMethod
 from ial_bench.geo.points import haversine_m
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.write import make_city
 from ial_bench.testing import make_tiny_city
 from made_city import write_city
 

@@ -170,8 +170,8 @@ def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
     from ial_bench.homes import data_home
 
     if name == DEFAULT_DATASET and not any(f.name == name for f in installed(home)):
-        from ial_bench.datasets.synth_city.options import preset
-        from ial_bench.datasets.synth_city.write import make_city
+        from ial_bench.synth.options import preset
+        from ial_bench.synth.write import make_city
 
         options = preset(name)
         with report.track(options.n_photos, f"make {name}", "photos") as advance:

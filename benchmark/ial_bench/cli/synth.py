@@ -99,12 +99,12 @@ def synth(
     Example: bench data synth --streets city.osm.pbf --bbox 37.77,-122.43,37.79,-122.40 --name drawn-city
     """
     from ial_bench.cli.console import ConsoleReporter
-    from ial_bench.datasets.synth_city.options import changed
-    from ial_bench.datasets.synth_city.options import preset as preset_of
-    from ial_bench.datasets.synth_city.street_map import StreetMap
-    from ial_bench.datasets.synth_city.write import check_folder, make_city
     from ial_bench.errors import ConfigError
     from ial_bench.homes import data_home as home
+    from ial_bench.synth.options import changed
+    from ial_bench.synth.options import preset as preset_of
+    from ial_bench.synth.street_map import StreetMap
+    from ial_bench.synth.write import check_folder, make_city
 
     start = preset_of(preset)
     wanted = changed(
@@ -132,7 +132,7 @@ def synth(
     report = ConsoleReporter()
     city = None
     if street_map is not None:
-        from ial_bench.datasets.synth_city.map_layout import lay_map
+        from ial_bench.synth.map_layout import lay_map
 
         check_folder(folder, wanted, called, street_map.to_json())  # reading a city's streets takes a while
         city = lay_map(wanted, street_map, report.log)

@@ -17,15 +17,19 @@ from drawn_streets import ORIGIN
 from ial_bench.cli.main import main
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import read_streets
-from ial_bench.datasets.synth_city import City, CityOptions, StreetMap, make_city, make_layout, options_of
-from ial_bench.datasets.synth_city.captions import MAX_WORDS, caption
-from ial_bench.datasets.synth_city.captures import QUERY, TRAIN, Capture, captures_of, day_of, places_of
-from ial_bench.datasets.synth_city.layout import with_things
-from ial_bench.datasets.synth_city.map_ground import MapGround
-from ial_bench.datasets.synth_city.map_layout import lay_map
-from ial_bench.datasets.synth_city.render import photo_of
-from ial_bench.datasets.synth_city.street_map import read_map
-from ial_bench.datasets.synth_city.streets import (
+from ial_bench.datasets.verify import verify
+from ial_bench.errors import BenchError, ConfigError, DataError
+from ial_bench.geo.local import to_local_m
+from ial_bench.geo.points import haversine_m
+from ial_bench.synth.captions import MAX_WORDS, caption
+from ial_bench.synth.captures import QUERY, TRAIN, Capture, captures_of, day_of, places_of
+from ial_bench.synth.layout import City, make_layout, with_things
+from ial_bench.synth.map_ground import MapGround
+from ial_bench.synth.map_layout import lay_map
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.render import photo_of
+from ial_bench.synth.street_map import StreetMap, read_map
+from ial_bench.synth.streets import (
     DASH,
     FIELD,
     KERB,

@@ -17,6 +17,10 @@ from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
 from ial_bench.geo.points import unrolled
 from ial_bench.seeds import generator
+from ial_bench.synth.captures import QUERY, TRAIN, Place, covered, places_of
+from ial_bench.synth.layout import City
+from ial_bench.synth.options import SUFFIXES, CityOptions
+from ial_bench.synth.tables import Floats, Ints
 
 IMAGES = "images"
 ENCODER = "openclip:tiny-street/synth"

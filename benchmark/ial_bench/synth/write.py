@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ial_bench.datasets.synth_city.layout import City, make_layout
-from ial_bench.datasets.synth_city.options import PRETRAIN_SEEDS, CityOptions
-from ial_bench.datasets.synth_city.photograph import ROWS, kept_rows, photograph
-from ial_bench.datasets.synth_city.records import CITY_VERSION, IMAGES, shots_of, write_tables
 from ial_bench.errors import ConfigError, DataError, StorageError
 from ial_bench.files import storage_errors
 from ial_bench.folders import LOCK, alone, inside, is_free
 from ial_bench.json_files import read_json, write_json
+from ial_bench.synth.layout import City, make_layout
+from ial_bench.synth.options import PRETRAIN_SEEDS, CityOptions
+from ial_bench.synth.photograph import ROWS, kept_rows, photograph
+from ial_bench.synth.records import CITY_VERSION, IMAGES, shots_of, write_tables
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset

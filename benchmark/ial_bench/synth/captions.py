@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ial_bench.datasets.synth_city import styles
-from ial_bench.datasets.synth_city.captures import Capture
-from ial_bench.datasets.synth_city.layout import City
-from ial_bench.datasets.synth_city.names import spelled
-from ial_bench.datasets.synth_city.streets import KERB, LANE, MARK, ROAD, VERGE, ZEBRA
-from ial_bench.datasets.synth_city.tables import AWNING, AWNING_2, ROOF, Ints
-from ial_bench.datasets.synth_city.trace import NOTHING, Seen
 from ial_bench.seeds import generator
+from ial_bench.synth import styles
+from ial_bench.synth.captures import Capture
+from ial_bench.synth.layout import City
+from ial_bench.synth.names import spelled
+from ial_bench.synth.streets import KERB, LANE, MARK, ROAD, VERGE, ZEBRA
+from ial_bench.synth.tables import AWNING, AWNING_2, ROOF, Ints
+from ial_bench.synth.trace import NOTHING, Seen
 
 MAX_WORDS = 60
 """No caption is longer: alone it fits the 77 tokens of a CLIP text tower, and nearly always with an address too."""

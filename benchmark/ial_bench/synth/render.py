@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.synth_city.captures import Capture, Day
-from ial_bench.datasets.synth_city.facade import Walls
-from ial_bench.datasets.synth_city.layout import HILL_RING_M, N_HILLS, City
-from ial_bench.datasets.synth_city.streets import YARD
-from ial_bench.datasets.synth_city.tables import PANE, PANE_2, TRIM, WALL, Boxes, Colours, Floats, in_frame
-from ial_bench.datasets.synth_city.trace import NOTHING, Camera, Seen, trace
 from ial_bench.images import RGB
 from ial_bench.seeds import generator
+from ial_bench.synth.captures import Capture, Day
+from ial_bench.synth.facade import Walls
+from ial_bench.synth.layout import HILL_RING_M, N_HILLS, City
+from ial_bench.synth.streets import YARD
+from ial_bench.synth.tables import PANE, PANE_2, TRIM, WALL, Boxes, Colours, Floats, in_frame
+from ial_bench.synth.trace import NOTHING, Camera, Seen, trace
 
 _NORMALS = np.array([(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)])
 _SIDE_AMBIENT = np.array([0.92, 1.0, 0.98, 0.86])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ial_bench.datasets.synth_city import styles
-from ial_bench.datasets.synth_city.tables import (
+from ial_bench.synth import styles
+from ial_bench.synth.tables import (
     AWNING,
     DOOR,
     PANE,

@@ -19,13 +19,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from ial_bench.encoders.bpe import learn_merges, words_of, write_merges
-from ial_bench.encoders.pretrain_photos import PhotoPlan, Photos
 from ial_bench.errors import ConfigError
 from ial_bench.files import atomic_path
 from ial_bench.json_files import digest, write_json
 from ial_bench.method import Reporter
 from ial_bench.seeds import generator
+from ial_bench.synth.bpe import learn_merges, words_of, write_merges
+from ial_bench.synth.pretraining_photos import PhotoPlan, Photos
 from ial_bench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 MODEL = "tiny-street"

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.synth_city.captions import caption
-from ial_bench.datasets.synth_city.captures import PRETRAIN, captures_of, places_of
-from ial_bench.datasets.synth_city.layout import make_layout
-from ial_bench.datasets.synth_city.options import PRETRAIN_SEEDS, CityOptions
-from ial_bench.datasets.synth_city.records import CITY_VERSION
-from ial_bench.datasets.synth_city.render import photo_of
-from ial_bench.datasets.synth_city.trace import trace
 from ial_bench.errors import ConfigError
 from ial_bench.files import atomic_path, make_folder
 from ial_bench.images import RGB
 from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.processes import Workers
+from ial_bench.synth.captions import caption
+from ial_bench.synth.captures import PRETRAIN, captures_of, places_of
+from ial_bench.synth.layout import make_layout
+from ial_bench.synth.options import PRETRAIN_SEEDS, CityOptions
+from ial_bench.synth.records import CITY_VERSION
+from ial_bench.synth.render import photo_of
+from ial_bench.synth.trace import trace
 
 _SEEDS_EACH = 1_000  # city seeds that one pretraining seed may use
 

@@ -16,10 +16,11 @@ import pytest
 from filelock import FileLock
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.synth_city import CityOptions, make_city
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import DataError, StorageError
 from ial_bench.folders import LOCK
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.write import make_city
 from worker_tasks import group_is_gone
 
 CITY = CityOptions(seed=11, blocks=(3, 4), size=64, train_places=8)

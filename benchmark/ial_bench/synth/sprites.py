@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.synth_city import styles
+from ial_bench.synth import styles
 
 SIDE = 128
 """Sprites are SIDE x SIDE cells, row 0 at the top, stretched to the billboard's width and height."""

@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from ial_bench.datasets.synth_city.houses import draw_quarter
-from ial_bench.datasets.synth_city.layout import BLOCKS_PER_LANDMARK, City, hills_of, one_side, with_things
-from ial_bench.datasets.synth_city.map_ground import SIDE_M, MapGround, Segments, cells_near
-from ial_bench.datasets.synth_city.map_houses import Row, Site, build_landmarks, build_rows
-from ial_bench.datasets.synth_city.map_streets import MIN_WALK_M, Course, MapSubStreets, meeting, on_line
-from ial_bench.datasets.synth_city.options import CityOptions
-from ial_bench.datasets.synth_city.street_map import MappedStreets, StreetMap, read_map
-from ial_bench.datasets.synth_city.streets import KERB, PAVEMENT, VERGE, YARDS, LineStyles, dress_lines
-from ial_bench.datasets.synth_city.sub_streets import BLOCKS_PER_NEIGHBOURHOOD, nearest_site
-from ial_bench.datasets.synth_city.survey import Survey
-from ial_bench.datasets.synth_city.tables import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
 from ial_bench.errors import DataError
 from ial_bench.seeds import generator
+from ial_bench.synth.houses import draw_quarter
+from ial_bench.synth.layout import BLOCKS_PER_LANDMARK, City, hills_of, one_side, with_things
+from ial_bench.synth.map_ground import SIDE_M, MapGround, Segments, cells_near
+from ial_bench.synth.map_houses import Row, Site, build_landmarks, build_rows
+from ial_bench.synth.map_streets import MIN_WALK_M, Course, MapSubStreets, meeting, on_line
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.street_map import MappedStreets, StreetMap, read_map
+from ial_bench.synth.streets import KERB, PAVEMENT, VERGE, YARDS, LineStyles, dress_lines
+from ial_bench.synth.sub_streets import BLOCKS_PER_NEIGHBOURHOOD, nearest_site
+from ial_bench.synth.survey import Survey
+from ial_bench.synth.tables import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
 
 _EDGE_M = 60.0  # of open ground around the outermost streets
 _SUB_STREETS_PER_BLOCK = 2  # of a grid

@@ -36,6 +36,11 @@ from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, DataError, StorageError, UnknownNameError
 from ial_bench.geo.points import haversine_m
 from ial_bench.seeds import generator
+from ial_bench.synth import captures, write
+from ial_bench.synth.layout import make_layout
+from ial_bench.synth.names import N_LINE_NAMES, line_names, neighbourhood_names, spelled
+from ial_bench.synth.options import PRESETS, PRETRAIN_SEEDS, CityOptions, changed, preset
+from ial_bench.synth.write import make_city, options_of
 
 SMALL = CityOptions(
     seed=11, blocks=(2, 3), size=16, train_places=4, query_places=2, train_views=2, query_views=2, val_fraction=0.2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.synth_city.streets import (
+from ial_bench.synth.streets import (
     CELL_M,
     DASH,
     DASH_M,
@@ -25,7 +25,7 @@ from ial_bench.datasets.synth_city.streets import (
     ZEBRA_M,
     Ground,
 )
-from ial_bench.datasets.synth_city.tables import Floats, Ints
+from ial_bench.synth.tables import Floats, Ints
 
 if TYPE_CHECKING:
     from ial_bench.partition.network import Edge

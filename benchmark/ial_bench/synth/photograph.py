@@ -11,19 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ial_bench.datasets.synth_city.captions import caption
-from ial_bench.datasets.synth_city.captures import QUERY, captures_of
-from ial_bench.datasets.synth_city.layout import City
-from ial_bench.datasets.synth_city.options import SUFFIXES
-from ial_bench.datasets.synth_city.records import IMAGES, shots_of
-from ial_bench.datasets.synth_city.render import photo_of
-from ial_bench.datasets.synth_city.trace import trace
 from ial_bench.errors import DataError
 from ial_bench.files import make_folder, storage_errors
 from ial_bench.folders import inside
 from ial_bench.images import RGB
 from ial_bench.json_files import read_json, write_json
 from ial_bench.processes import Workers
+from ial_bench.synth.captions import caption
+from ial_bench.synth.captures import QUERY, captures_of
+from ial_bench.synth.layout import City
+from ial_bench.synth.options import SUFFIXES
+from ial_bench.synth.records import IMAGES, shots_of
+from ial_bench.synth.render import photo_of
+from ial_bench.synth.trace import trace
 
 ROWS = "rows"
 """Folder of the captions, sizes and content digests of each sub-street."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ial_bench.datasets.synth_city import styles
-from ial_bench.datasets.synth_city.streets import Ground, LineStyles
-from ial_bench.datasets.synth_city.tables import (
+from ial_bench.seeds import generator
+from ial_bench.synth import styles
+from ial_bench.synth.streets import Ground, LineStyles
+from ial_bench.synth.tables import (
     AWNING,
     AWNING_2,
     DOOR,
@@ -26,7 +27,6 @@ from ial_bench.datasets.synth_city.tables import (
     Boxes,
     Floats,
 )
-from ial_bench.seeds import generator
 
 DEPTH_M = 13.0
 """Of a house, from front to back."""

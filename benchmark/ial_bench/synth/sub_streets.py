@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from ial_bench.addresses import Address
-from ial_bench.datasets.synth_city.names import line_names, neighbourhood_names
-from ial_bench.datasets.synth_city.streets import Ground
-from ial_bench.datasets.synth_city.tables import Floats, Ints
 from ial_bench.seeds import generator
+from ial_bench.synth.names import line_names, neighbourhood_names
+from ial_bench.synth.streets import Ground
+from ial_bench.synth.tables import Floats, Ints
 
 BLOCKS_PER_NEIGHBOURHOOD = 6
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from ial_bench.datasets.synth_city import styles
-from ial_bench.datasets.synth_city.layout import City
-from ial_bench.datasets.synth_city.options import CityOptions
-from ial_bench.datasets.synth_city.tables import Floats, Props
 from ial_bench.seeds import derive_seed, generator
+from ial_bench.synth import styles
+from ial_bench.synth.layout import City
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.tables import Floats, Props
 
 TRAIN, QUERY, PRETRAIN = "train", "query", "pretrain"
 ROLES = (TRAIN, QUERY, PRETRAIN)

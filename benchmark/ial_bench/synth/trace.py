@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.synth_city.captures import Capture
-from ial_bench.datasets.synth_city.facade import Walls, facade, silhouette
-from ial_bench.datasets.synth_city.layout import City
-from ial_bench.datasets.synth_city.sprites import SIDE, sprites
-from ial_bench.datasets.synth_city.tables import (
+from ial_bench.synth.captures import Capture
+from ial_bench.synth.facade import Walls, facade, silhouette
+from ial_bench.synth.layout import City
+from ial_bench.synth.sprites import SIDE, sprites
+from ial_bench.synth.tables import (
     EAST,
     NORTH,
     SOUTH,

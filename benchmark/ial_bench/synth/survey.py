@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ial_bench.datasets.synth_city.tables import Floats
 from ial_bench.geo.points import Points
+from ial_bench.synth.tables import Floats
 
 
 @dataclass(frozen=True)
