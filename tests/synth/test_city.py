@@ -37,9 +37,10 @@ from ial_bench.errors import BenchError, ConfigError, DataError, StorageError, U
 from ial_bench.geo.points import haversine_m
 from ial_bench.seeds import generator
 from ial_bench.synth import captures, write
+from ial_bench.synth.captions import spelled
 from ial_bench.synth.layout import make_layout
-from ial_bench.synth.names import N_LINE_NAMES, line_names, neighbourhood_names, spelled
 from ial_bench.synth.options import PRESETS, PRETRAIN_SEEDS, CityOptions, changed, preset
+from ial_bench.synth.styles import N_LINE_NAMES, line_names, neighbourhood_names
 from ial_bench.synth.write import make_city, options_of
 
 SMALL = CityOptions(

@@ -10,7 +10,6 @@ from ial_bench.seeds import generator
 from ial_bench.synth import styles
 from ial_bench.synth.captures import Capture
 from ial_bench.synth.layout import City
-from ial_bench.synth.names import spelled
 from ial_bench.synth.streets import KERB, LANE, MARK, ROAD, VERGE, ZEBRA
 from ial_bench.synth.tables import AWNING, AWNING_2, ROOF, Ints
 from ial_bench.synth.trace import NOTHING, Seen
@@ -106,6 +105,12 @@ def _buildings(city: City, seen: Seen, open_wall: np.ndarray) -> list[Fact]:
     if roofed.sum() >= 5 * _SMALL_SHARE * size**2:
         found.append(Fact("roofs", ("sloping roofs", "tiled roofs")))
     return found
+
+
+def spelled(number: int) -> str:
+    """A small number in words, another in digits."""
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    return words[number] if 0 <= number < len(words) else str(number)
 
 
 def _article(word: str) -> str:

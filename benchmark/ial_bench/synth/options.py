@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ial_bench.errors import ConfigError, unknown_name
-from ial_bench.synth.names import N_LINE_NAMES
+from ial_bench.synth.styles import N_LINE_NAMES
 
 PRETRAIN_SEEDS = range(1_000_000, 2_000_000)
 """City seeds kept for pretraining: no dataset is made from them, so that no encoder has seen a measured city."""

@@ -1,11 +1,14 @@
-"""What streets and houses can look like: named colours, kinds of building, trees, lamps, road surfaces.
+"""What streets and houses can look like and be called: colours, kinds of building, trees, lamps, roads, names.
 
-A neighbourhood, a street or a row of houses picks from these; captions use the names.
+A neighbourhood, a street or a row of houses picks from these; captions use the words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from ial_bench.errors import ConfigError
+from ial_bench.seeds import generator
 
 WALLS: dict[str, tuple[int, int, int]] = {
     "red": (178, 58, 48), "terracotta": (196, 104, 70), "orange": (224, 128, 44), "ochre": (196, 150, 60),
@@ -152,3 +155,56 @@ LANDMARKS = (
     Landmark("a dark tower", 16.0, 84.0, 10.0, PITCHED, (56, 58, 70), (30, 30, 36), 2),
     Landmark("a pink tower", 14.0, 60.0, 8.0, GABLE, (228, 130, 150), (120, 60, 90), 4),
 )
+
+_HEADS = (
+    "Amber", "Apple", "Ash", "Barley", "Beech", "Birch", "Black", "Bramble", "Bridge", "Bright", "Brook", "Cherry",
+    "Clay", "Clover", "Copper", "Crane", "Dove", "Elder", "Elm", "Fern", "Flint", "Fox", "Glass", "Gold", "Green",
+    "Hazel", "Heath", "Holly", "Iron", "Ivy", "Lark", "Lime", "Long", "Maple", "Mill", "Moss", "Oak", "Orchard",
+    "Otter", "Pear", "Pine", "Plum", "Raven", "Reed", "Rose", "Rye", "Salt", "Silver", "Stone", "Swan", "Thorn",
+    "Vine", "Wheat", "White", "Willow", "Winter",
+)  # fmt: skip
+_TAILS = (
+    "bank", "bourne", "croft", "dale", "field", "ford", "gate", "grove", "ham", "hurst", "land", "mead", "mere",
+    "moor", "ridge", "side", "stead", "ton", "well", "wood",
+)  # fmt: skip
+_PARTS = (
+    "Bottoms", "Common", "Corner", "Cross", "Docks", "End", "Fields", "Flats", "Gardens", "Green", "Heights", "Hill",
+    "Market", "Park", "Quarter", "Quay", "Rise", "Town", "Vale", "Village",
+)  # fmt: skip
+
+N_LINE_NAMES = len(_HEADS) * (1 + len(_TAILS))
+"""Names for streets and avenues together: a head alone, or with a tail."""
+
+
+def line_names(seed: int, n_avenues: int, n_streets: int) -> tuple[list[str], list[str]]:
+    """Names of the avenues, from west to east, and of the streets, from south to north; none twice.
+
+    An avenue and a street of one city never share their word, so "Ash Street" and "Ash Avenue" are not confused.
+
+    Raises:
+        ConfigError: more than there are names.
+    """
+    words = [head + tail for tail in ("", *_TAILS) for head in _HEADS]
+    if n_avenues + n_streets > len(words):
+        raise ConfigError(
+            f"{n_avenues + n_streets:,} streets and avenues, and only {len(words):,} names", "ask for fewer blocks"
+        )
+    order = generator("synth-city", seed, "street names").permutation(len(words))
+    drawn = [words[i] for i in order]
+    return (
+        [f"{word} Avenue" for word in drawn[:n_avenues]],
+        [f"{word} Street" for word in drawn[n_avenues : n_avenues + n_streets]],
+    )
+
+
+def neighbourhood_names(seed: int, n: int) -> list[str]:
+    """Names of `n` neighbourhoods; none twice.
+
+    Raises:
+        ConfigError: more than there are names.
+    """
+    words = [f"{head} {part}" for part in _PARTS for head in _HEADS]
+    if n > len(words):
+        raise ConfigError(f"{n:,} neighbourhoods, and only {len(words):,} names", "ask for fewer blocks")
+    order = generator("synth-city", seed, "neighbourhood names").permutation(len(words)).tolist()
+    return [words[i] for i in order[:n]]
