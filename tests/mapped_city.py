@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from drawn_streets import degrees
-from ial_bench.synth.tables import Boxes
+from ial_bench.synth.scene import Boxes
 
 STREETS: dict[str, tuple[tuple[float, float], ...]] = {
     "Main Street": ((0, 0), (150, 0), (300, 60), (420, 60)),

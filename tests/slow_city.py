@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ial_bench.synth import scene as t
 from ial_bench.synth import styles
-from ial_bench.synth import tables as t
 from ial_bench.synth.captures import Capture
 from ial_bench.synth.layout import City
-from ial_bench.synth.sprites import SIDE, sprites
+from ial_bench.synth.scene import CELLS, sprites
 from ial_bench.synth.streets import DASH, FIELD, MARK, PAVEMENT, ROAD, YARD, ZEBRA
 
 
@@ -54,7 +54,7 @@ def look(city: City, capture: Capture, props: t.Props, size: int, row: int, colu
         across = (a * ahead - beside) / props.width[i] + 0.5
         up = (capture.camera_m + rise * ahead - props.base[i]) / props.height[i]
         if 0 <= across < 1 and 0 < up <= 1:
-            cell = int(sprites()[props.shape[i], min(int((1 - up) * SIDE), SIDE - 1), int(across * SIDE)])
+            cell = int(sprites()[props.shape[i], min(int((1 - up) * CELLS), CELLS - 1), int(across * CELLS)])
             if cell:
                 prop, part, nearest = i, cell, ahead
     return Pixel(best.box, best.side, best.material, best.ground, best.line, prop, part, best.depth)

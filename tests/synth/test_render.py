@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import slow_city
+from ial_bench.synth import scene as t
 from ial_bench.synth import styles
-from ial_bench.synth import tables as t
 from ial_bench.synth.captions import MAX_WORDS, caption, facts
 from ial_bench.synth.captures import PRETRAIN, QUERY, TRAIN, Capture, captures_of, day_of, places_of
 from ial_bench.synth.layout import City, make_layout, with_things
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.render import flat_light, render, wall_light
-from ial_bench.synth.tables import Boxes, Props, joined, rows_of
+from ial_bench.synth.scene import Boxes, Props, joined, rows_of
 from ial_bench.synth.trace import Camera, Seen, trace
 
 SIZE = 16

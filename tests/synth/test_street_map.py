@@ -28,6 +28,7 @@ from ial_bench.synth.map_ground import MapGround
 from ial_bench.synth.map_layout import lay_map
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.render import photo_of
+from ial_bench.synth.scene import Floats, Props
 from ial_bench.synth.street_map import StreetMap, read_map
 from ial_bench.synth.streets import (
     DASH,

@@ -16,7 +16,7 @@ from ial_bench.seeds import derive_seed, generator
 from ial_bench.synth import styles
 from ial_bench.synth.layout import City
 from ial_bench.synth.options import CityOptions
-from ial_bench.synth.tables import Floats, Props
+from ial_bench.synth.scene import Floats, Props
 
 TRAIN, QUERY, PRETRAIN = "train", "query", "pretrain"
 ROLES = (TRAIN, QUERY, PRETRAIN)

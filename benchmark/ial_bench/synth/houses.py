@@ -8,8 +8,7 @@ import numpy as np
 
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
-from ial_bench.synth.streets import Ground, LineStyles
-from ial_bench.synth.tables import (
+from ial_bench.synth.scene import (
     AWNING,
     AWNING_2,
     DOOR,
@@ -27,6 +26,7 @@ from ial_bench.synth.tables import (
     Boxes,
     Floats,
 )
+from ial_bench.synth.streets import Ground, LineStyles
 
 DEPTH_M = 13.0
 """Of a house, from front to back."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ial_bench.synth.scene import Floats, Ints
 from ial_bench.synth.streets import (
     CELL_M,
     DASH,
@@ -25,7 +26,6 @@ from ial_bench.synth.streets import (
     ZEBRA_M,
     Ground,
 )
-from ial_bench.synth.tables import Floats, Ints
 
 if TYPE_CHECKING:
     from ial_bench.partition.network import Edge

@@ -16,7 +16,7 @@ from ial_bench.geo.lines import shapely
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
 from ial_bench.synth.houses import DEPTH_M, Quarter, build_landmark, cut_lots, dress_face
-from ial_bench.synth.tables import EAST, NORTH, SOUTH, WEST, Boxes, Floats, in_frame, left_of
+from ial_bench.synth.scene import EAST, NORTH, SOUTH, WEST, Boxes, Floats, in_frame, left_of
 
 if TYPE_CHECKING:
     from ial_bench.partition.network import Edge

@@ -15,11 +15,11 @@ from ial_bench.synth.map_ground import SIDE_M, MapGround, Segments, cells_near
 from ial_bench.synth.map_houses import Row, Site, build_landmarks, build_rows
 from ial_bench.synth.map_streets import MIN_WALK_M, Course, MapSubStreets, meeting, on_line
 from ial_bench.synth.options import CityOptions
+from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
 from ial_bench.synth.street_map import MappedStreets, StreetMap, read_map
 from ial_bench.synth.streets import KERB, PAVEMENT, VERGE, YARDS, LineStyles, dress_lines
 from ial_bench.synth.sub_streets import BLOCKS_PER_NEIGHBOURHOOD, nearest_site
 from ial_bench.synth.survey import Survey
-from ial_bench.synth.tables import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
 
 _EDGE_M = 60.0  # of open ground around the outermost streets
 _SUB_STREETS_PER_BLOCK = 2  # of a grid

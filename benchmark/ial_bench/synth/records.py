@@ -20,7 +20,7 @@ from ial_bench.seeds import generator
 from ial_bench.synth.captures import QUERY, TRAIN, Place, covered, places_of
 from ial_bench.synth.layout import City
 from ial_bench.synth.options import SUFFIXES, CityOptions
-from ial_bench.synth.tables import Floats, Ints
+from ial_bench.synth.scene import Floats, Ints
 
 IMAGES = "images"
 ENCODER = "openclip:tiny-street/synth"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
-from ial_bench.synth.tables import Colours, Floats, Ints
+from ial_bench.synth.scene import Colours, Floats, Ints
 
 ROAD, MARK, DASH, LANE, KERB, VERGE, PAVEMENT, ZEBRA, YARD, FIELD = range(10)
 """What the ground is made of. DASH turns into MARK or ROAD by the metre."""

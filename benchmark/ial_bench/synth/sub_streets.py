@@ -10,9 +10,9 @@ import numpy as np
 
 from ial_bench.addresses import Address
 from ial_bench.seeds import generator
+from ial_bench.synth.scene import Floats, Ints
 from ial_bench.synth.streets import Ground
 from ial_bench.synth.styles import line_names, neighbourhood_names
-from ial_bench.synth.tables import Floats, Ints
 
 BLOCKS_PER_NEIGHBOURHOOD = 6
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ial_bench.geo.points import Points
-from ial_bench.synth.tables import Floats
+from ial_bench.synth.scene import Floats
 
 
 @dataclass(frozen=True)

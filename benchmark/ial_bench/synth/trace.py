@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.synth.captures import Capture
-from ial_bench.synth.facade import Walls, facade, silhouette
 from ial_bench.synth.layout import City
-from ial_bench.synth.sprites import SIDE, sprites
-from ial_bench.synth.tables import (
+from ial_bench.synth.scene import (
+    CELLS,
     EAST,
     NORTH,
     SOUTH,
@@ -25,9 +24,13 @@ from ial_bench.synth.tables import (
     Floats,
     Ints,
     Props,
+    Walls,
+    facade,
     in_frame,
     joined,
     rows_of,
+    silhouette,
+    sprites,
 )
 
 NOTHING = -1
@@ -231,9 +234,9 @@ def _billboards(props: Props, camera: Camera, depth: Floats) -> tuple[Pixels, Pi
     place = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
     wide = np.repeat(wide, count)
     row, column = r0[which] + place // wide, c0[which] + place % wide
-    across = ((column + 0.5 - left[which]) / (right - left)[which] * SIDE).astype(np.int64)
-    down = ((row + 0.5 - top[which]) / (bottom - top)[which] * SIDE).astype(np.int64)
-    part = sprites()[props.shape[which], np.clip(down, 0, SIDE - 1), np.clip(across, 0, SIDE - 1)]
+    across = ((column + 0.5 - left[which]) / (right - left)[which] * CELLS).astype(np.int64)
+    down = ((row + 0.5 - top[which]) / (bottom - top)[which] * CELLS).astype(np.int64)
+    part = sprites()[props.shape[which], np.clip(down, 0, CELLS - 1), np.clip(across, 0, CELLS - 1)]
     drawn = (part > 0) & (ahead[which] < depth[row, column])
     row, column = row[drawn], column[drawn]
     seen[row, column] = which[drawn]
