@@ -23,14 +23,7 @@ from ial_bench.geo.local import to_local_m
 from ial_bench.geo.points import haversine_m
 from ial_bench.synth.captions import MAX_WORDS, caption
 from ial_bench.synth.captures import QUERY, TRAIN, Capture, captures_of, day_of, places_of
-from ial_bench.synth.layout import City, make_layout, with_things
-from ial_bench.synth.map_ground import MapGround
-from ial_bench.synth.map_layout import lay_map
-from ial_bench.synth.options import CityOptions
-from ial_bench.synth.render import photo_of
-from ial_bench.synth.scene import Floats, Props
-from ial_bench.synth.street_map import StreetMap, read_map
-from ial_bench.synth.streets import (
+from ial_bench.synth.ground import (
     DASH,
     FIELD,
     KERB,
@@ -41,6 +34,7 @@ from ial_bench.synth.streets import (
     VERGE,
     YARD,
     ZEBRA,
+    MapGround,
 )
 from ial_bench.datasets.synth_city.tables import Floats, Props
 from ial_bench.datasets.synth_city.trace import trace

@@ -9,9 +9,9 @@ import numpy as np
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
 from ial_bench.synth.captures import Capture
+from ial_bench.synth.ground import KERB, LANE, MARK, ROAD, VERGE, ZEBRA
 from ial_bench.synth.layout import City
 from ial_bench.synth.scene import AWNING, AWNING_2, ROOF, Ints
-from ial_bench.synth.streets import KERB, LANE, MARK, ROAD, VERGE, ZEBRA
 from ial_bench.synth.trace import NOTHING, Seen
 
 MAX_WORDS = 60

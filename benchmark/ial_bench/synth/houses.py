@@ -8,6 +8,7 @@ import numpy as np
 
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
+from ial_bench.synth.ground import Ground, LineStyles
 from ial_bench.synth.scene import (
     AWNING,
     AWNING_2,
@@ -26,7 +27,6 @@ from ial_bench.synth.scene import (
     Boxes,
     Floats,
 )
-from ial_bench.synth.streets import Ground, LineStyles
 
 DEPTH_M = 13.0
 """Of a house, from front to back."""

@@ -18,10 +18,10 @@ from ial_bench.geo.points import Points
 from ial_bench.geo.projections import from_local_m, utm_to_wgs84
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
+from ial_bench.synth.ground import FIELD, YARD, Ground, LineStyles, lay_grid
 from ial_bench.synth.houses import build_block, build_landmark, draw_quarter
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined
-from ial_bench.synth.streets import FIELD, YARD, Ground, LineStyles, lay_grid
 from ial_bench.synth.sub_streets import SubStreets, cut_sub_streets, nearest_site, neighbourhoods
 from ial_bench.synth.survey import Survey
 

@@ -9,15 +9,25 @@ import numpy as np
 
 from ial_bench.errors import DataError
 from ial_bench.seeds import generator
+from ial_bench.synth.ground import (
+    KERB,
+    PAVEMENT,
+    SIDE_M,
+    VERGE,
+    YARDS,
+    LineStyles,
+    MapGround,
+    Segments,
+    cells_near,
+    dress_lines,
+)
 from ial_bench.synth.houses import draw_quarter
 from ial_bench.synth.layout import BLOCKS_PER_LANDMARK, City, hills_of, one_side, with_things
-from ial_bench.synth.map_ground import SIDE_M, MapGround, Segments, cells_near
 from ial_bench.synth.map_houses import Row, Site, build_landmarks, build_rows
 from ial_bench.synth.map_streets import MIN_WALK_M, Course, MapSubStreets, meeting, on_line
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
 from ial_bench.synth.street_map import MappedStreets, StreetMap, read_map
-from ial_bench.synth.streets import KERB, PAVEMENT, VERGE, YARDS, LineStyles, dress_lines
 from ial_bench.synth.sub_streets import BLOCKS_PER_NEIGHBOURHOOD, nearest_site
 from ial_bench.synth.survey import Survey
 

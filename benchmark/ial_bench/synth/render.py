@@ -8,9 +8,9 @@ import numpy.typing as npt
 from ial_bench.images import RGB
 from ial_bench.seeds import generator
 from ial_bench.synth.captures import Capture, Day
+from ial_bench.synth.ground import YARD
 from ial_bench.synth.layout import HILL_RING_M, N_HILLS, City
 from ial_bench.synth.scene import PANE, PANE_2, TRIM, WALL, Boxes, Colours, Floats, Walls, in_frame
-from ial_bench.synth.streets import YARD
 from ial_bench.synth.trace import NOTHING, Camera, Seen, trace
 
 _NORMALS = np.array([(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)])

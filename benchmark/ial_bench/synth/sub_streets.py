@@ -10,8 +10,8 @@ import numpy as np
 
 from ial_bench.addresses import Address
 from ial_bench.seeds import generator
+from ial_bench.synth.ground import Ground
 from ial_bench.synth.scene import Floats, Ints
-from ial_bench.synth.streets import Ground
 from ial_bench.synth.styles import line_names, neighbourhood_names
 
 BLOCKS_PER_NEIGHBOURHOOD = 6
