@@ -24,11 +24,18 @@ from ial_bench.synth.ground import (
 from ial_bench.synth.houses import draw_quarter
 from ial_bench.synth.layout import BLOCKS_PER_LANDMARK, City, hills_of, one_side, with_things
 from ial_bench.synth.map_houses import Row, Site, build_landmarks, build_rows
-from ial_bench.synth.map_streets import MIN_WALK_M, Course, MapSubStreets, meeting, on_line
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
 from ial_bench.synth.street_map import MappedStreets, StreetMap, read_map
-from ial_bench.synth.sub_streets import BLOCKS_PER_NEIGHBOURHOOD, nearest_site
+from ial_bench.synth.sub_streets import (
+    BLOCKS_PER_NEIGHBOURHOOD,
+    MIN_WALK_M,
+    Course,
+    MapSubStreets,
+    meeting,
+    nearest_site,
+    on_line,
+)
 from ial_bench.synth.survey import Survey
 
 _EDGE_M = 60.0  # of open ground around the outermost streets
