@@ -1,11 +1,20 @@
-"""Rows of houses along the sides of blocks: neighbourhood -> face of a block -> lot."""
+"""Rows of houses, and landmarks: around the blocks of a drawn grid, or along both sides of the lines of a street map.
+
+A neighbourhood sets what its houses have in common, a face what a row of them does, a lot what departs from it. On a
+street map houses stand wherever there is neither a road nor another house.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from ial_bench.build.noding import shapely
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
 from ial_bench.synth.ground import Ground, LineStyles
@@ -26,10 +35,23 @@ from ial_bench.synth.scene import (
     WEST,
     Boxes,
     Floats,
+    in_frame,
+    left_of,
 )
+
+if TYPE_CHECKING:
+    from ial_bench.build.network import Edge
 
 DEPTH_M = 13.0
 """Of a house, from front to back."""
+_BEND_M = 0.75
+"""A line is straight where it stays so near to its chord; rows of houses stand along chords."""
+_SLACK_M = _BEND_M + 0.05
+"""A house may reach so far into a pavement, at the inner side of a bend."""
+_DEPTHS_M = (DEPTH_M, 0.5 * DEPTH_M)
+_SHORTEST_M = 5.0
+_CELL_M = 60.0
+_LOT_SLIVER_M2 = 0.05
 _SQUARE = np.array([1.0, 0.0])
 _WALL_NAMES = list(styles.WALLS)
 _WALL_COLOURS = np.array(list(styles.WALLS.values()), dtype=np.float32) / 255
@@ -78,40 +100,35 @@ def build_block(
     variation: float,
 ) -> list[Boxes]:  # fmt: skip
     """The four rows of houses of a block, from the street names' side: south, north, west, east."""
-    n_avenues, n_columns = len(ground.xs), len(ground.xs) - 1
+    n_avenues, n_columns, kind = len(ground.xs), len(ground.xs) - 1, styles.KINDS[quarter.kind]
     west, east, south, north = column, column + 1, n_avenues + row, n_avenues + row + 1
-    setback = styles.KINDS[quarter.kind].setback_m
+    setback = kind.setback_m
     x0, x1 = ground.xs[column] + ground.half[west] + setback, ground.xs[column + 1] - ground.half[east] - setback
     y0, y1 = ground.ys[row] + ground.half[south] + setback, ground.ys[row + 1] - ground.half[north] - setback
     depth = min(DEPTH_M, (x1 - x0) / 2.8, (y1 - y0) / 2.8)
-    faces = []
-    for side, line in ((SOUTH, south), (NORTH, north), (WEST, west), (EAST, east)):
+    tables = []
+    for side, line, face in (
+        (SOUTH, south, (x0, y0, x1, y0 + depth)), (NORTH, north, (x0, y1 - depth, x1, y1)),
+        (WEST, west, (x0, y0 + depth, x0 + depth, y1 - depth)), (EAST, east, (x1 - depth, y0 + depth, x1, y1 - depth)),
+    ):  # fmt: skip
         rng = generator("synth-city", seed, "face", row, column, side)
-        along_x = side in {SOUTH, NORTH}
-        low, high = (x0, x1) if along_x else (y0 + depth, y1 - depth)
-        cuts = cut_lots(rng, high - low, styles.KINDS[quarter.kind])
-        n = len(cuts)
-        bounds = np.empty((n, 4))
-        if along_x:
-            bounds[:, 0], bounds[:, 2] = low + cuts[:, 0], low + cuts[:, 1]
-            bounds[:, 1], bounds[:, 3] = (y0, y0 + depth) if side == SOUTH else (y1 - depth, y1)
-        else:
-            bounds[:, 1], bounds[:, 3] = low + cuts[:, 0], low + cuts[:, 1]
-            bounds[:, 0], bounds[:, 2] = (x0, x0 + depth) if side == WEST else (x1 - depth, x1)
-        dressed = np.zeros((n, 4), dtype=bool)
-        dressed[:, side] = True
-        if along_x:  # the houses at the corners look on two streets
-            dressed[0, WEST] = dressed[-1, EAST] = True
-        faces.append(
-            dress_face(
-                rng, bounds, dressed, quarter, downtown, int(lines.awning[line]), variation, row * n_columns + column
-            )
-        )
-    return faces
+        bounds, dressed = _lots(rng, np.array(face), side, kind)
+        awning, block = int(lines.awning[line]), row * n_columns + column
+        tables.append(_dress(rng, bounds, dressed, quarter, downtown, awning, variation, block))
+    return tables
 
 
-def cut_lots(rng: np.random.Generator, length: float, kind: styles.Kind) -> Floats:
-    """[n, 2]: where each house begins and ends along a face of `length` metres."""
+def _lots(rng: np.random.Generator, face: Floats, side: int, kind: styles.Kind) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Bounds [n, 4] of the houses that fill a face, and which of their sides are dressed, bool [n, 4].
+
+    Args:
+        rng: of the face.
+        face: [4], its bounds.
+        side: that its houses turn to the street.
+        kind: of building.
+    """
+    axis = 0 if side in {SOUTH, NORTH} else 1
+    length = float(face[axis + 2] - face[axis])
     n = max(1, round(length / (kind.lot_m + kind.gap_m)))
     shares = rng.uniform(0.75, 1.25, n)
     ends = np.concatenate([[0.0], np.cumsum(shares / shares.sum())]) * length
@@ -119,12 +136,18 @@ def cut_lots(rng: np.random.Generator, length: float, kind: styles.Kind) -> Floa
     gap = min(kind.gap_m, 0.4 * length / n)
     starts[1:] += gap / 2
     stops[:-1] -= gap / 2
-    return np.stack([starts, stops], axis=1)
+    bounds = np.tile(face, (n, 1))
+    bounds[:, axis], bounds[:, axis + 2] = face[axis] + starts, face[axis] + stops
+    dressed = np.zeros((n, 4), dtype=bool)
+    dressed[:, side] = True
+    if axis == 0:  # houses at a corner, or at a gap, look two ways; a block's other two rows lie between the corners
+        dressed[0, WEST] = dressed[-1, EAST] = True
+    return bounds, dressed
 
 
-def dress_face(
-    rng: np.random.Generator, bounds: Floats, dressed: np.ndarray, quarter: Quarter, downtown: float, awning: int,
-    variation: float, block: int,
+def _dress(
+    rng: np.random.Generator, bounds: Floats, dressed: npt.NDArray[np.bool_], quarter: Quarter, downtown: float,
+    awning: int, variation: float, block: int,
 ) -> Boxes:  # fmt: skip
     """One face's houses: a style for the face, and lots that depart from it by `variation`."""
     n, kind = len(bounds), styles.KINDS[quarter.kind]
@@ -187,3 +210,176 @@ def build_landmark(which: int, x: float, y: float, block: int) -> Boxes:
         shop=np.array([False]), awning=np.array([False]), dressed=np.ones((1, 4), dtype=bool), colours=colours,
         kind=np.array([-1]), name=np.array([which]), block=np.array([block]),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line that houses stand along.
+
+    Attributes:
+        metres: [n, 2], from x = y = 0.
+        line: its street's number.
+        sub_street: number of the sub-street, for `Boxes.block`.
+        area: number of the part of town.
+    """
+
+    metres: Floats
+    line: int
+    sub_street: int
+    area: int
+
+
+class Site:
+    """What land is taken: roads with their pavements, and houses as they are built.
+
+    Args:
+        edges: all roads.
+        half: metres from the centre line to the lots, of each edge.
+        corner: [2], local metres that become x = y = 0.
+    """
+
+    def __init__(self, edges: Sequence[Edge], half: Floats, corner: Floats) -> None:
+        lib = shapely()
+        lines = [lib.LineString(e.metres - corner) for e in edges]
+        self._roads = np.asarray(lib.buffer(np.array(lines), np.maximum(half - _SLACK_M, 1.0), quad_segs=8))
+        self._tree = lib.STRtree(self._roads)
+        self._houses: dict[tuple[int, int], list[Any]] = {}
+
+    def free(self, strip: Floats, along: Floats) -> list[tuple[float, float]]:
+        """From where to where a strip is free, in metres along the direction `along` [2].
+
+        Args:
+            strip: [4, 2], its corners.
+            along: unit vector of its long side.
+        """
+        lib = shapely()
+        shape = lib.Polygon(strip)
+        houses = {id(s): s for cell in _cells(strip) for s in self._houses.get(cell, ())}
+        there = [*self._roads[self._tree.query(shape, predicate="intersects")], *houses.values()]
+        ends = strip @ along
+        free = [(float(ends.min()), float(ends.max()))]
+        if there:
+            taken = lib.intersection(shape, np.array(there))
+            for part in taken[lib.area(taken) > _LOT_SLIVER_M2]:
+                reach = lib.get_coordinates(part) @ along
+                free = list(_without(free, float(reach.min()), float(reach.max())))
+        return [(a, b) for a, b in free if b - a >= _SHORTEST_M]
+
+    def take(self, corners: Floats) -> None:
+        """Note a house, or a row of them."""
+        shape = shapely().Polygon(corners)
+        for cell in _cells(corners):
+            self._houses.setdefault(cell, []).append(shape)
+
+
+def _cells(corners: Floats) -> Iterator[tuple[int, int]]:
+    low, high = (np.floor(c / _CELL_M).astype(int).tolist() for c in (corners.min(axis=0), corners.max(axis=0)))
+    return ((i, j) for i in range(low[0], high[0] + 1) for j in range(low[1], high[1] + 1))
+
+
+def _without(spans: Sequence[tuple[float, float]], low: float, high: float) -> Iterator[tuple[float, float]]:
+    for a, b in spans:
+        if high <= a or b <= low:
+            yield a, b
+            continue
+        if a < low:
+            yield a, low
+        if high < b:
+            yield high, b
+
+
+def build_rows(
+    seed: int, rows: Sequence[Row], site: Site, half: Floats, awnings: Sequence[int], quarters: Sequence[Quarter],
+    downtown: Mapping[int, float], variation: float,
+) -> list[Boxes]:  # fmt: skip
+    """Houses along both sides of some lines, in their order.
+
+    Args:
+        seed: of the city.
+        rows: the lines.
+        site: what is taken; added to.
+        half: of each street, metres from the centre line to the lots.
+        awnings: of each street.
+        quarters: of each part of town.
+        downtown: how central each sub-street is.
+        variation: how much houses of a row differ.
+    """
+    tables = []
+    for number, row in enumerate(rows):
+        quarter = quarters[row.area]
+        kind = styles.KINDS[quarter.kind]
+        front = float(half[row.line]) + kind.setback_m
+        for k, (start, along, length) in enumerate(chords(row.metres)):
+            for side in (SOUTH, NORTH):
+                spans = _face(site, start, along, length, front, side)
+                if not spans:
+                    continue
+                rng = generator("synth-city", seed, "map face", number, k, side)
+                parts = [_lots(rng, span, side, kind) for span in spans]
+                bounds, dressed = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+                central, awning = downtown[row.sub_street], int(awnings[row.line])
+                face = _dress(rng, bounds, dressed, quarter, central, awning, variation, row.sub_street)
+                tables.append(replace(face, turn=np.tile(along, (len(face), 1))))
+    return tables
+
+
+def chords(metres: Floats) -> Iterator[tuple[Floats, Floats, float]]:
+    """Start [2], direction [2] and length of the straight pieces of a line, cut at its bends."""
+    lib = shapely()
+    points = lib.get_coordinates(lib.simplify(lib.LineString(metres), _BEND_M))
+    for a, b in pairwise(points):
+        length = float(np.hypot(*(b - a)))
+        if length >= _SHORTEST_M:
+            yield a, (b - a) / length, length
+
+
+def _face(site: Site, start: Floats, along: Floats, length: float, front: float, side: int) -> list[Floats]:
+    """Bounds [4] of the free parts of one side of a chord, in the chord's direction; they are taken at once."""
+    (u, v), left = in_frame(start, along), left_of(along)
+    spans, open_spans = [], [(float(u), float(u) + length)]
+    for depth in _DEPTHS_M:
+        v0, v1 = (v + front, v + front + depth) if side == SOUTH else (v - front - depth, v - front)
+        rest = []
+        for low, high in open_spans:
+            strip = _corners(np.array([low, v0, high, v1]), along, left)
+            found = site.free(strip, along)
+            for a, b in found:
+                spans.append(np.array([a, v0, b, v1]))
+                site.take(_corners(spans[-1], along, left))
+            remaining = [(low, high)]
+            for a, b in found:
+                remaining = list(_without(remaining, a, b))
+            rest += [r for r in remaining if r[1] - r[0] >= _SHORTEST_M]
+        open_spans = rest
+    return sorted(spans, key=lambda s: float(s[0]))
+
+
+def _corners(bounds: Floats, along: Floats, left: Floats) -> Floats:
+    u0, v0, u1, v1 = bounds
+    return np.array([u * along + v * left for u, v in ((u0, v0), (u1, v0), (u1, v1), (u0, v1))])
+
+
+def build_landmarks(seed: int, rows: Sequence[Row], site: Site, half: Floats, wanted: int) -> list[Boxes]:
+    """Up to `wanted` landmarks behind the houses of some rows, where there is room."""
+    rng = generator("synth-city", seed, "map landmarks")
+    tables: list[Boxes] = []
+    sorts = [int(s) for _ in range(wanted // len(styles.LANDMARKS) + 1) for s in rng.permutation(len(styles.LANDMARKS))]
+    for i in rng.permutation(len(rows)):
+        if len(tables) == wanted:
+            break
+        row, which = rows[i], sorts[len(tables)]
+        start, along, length = max(chords(row.metres), key=lambda c: c[2], default=(None, None, 0.0))
+        if start is None or along is None:
+            continue
+        reach = styles.LANDMARKS[which].side / 2 + 0.5
+        for side in rng.permutation([-1.0, 1.0]):
+            behind = float(half[row.line]) + DEPTH_M + 6.0 + reach
+            at = start + along * length / 2 + side * behind * left_of(along)
+            u, v = in_frame(at, along)
+            corners = _corners(np.array([u - reach, v - reach, u + reach, v + reach]), along, left_of(along))
+            free = site.free(corners, along)
+            if len(free) == 1 and free[0][1] - free[0][0] > 2 * reach - 0.01:
+                site.take(corners)
+                tables.append(replace(build_landmark(which, float(u), float(v), row.sub_street), turn=along[None]))
+                break
+    return tables

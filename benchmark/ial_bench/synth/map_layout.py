@@ -21,9 +21,8 @@ from ial_bench.synth.ground import (
     cells_near,
     dress_lines,
 )
-from ial_bench.synth.houses import draw_quarter
+from ial_bench.synth.houses import Row, Site, build_landmarks, build_rows, draw_quarter
 from ial_bench.synth.layout import BLOCKS_PER_LANDMARK, City, hills_of, one_side, with_things
-from ial_bench.synth.map_houses import Row, Site, build_landmarks, build_rows
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
 from ial_bench.synth.street_map import MappedStreets, StreetMap, read_map
