@@ -22,8 +22,8 @@ from ial_bench.synth.ground import FIELD, YARD, Ground, LineStyles, lay_grid
 from ial_bench.synth.houses import build_block, build_landmark, draw_quarter
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined
+from ial_bench.synth.street_map import Survey
 from ial_bench.synth.sub_streets import SubStreets, cut_sub_streets, nearest_site, neighbourhoods
-from ial_bench.synth.survey import Survey
 
 ANCHOR_M = (500_000.0, 4_400_000.0)
 ANCHOR_ZONE = "25N"

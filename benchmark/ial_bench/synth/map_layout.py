@@ -25,7 +25,7 @@ from ial_bench.synth.houses import Row, Site, build_landmarks, build_rows, draw_
 from ial_bench.synth.layout import BLOCKS_PER_LANDMARK, City, hills_of, one_side, with_things
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
-from ial_bench.synth.street_map import MappedStreets, StreetMap, read_map
+from ial_bench.synth.street_map import MappedStreets, StreetMap, Survey, read_map
 from ial_bench.synth.sub_streets import (
     BLOCKS_PER_NEIGHBOURHOOD,
     MIN_WALK_M,
@@ -35,7 +35,6 @@ from ial_bench.synth.sub_streets import (
     nearest_site,
     on_line,
 )
-from ial_bench.synth.survey import Survey
 
 _EDGE_M = 60.0  # of open ground around the outermost streets
 _SUB_STREETS_PER_BLOCK = 2  # of a grid

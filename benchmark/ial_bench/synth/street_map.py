@@ -13,6 +13,7 @@ from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import sha256_file
 from ial_bench.geo.points import Points, rolled, unrolled
+from ial_bench.synth.scene import Floats
 
 if TYPE_CHECKING:
     from ial_bench.partition.network import Edge, StreetNetwork, StreetSource
@@ -114,6 +115,27 @@ class MappedStreets:
     rim: Sequence[SubStreet]
     areas: Callable[[SubStreet], str]
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What ties a drawn city to a real map.
+
+    Attributes:
+        source: the map and what was taken of it, for ``dataset.toml``.
+        title: for people.
+        licence: terms, in the user's words.
+        origin: [2], degrees, where local metres start.
+        corner: [2], local metres, where the city's x = y = 0 lies.
+        lines: of each sub-street, its lines on the map, [points, 2] degrees each.
+    """
+
+    source: dict[str, Any]
+    title: str
+    licence: str
+    origin: Points
+    corner: Floats
+    lines: Sequence[Sequence[Points]]
 
 
 def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: None) -> MappedStreets:
