@@ -13,7 +13,7 @@ from ial_bench.synth import scene as t
 from ial_bench.synth import styles
 from ial_bench.synth.captions import MAX_WORDS, caption, facts
 from ial_bench.synth.captures import PRETRAIN, QUERY, TRAIN, Capture, captures_of, day_of, places_of
-from ial_bench.synth.layout import City, make_layout, with_things
+from ial_bench.synth.layout import City, make_layout
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.render import flat_light, render, wall_light
 from ial_bench.synth.scene import Boxes, Props, joined, rows_of
@@ -39,9 +39,8 @@ def some_captures(city: City, step: int) -> list[Capture]:
 
 def bare(town: City, boxes: Boxes | None = None, props: Props | None = None) -> City:
     """The town's ground with nothing on it but what is given."""
-    return with_things(
-        town, rows_of(town.boxes, np.zeros(0, dtype=np.int64)) if boxes is None else boxes, props or Props.none()
-    )
+    none = rows_of(town.boxes, np.zeros(0, dtype=np.int64))
+    return replace(town, boxes=none if boxes is None else boxes, props=props or Props.none())
 
 
 def a_house(town: City, x0: float, y0: float, x1: float, y1: float, **changes: object) -> Boxes:

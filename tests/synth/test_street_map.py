@@ -163,7 +163,7 @@ def looking(city: City, x: float, y: float, heading: float) -> Capture:
 
 
 def test_photos_see_houses_on_both_sides_and_the_road_below(city: City) -> None:
-    bare = with_things(city, city.boxes, Props.none())
+    bare = replace(city, props=Props.none())
     seen_walls = []
     for sub in range(len(city.sub_streets)):
         line = city.sub_streets.line[sub]
@@ -231,7 +231,7 @@ def test_a_scene_turned_as_a_whole_looks_the_same(degrees: float) -> None:
         return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
 
     boxes = replace(town.boxes, turn=np.tile([cos, sin], (len(town.boxes), 1)))
-    rotated = with_things(town, boxes, replace(town.props, place=turned(town.props.place)))
+    rotated = replace(town, boxes=boxes, props=replace(town.props, place=turned(town.props.place)))
     for sub in range(0, len(town.sub_streets), 4):
         capture = next(captures_of(town, places_of(town, sub, TRAIN)[0], 1))
         x, y = turned(np.array([[capture.x, capture.y]]))[0].tolist()

@@ -1,8 +1,10 @@
-"""A city from its seed: neighbourhoods, streets, block faces, lots, landmarks, trees, hills."""
+"""A city from its seed: neighbourhoods, streets, houses, landmarks, trees, hills; on a drawn grid or a street map."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +20,43 @@ from ial_bench.geo.points import Points
 from ial_bench.geo.projections import from_local_m, utm_to_wgs84
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
-from ial_bench.synth.ground import FIELD, YARD, Ground, LineStyles, lay_grid
-from ial_bench.synth.houses import build_block, build_landmark, draw_quarter
+from ial_bench.synth.ground import (
+    FIELD,
+    KERB,
+    PAVEMENT,
+    SIDE_M,
+    VERGE,
+    YARD,
+    YARDS,
+    Ground,
+    LineStyles,
+    MapGround,
+    Segments,
+    cells_near,
+    dress_lines,
+    lay_grid,
+)
+from ial_bench.synth.houses import (
+    Row,
+    Site,
+    build_block,
+    build_landmark,
+    build_landmarks,
+    build_rows,
+    draw_quarter,
+)
 from ial_bench.synth.options import CityOptions
-from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined
-from ial_bench.synth.street_map import Survey
-from ial_bench.synth.sub_streets import SubStreets, cut_sub_streets, nearest_site, neighbourhoods
+from ial_bench.synth.scene import Boxes, Buckets, Floats, Ints, Props, joined, left_of, rows_of
+from ial_bench.synth.street_map import StreetMap, Survey, read_map
+from ial_bench.synth.sub_streets import (
+    BLOCKS_PER_NEIGHBOURHOOD,
+    SubStreets,
+    cut_sub_streets,
+    nearest_site,
+    neighbourhoods,
+    on_line,
+    sub_streets_of,
+)
 
 ANCHOR_M = (500_000.0, 4_400_000.0)
 ANCHOR_ZONE = "25N"
@@ -31,7 +64,10 @@ ANCHOR_ZONE = "25N"
 HILL_RING_M = 1_500.0
 """How far beyond the middle of the city the hills stand, on top of half the city's extent."""
 N_HILLS = 256
-BLOCKS_PER_LANDMARK = 5
+_BLOCKS_PER_LANDMARK = 5
+_EDGE_M = 60.0  # of open ground around the outermost streets of a map
+_SUB_STREETS_PER_BLOCK = 2  # of a grid
+_SUB_STREETS_PER_PART = _SUB_STREETS_PER_BLOCK * BLOCKS_PER_NEIGHBOURHOOD
 
 
 @dataclass(frozen=True)
@@ -45,8 +81,6 @@ class City:
         sub_streets: what photos are labelled with.
         boxes: buildings and landmarks.
         props: trees, lamps, banners.
-        near_boxes, near_props: buckets over their places.
-        landmarks: rows of `boxes` that are looked for at any distance.
         hills: [N_HILLS], metres, height of the skyline around the city, clockwise from north.
         hill_colour: [3], 0..1.
         survey: the street map it is drawn on; None where the streets are drawn too.
@@ -58,12 +92,24 @@ class City:
     sub_streets: SubStreets
     boxes: Boxes
     props: Props
-    near_boxes: Buckets
-    near_props: Buckets
-    landmarks: Ints
     hills: Floats
     hill_colour: Floats
     survey: Survey | None = None
+
+    @cached_property
+    def near_boxes(self) -> Buckets:
+        """Finds the `boxes` around a place."""
+        return Buckets(self.boxes.centres)
+
+    @cached_property
+    def near_props(self) -> Buckets:
+        """Finds the `props` around a place."""
+        return Buckets(self.props.place)
+
+    @cached_property
+    def landmarks(self) -> Ints:
+        """Rows of `boxes` that are looked for at any distance."""
+        return np.flatnonzero(self.boxes.kind < 0)
 
     @property
     def n_photos(self) -> int:
@@ -116,43 +162,22 @@ def make_layout(options: CityOptions) -> City:
         ]
     )
     cells, central = nearest_site(middles, sites), downtown(middles)
-    tables = []
-    for i in range(rows * columns):
-        tables += build_block(
-            seed,
-            i // columns,
-            i % columns,
-            ground,
-            lines,
-            styles_of[cells[i]],
-            float(central[i]),
-            options.lot_variation,
+    tables = [
+        table
+        for i in range(rows * columns)
+        for table in build_block(
+            seed, *divmod(i, columns), ground, lines, styles_of[cells[i]], float(central[i]), options.lot_variation
         )
-    tables += _landmarks(seed, middles)
-    boxes: Boxes = joined(tables)
-    props = _street_furniture(seed, ground, lines)
-    return with_things(
-        City(
-            options, ground, lines, cut_sub_streets(seed, ground, sites, quarters), boxes, props,
-            Buckets(np.zeros((0, 2))), Buckets(np.zeros((0, 2))), np.zeros(0, dtype=np.int64), *hills_of(seed),
-        ),
-        boxes,
-        props,
-    )  # fmt: skip
-
-
-def with_things(city: City, boxes: Boxes, props: Props) -> City:
-    """`city` with other buildings and billboards, and the buckets that belong to them."""
-    return replace(
-        city, boxes=boxes, props=props, near_boxes=Buckets(boxes.centres), near_props=Buckets(props.place),
-        landmarks=np.flatnonzero(boxes.kind < 0),
-    )  # fmt: skip
+    ]
+    boxes: Boxes = joined(tables + _landmarks(seed, middles))
+    subs = cut_sub_streets(seed, ground, sites, quarters)
+    return City(options, ground, lines, subs, boxes, _street_furniture(seed, ground, lines), *_hills(seed))
 
 
 def _landmarks(seed: int, middles: Floats) -> list[Boxes]:
     """A landmark in the yard of some blocks; each sort once before any comes again."""
     rng = generator("synth-city", seed, "landmarks")
-    n = max(1, round(len(middles) / BLOCKS_PER_LANDMARK))
+    n = max(1, round(len(middles) / _BLOCKS_PER_LANDMARK))
     blocks = rng.choice(len(middles), size=n, replace=False)
     sorts = np.concatenate([rng.permutation(len(styles.LANDMARKS)) for _ in range(n // len(styles.LANDMARKS) + 1)])
     return [
@@ -161,7 +186,7 @@ def _landmarks(seed: int, middles: Floats) -> list[Boxes]:
     ]
 
 
-def hills_of(seed: int) -> tuple[Floats, Floats]:
+def _hills(seed: int) -> tuple[Floats, Floats]:
     """Heights and colour, as in `City`."""
     rng = generator("synth-city", seed, "hills")
     around = np.arange(N_HILLS) * 2 * np.pi / N_HILLS
@@ -187,7 +212,7 @@ def _street_furniture(seed: int, ground: Ground, lines: LineStyles) -> Props:
             low = crossing_at[piece] + crossing_half[piece] + 2.0
             high = crossing_at[piece + 1] - crossing_half[piece + 1] - 2.0
             for side in (-1, 1):
-                for table in one_side(rng, low, high, line, lines):
+                for table in _one_side(rng, low, high, line, lines):
                     offset = centre + side * (ground.road_half[line] + 0.9)
                     along = table.place[:, 0]
                     across = np.full(len(along), offset)
@@ -197,7 +222,7 @@ def _street_furniture(seed: int, ground: Ground, lines: LineStyles) -> Props:
     return found
 
 
-def one_side(rng: np.random.Generator, low: float, high: float, line: int, lines: LineStyles) -> list[Props]:
+def _one_side(rng: np.random.Generator, low: float, high: float, line: int, lines: LineStyles) -> list[Props]:
     """Trees, lamps and banners of one side of a piece; column 0 of their places is metres along the street."""
     tables = []
     if lines.tree[line] >= 0:
@@ -228,3 +253,126 @@ def _props(at: Floats, shape: int, base: float, width: Floats, height: Floats, c
     return Props(
         np.stack([at, at], axis=1), np.full(n, base), width, height, np.full(n, shape), tints, np.full(n, name)
     )
+
+
+def lay_map(options: CityOptions, street_map: StreetMap, say: Callable[[str], object] = lambda _: None) -> City:
+    """The city of a street map. Of the options it depends on the seed, the lot variation and the crossings alone.
+
+    Args:
+        options: `blocks` counts for nothing.
+        street_map: the map, and what to take of it.
+        say: told each step, and what is worth knowing.
+
+    Raises:
+        DataError: the map cannot be used.
+        ConfigError: an extra is not installed.
+    """
+    source = street_map.to_json()
+    mapped = read_map(street_map, say)
+    for note in mapped.notes:
+        say(f"note: {note}")
+    seed, edges = options.seed, mapped.edges
+    points = np.concatenate([e.metres for e in edges])
+    corner = points.min(axis=0) - _EDGE_M
+    keys = sorted({e.key for e in edges})
+    number = {key: i for i, key in enumerate(keys)}
+    dressed = dress_lines(generator("synth-city", seed, "map streets"), len(keys))
+    lines = [number[e.key] for e in edges]
+    segments = Segments.of(edges, lines, corner)
+    size = points.max(axis=0) + _EDGE_M - corner
+    shape = (int(np.ceil(size[0] / SIDE_M)), int(np.ceil(size[1] / SIDE_M)))
+    starts, near = cells_near(segments, dressed.half, shape)
+
+    everything = [s for of in mapped.subs for s in of] + list(mapped.rim)
+    middles = np.array([s.pieces[0].metres[len(s.pieces[0].metres) // 2] - corner for s in everything])
+    areas = _parts(seed, [mapped.areas(s) for s in everything], middles)
+    n_areas = int(areas.max()) + 1
+    rng = generator("synth-city", seed, "map yards")
+    ground = MapGround(
+        np.array([0.0, size[0]]), np.array([0.0, size[1]]), dressed.half, dressed.road_half, dressed.profile,
+        dressed.colours, YARDS[rng.integers(len(YARDS), size=n_areas)].astype(np.float32), segments, starts, near,
+        _nearest_area(shape, middles, areas),
+    )  # fmt: skip
+    say(f"laying out {len(mapped.subs):,} sub-streets")
+    clear = options.crossings == "exclude"
+    subs, kept = sub_streets_of(mapped, number, ground, corner, clear=clear, say=say)
+
+    rows = [
+        Row(p.metres - corner, number[s.street.key], i, int(areas[i]))
+        for i, s in enumerate(everything)
+        for p in s.pieces
+        if not p.inside
+    ]
+    site = Site(edges, dressed.half[lines], corner)
+    boxes = _houses(options, rows, site, dressed.half, dressed.styles, middles, areas, n_areas, len(kept))
+    survey = Survey(
+        source, f"Drawn on {street_map.path.name}, seed {seed} ({len(kept)} sub-streets)",
+        street_map.licence, mapped.network.origin, corner,
+        [[line for s in mapped.subs[i] for line in s.lines] for i in kept],
+    )  # fmt: skip
+    return City(
+        options, ground, dressed.styles, subs, boxes, _furniture(seed, rows, ground, dressed.styles), *_hills(seed),
+        survey,
+    )  # fmt: skip
+
+
+def _parts(seed: int, names: Sequence[str], middles: Floats) -> Ints:
+    """[n]: the part of town of each sub-street, of one neighbourhood and about as large as those of a drawn city.
+
+    A real neighbourhood may have hundreds of sub-streets, and a map without any has one: they would look alike.
+    """
+    parts, first = np.zeros(len(names), dtype=np.int64), 0
+    for name in sorted(set(names)):
+        own = np.flatnonzero(np.array(names) == name)
+        rng = generator("synth-city", seed, "map parts", name)
+        n = max(1, round(len(own) / _SUB_STREETS_PER_PART))
+        sites = middles[rng.choice(own, size=n, replace=False)]
+        parts[own] = first + nearest_site(middles[own], sites)
+        first += n
+    return np.unique(parts, return_inverse=True)[1].astype(np.int64)  # two of one middle leave a part without any
+
+
+def _nearest_area(shape: tuple[int, ...], middles: Floats, areas: Ints) -> np.ndarray:
+    """int16 of `shape`: the part of town of the sub-street nearest to each cell."""
+    from scipy.spatial import KDTree
+
+    columns, rows = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
+    _, nearest = KDTree(middles).query((np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5) * SIDE_M)
+    return areas[nearest].reshape(shape).astype(np.int16)
+
+
+def _houses(
+    options: CityOptions, rows: Sequence[Row], site: Site, half: Floats, lines: LineStyles, middles: Floats,
+    areas: Ints, n_areas: int, n_subs: int,
+) -> Boxes:  # fmt: skip
+    rng = generator("synth-city", options.seed, "downtown")
+    low, high = middles.min(axis=0), middles.max(axis=0)
+    heart, reach = low + (high - low) * rng.uniform(0.35, 0.65, 2), 0.32 * max(float((high - low).mean()), 1.0)
+    central = np.exp(-(((middles - heart) / reach) ** 2).sum(axis=1))
+    quarters = [draw_quarter(options.seed, i, float(central[areas == i].mean())) for i in range(n_areas)]
+    downtown = dict(enumerate(central.tolist()))
+    tables = build_rows(
+        options.seed, rows, site, half, lines.awning.tolist(), quarters, downtown, options.lot_variation
+    )
+    wanted = max(1, round(n_subs / _SUB_STREETS_PER_BLOCK / _BLOCKS_PER_LANDMARK))
+    tables += build_landmarks(options.seed, rows, site, half, wanted)
+    if not tables:
+        raise DataError("no house has room beside the streets of this map", "give a map of a larger part of the city")
+    found: Boxes = joined(tables)
+    return found
+
+
+def _furniture(seed: int, rows: Sequence[Row], ground: MapGround, lines: LineStyles) -> Props:
+    """Trees, lamps and banners along both sides, but for where another road runs."""
+    tables = [Props.none()]
+    for i, row in enumerate(rows):
+        rng = generator("synth-city", seed, "map furniture", i)
+        length = float(np.hypot(*np.diff(row.metres, axis=0).T).sum())
+        for side in (-1, 1):
+            for table in _one_side(rng, 2.0, length - 2.0, row.line, lines):
+                points, direction = on_line(row.metres, table.place[:, 0])
+                place = points + side * (ground.road_half[row.line] + 0.9) * left_of(direction)
+                tables.append(replace(table, place=place))
+    found: Props = joined(tables)
+    fits: Props = rows_of(found, np.isin(ground.at(found.place)[0], (KERB, VERGE, PAVEMENT)))
+    return fits

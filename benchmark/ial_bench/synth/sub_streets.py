@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ial_bench.addresses import Address
 from ial_bench.build.geometry import chainages, nearest
+from ial_bench.errors import DataError
 from ial_bench.seeds import generator
 from ial_bench.synth.ground import MARGIN_M, Ground, MapGround
 from ial_bench.synth.scene import Floats, Ints, left_of
@@ -17,9 +18,10 @@ from ial_bench.synth.styles import line_names, neighbourhood_names
 
 if TYPE_CHECKING:
     from ial_bench.build.partition import SubStreet
+    from ial_bench.synth.street_map import MappedStreets
 
 BLOCKS_PER_NEIGHBOURHOOD = 6
-MIN_WALK_M = 20.0
+_MIN_WALK_M = 20.0
 """A sub-street with less room clear of crossings is not photographed: its places would lie on one another."""
 _STEP_M = 1.0
 _MIN_SPAN_M = 4.0
@@ -225,7 +227,44 @@ class MapSubStreets(SubStreets):
         return points + off[:, None] * across, across
 
 
-def meeting(courses: Sequence[Course]) -> list[list[int]]:
+def sub_streets_of(
+    mapped: MappedStreets, number: Mapping[str, int], ground: MapGround, corner: Floats, *, clear: bool,
+    say: Callable[[str], object],
+) -> tuple[MapSubStreets, list[int]]:  # fmt: skip
+    """The sub-streets of a map that have room for photos, and which of `mapped.subs` they are.
+
+    Args:
+        mapped: what was found in the map.
+        number: of each street, by its key.
+        ground: tells which other streets are near.
+        corner: [2], local metres that become x = y = 0.
+        clear: whether photos are to keep clear of crossings.
+        say: called with a line for the user where some have no room.
+
+    Raises:
+        DataError: fewer than two have room.
+    """
+    lines = [number[of[0].street.key] for of in mapped.subs]
+    courses = [Course.of(of, line, ground, corner) for of, line in zip(mapped.subs, lines, strict=True)]
+    kept = [i for i, c in enumerate(courses) if not clear or c.clear_m >= _MIN_WALK_M]
+    if len(kept) < 2:
+        raise DataError(
+            f"{len(kept)} of {len(courses):,} sub-streets has room for photos clear of crossings",
+            "give --crossings keep, or a map of longer streets",
+        )
+    if left := len(courses) - len(kept):
+        say(f"note: {left:,} sub-streets have less than {_MIN_WALK_M:g} m clear of other streets and are left out")
+    courses = [courses[i] for i in kept]
+    firsts = [c.lines[0] for c in courses]
+    subs = MapSubStreets(
+        np.array([lines[i] for i in kept], dtype=np.int64), np.array([f[0] for f in firsts]),
+        np.array([f[-1] for f in firsts]), np.zeros((len(kept), 2)), [mapped.addresses[i] for i in kept],
+        _meeting(courses), courses,
+    )  # fmt: skip
+    return subs, kept
+
+
+def _meeting(courses: Sequence[Course]) -> list[list[int]]:
     """For each course, the others that share a crossing with it."""
     from scipy.spatial import KDTree
 
