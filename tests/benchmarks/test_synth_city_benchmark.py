@@ -25,8 +25,7 @@ from ial_bench.synth.captions import caption
 from ial_bench.synth.captures import TRAIN, captures_of, places_of
 from ial_bench.synth.layout import make_layout
 from ial_bench.synth.options import PRESETS, CityOptions
-from ial_bench.synth.render import photo_of
-from ial_bench.synth.trace import trace
+from ial_bench.synth.render import photo_of, trace
 from ial_bench.synth.write import make_city
 
 FULL = PRESETS["synth-city-dev-1"]  # never the shipped city

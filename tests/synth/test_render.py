@@ -15,9 +15,8 @@ from ial_bench.synth.captions import MAX_WORDS, caption, facts
 from ial_bench.synth.captures import PRETRAIN, QUERY, TRAIN, Capture, captures_of, day_of, places_of
 from ial_bench.synth.layout import City, make_layout
 from ial_bench.synth.options import CityOptions
-from ial_bench.synth.render import flat_light, render, wall_light
+from ial_bench.synth.render import Camera, Seen, flat_light, photo_of, trace, wall_light
 from ial_bench.synth.scene import Boxes, Props, joined, rows_of
-from ial_bench.synth.trace import Camera, Seen, trace
 
 SIZE = 16
 
@@ -113,7 +112,8 @@ def test_colours_are_light_times_paint_through_haze(town: City) -> None:
     )  # fmt: skip
     house = a_house(town, 90.0, 60.0, 110.0, 70.0, dressed=[(False,) * 4])
     city, capture = bare(town, house), looking(100.0, 50.0, 0.0, person)
-    seen, photo = trace(city, capture, 32), render(city, capture, 32)
+    seen = trace(city, capture, 32)
+    photo = photo_of(city, capture, seen)
     day = capture.day
     row, column = 8, 16
     assert seen.material[row, column] == t.WALL
@@ -124,7 +124,8 @@ def test_colours_are_light_times_paint_through_haze(town: City) -> None:
     lit, left = 0.5 * flat_light(day), math.exp(-5 / day.haze_m)
     np.testing.assert_allclose(photo[row, column], (lit * left + day.horizon * (1 - left)) * 255, atol=1.0)
     road = looking(float(town.ground.xs[1]) - 1.0, 60.0, 90.0)
-    seen, photo = trace(bare(town), road, 32), render(bare(town), road, 32)
+    seen = trace(bare(town), road, 32)
+    photo = photo_of(bare(town), road, seen)
     row, column = 31, 16
     depth = 1.6 / (15.5 / 16)
     lit = town.ground.colours[seen.line[row, column], seen.ground[row, column]] * flat_light(day)
@@ -223,8 +224,8 @@ def test_captions_say_only_what_is_in_view(town: City) -> None:
 
 def test_photos_scale_to_any_size(town: City) -> None:
     capture = replace(some_captures(town, step=5)[0], noise=0.0)
-    small = render(town, capture, 64).astype(float)
-    large = render(town, capture, 512)
+    small = photo_of(town, capture, trace(town, capture, 64)).astype(float)
+    large = photo_of(town, capture, trace(town, capture, 512))
     assert large.shape == (512, 512, 3)
     shrunk = large.reshape(64, 8, 64, 8, 3).mean(axis=(1, 3))
     assert np.abs(shrunk - small).mean() < 16  # the same picture, but for edges

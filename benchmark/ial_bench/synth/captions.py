@@ -11,8 +11,8 @@ from ial_bench.synth import styles
 from ial_bench.synth.captures import Capture
 from ial_bench.synth.ground import KERB, LANE, MARK, ROAD, VERGE, ZEBRA
 from ial_bench.synth.layout import City
+from ial_bench.synth.render import NOTHING, Seen
 from ial_bench.synth.scene import AWNING, AWNING_2, ROOF, Ints
-from ial_bench.synth.trace import NOTHING, Seen
 
 MAX_WORDS = 60
 """No caption is longer: alone it fits the 77 tokens of a CLIP text tower, and nearly always with an address too."""

@@ -22,8 +22,7 @@ from ial_bench.synth.captures import QUERY, captures_of
 from ial_bench.synth.layout import City
 from ial_bench.synth.options import SUFFIXES
 from ial_bench.synth.records import IMAGES, shots_of
-from ial_bench.synth.render import photo_of
-from ial_bench.synth.trace import trace
+from ial_bench.synth.render import photo_of, trace
 
 ROWS = "rows"
 """Folder of the captions, sizes and content digests of each sub-street."""

@@ -21,8 +21,7 @@ from ial_bench.synth.captures import PRETRAIN, captures_of, places_of
 from ial_bench.synth.layout import make_layout
 from ial_bench.synth.options import PRETRAIN_SEEDS, CityOptions
 from ial_bench.synth.records import CITY_VERSION
-from ial_bench.synth.render import photo_of
-from ial_bench.synth.trace import trace
+from ial_bench.synth.render import photo_of, trace
 
 _SEEDS_EACH = 1_000  # city seeds that one pretraining seed may use
 
