@@ -23,10 +23,10 @@ from ial_bench.encoders.load import load_encoder, own_model
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.json_files import read_json
 from ial_bench.method import NoReport
-from ial_bench.synth import bpe, pretraining, pretraining_photos
+from ial_bench.synth import bpe, pretraining
 from ial_bench.synth.options import PRESETS, PRETRAIN_SEEDS
+from ial_bench.synth.photos import PhotoPlan, Photos, make_photos
 from ial_bench.synth.pretraining import Recipe, batches, contrast_loss, encode_trimmed, varied
-from ial_bench.synth.pretraining_photos import PhotoPlan, Photos, make_photos
 
 PLAN = PhotoPlan(cities=2, blocks=(1, 3), places=6, views=4, seed=3)
 RECIPE = Recipe(plan=PLAN, steps=6, batch=8, warm_up=2, rate=3e-4, mix=(0.6, 0.25, 0.15))
@@ -242,7 +242,7 @@ def test_recipes_that_train_nothing(wrong: dict[str, Any]) -> None:
 
 def test_the_command_writes_weights_facts_and_merges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small = partial(PhotoPlan, blocks=(1, 3), places=2, views=2)
-    monkeypatch.setattr(pretraining_photos, "PhotoPlan", small)
+    monkeypatch.setattr("ial_bench.synth.photos.PhotoPlan", small)
     out, merges = tmp_path / "w.safetensors", tmp_path / "m.txt.gz"
     command = ["pretrain", "tiny", "--steps", "2", "--cities", "1", "--batch", "4", "--workers", "1"]
     told = CliRunner().invoke(app, [*command, "--out", str(out), "--merges", str(merges), "--cache", str(tmp_path)])

@@ -55,8 +55,8 @@ def tiny(
     from ial_bench.errors import ConfigError
     from ial_bench.files import check_target, check_writable
     from ial_bench.homes import cache_home
+    from ial_bench.synth.photos import PhotoPlan, make_photos
     from ial_bench.synth.pretraining import MODEL, Recipe, pretrain, relearn_merges
-    from ial_bench.synth.pretraining_photos import PhotoPlan, make_photos
 
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} is not a safetensors file", "give a name that ends in .safetensors")

@@ -15,13 +15,12 @@ import numpy as np
 from ial_bench.seeds import derive_seed, generator
 from ial_bench.synth import styles
 from ial_bench.synth.layout import City
-from ial_bench.synth.options import CityOptions
-from ial_bench.synth.scene import Floats, Props
+from ial_bench.synth.scene import Floats, Props, rows_of
 
 TRAIN, QUERY, PRETRAIN = "train", "query", "pretrain"
 ROLES = (TRAIN, QUERY, PRETRAIN)
-N_DAYS = {TRAIN: 4, QUERY: 3, PRETRAIN: 4}
-APART_M = 1.5
+_N_DAYS = {TRAIN: 4, QUERY: 3, PRETRAIN: 4}
+_APART_M = 1.5
 """A query place is at least so far from every train place."""
 _TRIES = 200
 
@@ -107,19 +106,9 @@ class Place:
         return f"{self.role}-{self.sub_street:05d}-{self.number:03d}"
 
 
-def place_seed(city_seed: int, role: str, place_id: str, view: int) -> int:
-    """The seed of one view of a place; view -1 is for what its views share."""
-    return derive_seed("synth-city", city_seed, role, place_id, view)
-
-
-def place_axes(city_seed: int, role: str, place_id: str, view: int) -> np.random.Generator:
-    """The generator behind `place_seed`."""
-    return generator("synth-city", city_seed, role, place_id, view)
-
-
-def day_seed(city_seed: int, role: str, number: int) -> int:
-    """The seed of a day."""
-    return derive_seed("synth-city", city_seed, role, "day", number)
+def _generator(city: City, place: Place, view: int) -> np.random.Generator:
+    """Of one view of a place; view -1 is for where it lies, -2 for where its first view looks."""
+    return generator("synth-city", city.options.seed, place.role, place.place_id, view)
 
 
 @lru_cache(maxsize=256)
@@ -151,7 +140,7 @@ def places_of(city: City, sub_street: int, role: str, n: int | None = None) -> l
         sub_street: which.
         role: train, query or pretrain.
         n: how many; by default what the city's options say (pretrain: as train). Train places are all
-            planned; `covered` says which were visited.
+            planned; `shots_of` has those that were visited.
     """
     options = city.options
     count = n or (options.query_places if role == QUERY else options.train_places)
@@ -159,15 +148,9 @@ def places_of(city: City, sub_street: int, role: str, n: int | None = None) -> l
     return [_place(city, sub_street, role, number, count, taken) for number in range(count)]
 
 
-def covered(options: CityOptions, sub_street: int) -> list[int]:
-    """Which train places of a sub-street were visited, sorted. Less coverage visits some of the same."""
-    order = generator("synth-city", options.seed, "coverage", sub_street).permutation(options.train_places)
-    return sorted(order[: options.covered_places].tolist())
-
-
 def _place(city: City, sub_street: int, role: str, number: int, count: int, taken: Floats) -> Place:
     place = Place(role, sub_street, number, 0.0, 0.0, 0)
-    rng = place_axes(city.options.seed, role, place.place_id, -1)
+    rng = _generator(city, place, -1)
     subs = city.sub_streets
     walk = subs.walk(sub_street, clear=city.options.crossings == "exclude")
     wide = min(0.75 * float(city.ground.road_half[subs.line[sub_street]]), subs.wander_m)
@@ -178,24 +161,47 @@ def _place(city: City, sub_street: int, role: str, number: int, count: int, take
         gap = float(np.linalg.norm(taken - at, axis=1).min(initial=np.inf))
         if gap > best_gap:
             best, best_gap = at, gap
-        if gap >= APART_M:
+        if gap >= _APART_M:
             break
-    return Place(role, sub_street, number, float(best[0]), float(best[1]), int(rng.integers(N_DAYS[role])))
+    return Place(role, sub_street, number, float(best[0]), float(best[1]), int(rng.integers(_N_DAYS[role])))
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A photo that the dataset will hold: its id, and the place and view it is of."""
+
+    photo_id: str
+    place: Place
+    view: int
+
+
+def shots_of(city: City, sub_street: int) -> list[Shot]:
+    """The photos of a sub-street, train before query; without rendering any."""
+    options = city.options
+    order = generator("synth-city", options.seed, "coverage", sub_street).permutation(options.train_places)
+    visited = set(order[: options.covered_places].tolist())  # less coverage visits some of the same places
+    return [
+        Shot(f"{role}/{sub_street:05d}/{place.number:03d}_{view:02d}", place, view)
+        for role, views in ((TRAIN, options.train_views), (QUERY, options.query_views))
+        for place in places_of(city, sub_street, role)
+        if role == QUERY or place.number in visited
+        for view in range(views)
+    ]
 
 
 def captures_of(city: City, place: Place, views: int) -> Iterator[Capture]:
     """The photos of a place: headings all round from a random start, each with its own traffic and camera."""
     options = city.options
-    first = place_axes(options.seed, place.role, place.place_id, -2).uniform(0, 360)
+    first = _generator(city, place, -2).uniform(0, 360)
     for view in range(views):
-        rng = place_axes(options.seed, place.role, place.place_id, view)
+        rng = _generator(city, place, view)
         yield Capture(
             x=place.x, y=place.y, heading=float((first + 360 * (view + rng.uniform(-0.3, 0.3)) / views) % 360),
             camera_m=float(rng.uniform(1.5, 2.5)), pitch=float(rng.normal(0.06, 0.04)),
             fov=float(rng.uniform(70, 82)), day=day_of(options.seed, place.role, place.day, options.day_shift),
             exposure=float(np.exp(rng.normal(0, 0.08))), noise=float(rng.uniform(0.004, 0.016)),
             passers=_passers(rng, city, place, options.occluders),
-            seed=place_seed(options.seed, place.role, place.place_id, view),
+            seed=derive_seed("synth-city", options.seed, place.role, place.place_id, view),
         )  # fmt: skip
 
 
@@ -235,12 +241,8 @@ def _passers(rng: np.random.Generator, city: City, place: Place, occluders: floa
     colours[:, 3] = np.where(mine, (40, 30, 26), (236, 226, 190))
     height = np.where(person, rng.uniform(1.5, 1.9, n), rng.uniform(1.4, 1.8, n))
     passers = Props(
-        at,
-        np.zeros(n),
-        width,
-        height,
-        shape.astype(np.int64),
-        (colours / 255).astype(np.float32),
+        at, np.zeros(n), width, height, shape.astype(np.int64), (colours / 255).astype(np.float32),
         np.zeros(n, dtype=np.int64),
-    )
-    return Props(*(getattr(passers, name)[keep] for name in passers.__dataclass_fields__))
+    )  # fmt: skip
+    kept: Props = rows_of(passers, keep)
+    return kept

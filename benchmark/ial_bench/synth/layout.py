@@ -58,8 +58,8 @@ from ial_bench.synth.sub_streets import (
     sub_streets_of,
 )
 
-ANCHOR_M = (500_000.0, 4_400_000.0)
-ANCHOR_ZONE = "25N"
+_ANCHOR_M = (500_000.0, 4_400_000.0)
+_ANCHOR_ZONE = "25N"
 """Where x = y = 0 lies, UTM easting and northing: open ocean, so that no synthetic city passes for a real place."""
 HILL_RING_M = 1_500.0
 """How far beyond the middle of the city the hills stand, on top of half the city's extent."""
@@ -125,7 +125,7 @@ class City:
         """[n, 2] metres to [n, 2] WGS84 degrees."""
         if self.survey is not None:
             return from_local_m(points + self.survey.corner, self.survey.origin)
-        return utm_to_wgs84(points + np.array(ANCHOR_M), ANCHOR_ZONE)
+        return utm_to_wgs84(points + np.array(_ANCHOR_M), _ANCHOR_ZONE)
 
     def is_street(self, points: Floats) -> npt.NDArray[np.bool_]:
         """[n]: whether cars and people can be there; streets that are drawn run straight on."""

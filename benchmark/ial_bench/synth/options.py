@@ -13,6 +13,8 @@ from ial_bench.synth.styles import N_LINE_NAMES
 PRETRAIN_SEEDS = range(1_000_000, 2_000_000)
 """City seeds kept for pretraining: no dataset is made from them, so that no encoder has seen a measured city."""
 
+CITY_VERSION = 1
+"""Raised when the same options give other photos than before."""
 SIZE_STEP, MIN_SIZE, MAX_SIZE = 8, 16, 512
 CROSSINGS = ("exclude", "keep")
 SUFFIXES = {"jpeg": "jpg", "png": "png"}

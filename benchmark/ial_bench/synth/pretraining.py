@@ -25,7 +25,7 @@ from ial_bench.json_files import digest, write_json
 from ial_bench.method import Reporter
 from ial_bench.seeds import generator
 from ial_bench.synth.bpe import learn_merges, words_of, write_merges
-from ial_bench.synth.pretraining_photos import PhotoPlan, Photos
+from ial_bench.synth.photos import PhotoPlan, Photos
 from ial_bench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 MODEL = "tiny-street"

@@ -43,8 +43,8 @@ from ial_bench.synth.scene import (
 )
 
 NOTHING = -1
-BOX_REACH_M = 380.0
-PROP_REACH_M = 170.0
+_BOX_REACH_M = 380.0
+_PROP_REACH_M = 170.0
 _NEAR_M = 0.05  # nothing nearer is drawn
 _NEAR_PROP_M = 1.5
 _ALONG = 1e-9  # no ray is quite along a wall
@@ -165,7 +165,7 @@ def trace(city: City, capture: Capture, size: int) -> Seen:
     ground[rows, columns], line[rows, columns] = city.ground.at(points)
 
     props: Props = joined(
-        [rows_of(city.props, city.near_props.near(capture.x, capture.y, PROP_REACH_M)), capture.passers]
+        [rows_of(city.props, city.near_props.near(capture.x, capture.y, _PROP_REACH_M)), capture.passers]
     )
     prop, part = _billboards(props, camera, np.where(below, np.inf, depth))
     return Seen(camera, walls, wall, material, ground, line, depth, prop, part, props)
@@ -174,7 +174,7 @@ def trace(city: City, capture: Capture, size: int) -> Seen:
 def _walls(city: City, camera: Camera) -> tuple[Walls, Ints]:
     """The pieces of wall that show, and [layers, columns] rows of them from near to far, NOTHING beyond the last."""
     boxes, size = city.boxes, len(camera.slopes)
-    around = city.near_boxes.near(float(camera.eye[0]), float(camera.eye[1]), BOX_REACH_M)
+    around = city.near_boxes.near(float(camera.eye[0]), float(camera.eye[1]), _BOX_REACH_M)
     near = np.union1d(around, city.landmarks_around(camera.eye))
     bounds = boxes.bounds[near]
     away = boxes.centres[near] - camera.eye
@@ -238,7 +238,7 @@ def _billboards(props: Props, camera: Camera, depth: Floats) -> tuple[Pixels, Pi
     # Pixels whose centres lie inside.
     c0, c1 = (np.clip(np.ceil(edge - 0.5), 0, size).astype(np.int64) for edge in (left, right))
     r0, r1 = (np.clip(np.ceil(edge - 0.5), 0, size).astype(np.int64) for edge in (top, bottom))
-    shown = np.flatnonzero((ahead > _NEAR_PROP_M) & (ahead < PROP_REACH_M) & (c1 > c0) & (r1 > r0))
+    shown = np.flatnonzero((ahead > _NEAR_PROP_M) & (ahead < _PROP_REACH_M) & (c1 > c0) & (r1 > r0))
     shown = shown[np.argsort(-ahead[shown], kind="stable")]  # nearer ones are drawn later, over the others
     wide = (c1 - c0)[shown]
     count = wide * (r1 - r0)[shown]
@@ -273,7 +273,7 @@ def photo_of(city: City, capture: Capture, seen: Seen) -> RGB:
     return np.asarray(np.clip(np.rint(exposed * 255), 0, 255).astype(np.uint8))
 
 
-def hazed(colours: Colours, depth: Floats, day: Day) -> Colours:
+def _hazed(colours: Colours, depth: Floats, day: Day) -> Colours:
     """`colours` [..., 3] as they look at a depth [...]."""
     left = np.exp(-depth / day.haze_m).astype(np.float32)[..., None]
     return np.asarray(colours * left + day.horizon.astype(np.float32) * (1 - left))
@@ -310,7 +310,7 @@ def _wall_colours(city: City, day: Day, seen: Seen) -> Colours:
     for material in (WALL, TRIM, PANE, PANE_2):
         colours[:, material] += blur * (mean - colours[:, material])
     colours = colours * _light_on(boxes, walls, day).astype(np.float32)[:, None]
-    return hazed(colours, walls.depth[:, None], day)
+    return _hazed(colours, walls.depth[:, None], day)
 
 
 def _ground_colours(city: City, day: Day, seen: Seen, where: npt.NDArray[np.bool_]) -> Colours:
@@ -319,17 +319,17 @@ def _ground_colours(city: City, day: Day, seen: Seen, where: npt.NDArray[np.bool
     yard = code == YARD
     colours = city.ground.colours[np.where(yard, 0, line), code]
     colours[yard] = city.ground.yards[line[yard]]
-    return hazed(colours * flat_light(day).astype(np.float32), seen.depth[where], day)
+    return _hazed(colours * flat_light(day).astype(np.float32), seen.depth[where], day)
 
 
 def _prop_colours(day: Day, seen: Seen) -> Colours:
     """[props, 4, 3]."""
     away = (seen.props.place - seen.camera.eye) @ seen.camera.forward
     lit = seen.props.colours * flat_light(day).astype(np.float32)
-    return hazed(lit, np.maximum(away, 0)[:, None], day)
+    return _hazed(lit, np.maximum(away, 0)[:, None], day)
 
 
-def hill_slopes(city: City, camera: Camera) -> Floats:
+def _hill_slopes(city: City, camera: Camera) -> Floats:
     """[columns]: slope of the skyline of hills, which stand on a circle around the city."""
     middle = city.middle
     radius = HILL_RING_M + float(middle.max())
@@ -368,7 +368,7 @@ def _sky(city: City, capture: Capture, seen: Seen) -> Colours:
     sky = clear[rows]
     sky += cover[:, None] * (cloud - sky)
     hills = city.hill_colour * flat_light(day) * 0.45 + day.horizon * 0.55
-    below = camera.slopes[rows] < hill_slopes(city, camera)[columns]
+    below = camera.slopes[rows] < _hill_slopes(city, camera)[columns]
     sky[below] = hills
     photo[rows, columns] = sky
     return photo

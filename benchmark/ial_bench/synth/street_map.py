@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 """South, west, north, east; degrees."""
 
-RIM_M = 450.0
+_RIM_M = 450.0
 """Streets and houses reach so far beyond the part that is photographed: farther than a house is drawn."""
 _CONTEXT_M = 1_500.0
 """Streets so far beyond are read, so that sub-streets at the edge are cut as in the whole city."""
@@ -184,7 +184,7 @@ def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: Non
     notes = list(source.notes)
     if joined := len(chosen) - len(grouped):
         notes.append(f"{joined:,} sub-streets have the address of another and were made one with it")
-    rim_box = None if box is None else _widened(box, RIM_M)
+    rim_box = None if box is None else _widened(box, _RIM_M)
     rim = [
         s for s, of in zip(partition.subs, inside, strict=True)
         if not of and (rim_box is None or any(_touches(line, rim_box) for line in s.lines))

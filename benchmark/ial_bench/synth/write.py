@@ -17,21 +17,32 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.kept_names import own_name
+from ial_bench.datasets.splits import cut_val
+from ial_bench.datasets.streets import STREETS, StreetLines
+from ial_bench.datasets.table import DESCRIPTION, Bounds, Description, write_dataset
 from ial_bench.errors import ConfigError, DataError, StorageError
-from ial_bench.files import storage_errors
+from ial_bench.files import sha256_file, storage_errors
 from ial_bench.folders import LOCK, alone, inside, is_free
+from ial_bench.geo.points import unrolled
 from ial_bench.json_files import read_json, write_json
+from ial_bench.seeds import generator
+from ial_bench.synth.captures import QUERY, Shot, shots_of
 from ial_bench.synth.layout import City, make_layout
-from ial_bench.synth.options import PRETRAIN_SEEDS, CityOptions
-from ial_bench.synth.photograph import ROWS, kept_rows, photograph
-from ial_bench.synth.records import CITY_VERSION, IMAGES, shots_of, write_tables
-
-if TYPE_CHECKING:
-    from ial_bench.datasets.dataset import Dataset
+from ial_bench.synth.options import CITY_VERSION, PRETRAIN_SEEDS, SUFFIXES, CityOptions
+from ial_bench.synth.photos import IMAGES, ROWS, kept_rows, photograph
+from ial_bench.synth.scene import Floats, Ints
 
 MARKER = "synth-city.json"
+ENCODER = "openclip:tiny-street/synth"
+"""The small CLIP that comes with the harness, trained on other drawn cities: what fits photos of 64 pixels."""
+_MARGIN_M = 2_500.0  # of the bounds around the city
 
 
 def make_city(
@@ -61,10 +72,6 @@ def make_city(
         DataError: `out` holds something else, or a city of other options; nothing is touched.
         StorageError: the folder cannot be written to, or the disk is full. What is done is kept.
     """
-    from ial_bench.datasets.dataset import Dataset
-    from ial_bench.datasets.streets import STREETS
-    from ial_bench.datasets.table import DESCRIPTION
-
     mark = check_folder(out, options, name, city.survey.source if city and city.survey else None)
     city = city or make_layout(options)
     subs = range(len(city.sub_streets))
@@ -89,7 +96,7 @@ def make_city(
         if not missing and (out / DESCRIPTION).is_file() and (out / STREETS).is_file():
             return Dataset(out)
         photograph(out, city, missing, workers, progress)
-        write_tables(out, city, name, [kept_rows(out, city, sub) or {} for sub in subs])
+        _write_tables(out, city, name, [kept_rows(out, city, sub) or {} for sub in subs])
     return Dataset(out)
 
 
@@ -188,3 +195,121 @@ def options_of(folder: Path) -> CityOptions:
         return CityOptions(**{**found, "blocks": tuple(found.get("blocks", CityOptions.blocks))})
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} does not hold a city's options: {error}", "make the city again") from error
+
+
+def _write_tables(out: Path, city: City, name: str, rows: list[dict[str, Any]]) -> None:
+    """Write the dataset's tables and description.
+
+    Args:
+        out: the dataset folder.
+        city: the city.
+        name: the name the dataset is reported by.
+        rows: of each sub-street: photo_id, bytes, sha256, caption and heading of its photos, in the order of
+            `shots_of`; an earlier release left out sha256.
+
+    Raises:
+        DataError: `rows` are not those of all photos.
+        StorageError: the folder cannot be written to.
+    """
+    options, subs = city.options, city.sub_streets
+    order = sorted(range(len(subs)), key=lambda i: subs.addresses[i].text)
+    row_of = np.argsort(order)
+    shots = [shot for sub in range(len(subs)) for shot in shots_of(city, sub)]
+    query = np.array([shot.place.role == QUERY for shot in shots])
+    places = [shot.place.place_id for shot in shots]
+    labels = row_of[_labels(city)[[shot.place.sub_street for shot in shots], [_column(shot) for shot in shots]]]
+    val = np.zeros(len(shots), dtype=bool)
+    train = np.flatnonzero(~query)
+    val[train] = cut_val([places[i] for i in train], labels[train], options.val_fraction, options.seed)
+    points = city.positions(np.array([(s.place.x, s.place.y) for s in shots]) + _position_noise(options, shots))
+    suffix = SUFFIXES[options.image_format]
+    ids = [shot.photo_id for shot in shots]
+    if ids != [i for of in rows for i in of.get("photo_id", [])]:
+        raise DataError(f"photos of {out} vanished while it was made", "give the same command again")
+    addresses = [subs.addresses[i] for i in order]
+    survey = city.survey
+    made_by: dict[str, Any] = {"maker": "synth-city", "version": CITY_VERSION, "options": options.to_json()}
+    if survey is not None:
+        made_by |= {"options": options.to_json(blocks=False), "streets": survey.source}
+    write_dataset(
+        out,
+        Description(
+            name, survey.title if survey else f"Synth city {options.seed} ({len(subs)} sub-streets)", IMAGES,
+            _bounds(city),
+            survey.licence if survey else "drawn by ial-bench: no photographs, no rights of others",
+            made_by, ENCODER,
+        ),
+        addresses,
+        [a.verbose for a in addresses],
+        {
+            "photo_id": ids, "path": [f"{i}.{suffix}" for i in ids], "bytes": [b for of in rows for b in of["bytes"]],
+            "split": np.where(query, "query", np.where(val, "val", "train")).tolist(), "place_id": places,
+            "address": labels.astype(np.int32), "lat": points[:, 0], "lon": points[:, 1],
+            "heading": np.array([h for of in rows for h in of["heading"]], dtype=np.float32),
+            "caption": [c for of in rows for c in of["caption"]],
+        },
+        _street_lines(city, row_of),
+        contents=_contents(out, suffix, rows),
+    )  # fmt: skip
+
+
+def _contents(out: Path, suffix: str, rows: list[dict[str, Any]]) -> npt.NDArray[np.uint8]:
+    """uint8 [n, 32]: what was drawn; of an earlier release's photos, what lies there."""
+    texts = [
+        text
+        for of in rows
+        for text in of.get("sha256") or (sha256_file(out / IMAGES / f"{i}.{suffix}") for i in of["photo_id"])
+    ]
+    return np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(len(texts), -1)
+
+
+def _street_lines(city: City, row_of: Ints) -> StreetLines:
+    """The centre lines of each sub-street, from crossing to crossing; the label noise of photos does not touch it."""
+    if city.survey is not None:
+        pairs = [(row, line) for row, lines in zip(row_of, city.survey.lines, strict=True) for line in lines]
+        return StreetLines.of([row for row, _ in pairs], [line for _, line in pairs])
+    ends = np.stack([city.positions(city.sub_streets.start), city.positions(city.sub_streets.end)], axis=1)
+    return StreetLines.of(row_of, list(ends))
+
+
+def _column(shot: Shot) -> int:
+    """Column of `_labels`: 0 for queries, whose labels are true; a place's number plus 1 for train places."""
+    return 0 if shot.place.role == QUERY else shot.place.number + 1
+
+
+def _labels(city: City) -> Ints:
+    """[sub-streets, 1 + train places]: which sub-street's address a place carries."""
+    options, subs = city.options, city.sub_streets
+    labels = np.repeat(np.arange(len(subs))[:, None], options.train_places + 1, axis=1)
+    for sub in range(len(subs)):
+        rng = generator("synth-city", options.seed, "label noise", sub)
+        # The same draws whatever the share, so that more noise is the same mistakes and others.
+        wrong, which = rng.random(options.train_places), rng.random(options.train_places)
+        beside = np.array(subs.neighbours[sub], dtype=np.int64)
+        if len(beside):
+            taken = beside[(which * len(beside)).astype(np.int64)]
+            labels[sub, 1:] = np.where(wrong < options.label_noise, taken, sub)
+    return labels
+
+
+def _position_noise(options: CityOptions, shots: list[Shot]) -> Floats:
+    """[n, 2] metres, the same for all photos of a place; none for queries, whose positions are the truth."""
+    drawn: dict[str, Floats] = {}
+    noise = np.zeros((len(shots), 2))
+    if options.position_noise:
+        for i, shot in enumerate(shots):
+            if shot.place.role != QUERY:
+                key = shot.place.place_id
+                if key not in drawn:
+                    drawn[key] = generator("synth-city", options.seed, "position noise", key).standard_normal(2)
+                noise[i] = drawn[key] * options.position_noise
+    return noise
+
+
+def _bounds(city: City) -> Bounds:
+
+    reach = _MARGIN_M + 6 * city.options.position_noise
+    far = np.array([city.ground.xs[-1], city.ground.ys[-1]]) + reach
+    corners = city.positions(np.array([(-reach, -reach), (-reach, far[1]), (far[0], -reach), far]))
+    together = unrolled(corners)
+    return Bounds.of(together.min(axis=0), together.max(axis=0))
