@@ -18,8 +18,7 @@ from ial_bench.encoders.base import remember_card, remembered_card
 from ial_bench.encoders.load import load_encoder, own_model
 from ial_bench.errors import ConfigError
 from ial_bench.json_files import read_json
-from ial_bench.synth.bpe import BASE_SYMBOLS, SPECIAL_TOKENS
-from ial_bench.synth.pretraining import N_MERGES, new_model
+from ial_bench.synth.pretraining import N_MERGES, new_model, vocabulary_size
 
 NAME = "openclip:tiny-street/synth"
 FILES = Path(load.__file__).parent / "openclip_models"
@@ -39,7 +38,7 @@ def test_the_model_has_a_row_for_each_token(tokenizer: Any) -> None:
     assert [" ".join(pair) for pair in tokenizer.bpe_ranks] == lines
     assert len(set(lines)) == len(lines) == N_MERGES
     config = read_json(FILES / "tiny-street.json")["model_cfg"]["text_cfg"]
-    assert config["vocab_size"] == tokenizer.vocab_size == BASE_SYMBOLS + len(lines) + SPECIAL_TOKENS
+    assert config["vocab_size"] == tokenizer.vocab_size == vocabulary_size(len(lines))
     assert config["context_length"] == tokenizer.context_length
     assert tokenizer.eot_token_id == tokenizer.vocab_size - 1  # the tower looks for the largest
 

@@ -23,10 +23,20 @@ from ial_bench.encoders.load import load_encoder, own_model
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.json_files import read_json
 from ial_bench.method import NoReport
-from ial_bench.synth import bpe, pretraining
+from ial_bench.synth import pretraining
 from ial_bench.synth.options import PRESETS, PRETRAIN_SEEDS
 from ial_bench.synth.photos import PhotoPlan, Photos, make_photos
-from ial_bench.synth.pretraining import Recipe, batches, contrast_loss, encode_trimmed, varied
+from ial_bench.synth.pretraining import (
+    Recipe,
+    batches,
+    contrast_loss,
+    encode_trimmed,
+    learn_merges,
+    varied,
+    vocabulary_size,
+    words_of,
+    write_merges,
+)
 
 PLAN = PhotoPlan(cities=2, blocks=(1, 3), places=6, views=4, seed=3)
 RECIPE = Recipe(plan=PLAN, steps=6, batch=8, warm_up=2, rate=3e-4, mix=(0.6, 0.25, 0.15))
@@ -69,23 +79,23 @@ def slow_merges(words: Counter[tuple[str, ...]], n: int) -> list[tuple[str, str]
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=8), st.integers(1, 5), max_size=12), st.integers(0, 40))
 def test_merges_are_those_of_counting_anew(counts: dict[str, int], n: int) -> None:
     words = Counter({(*word[:-1], f"{word[-1]}</w>"): times for word, times in counts.items()})
-    assert bpe.learn_merges(words, n) == slow_merges(words, n)
+    assert learn_merges(words, n) == slow_merges(words, n)
 
 
 def test_words_are_cut_as_the_tokenizer_does() -> None:
-    words = bpe.words_of(["A b&amp;b, é2", "b"])
+    words = words_of(["A b&amp;b, é2", "b"])
     assert words == {("a</w>",): 1, ("b</w>",): 3, ("&</w>",): 1, (",</w>",): 1, ("Ã", "©</w>"): 1, ("2</w>",): 1}
 
 
 def test_merges_are_read_back_by_open_clip(tmp_path: Path) -> None:
-    merges = bpe.learn_merges(bpe.words_of(["the old mill on the hill", "mill hill"] * 3), 12)
-    bpe.write_merges(tmp_path / "m.txt.gz", merges)
+    merges = learn_merges(words_of(["the old mill on the hill", "mill hill"] * 3), 12)
+    write_merges(tmp_path / "m.txt.gz", merges)
     first = (tmp_path / "m.txt.gz").read_bytes()
     read = SimpleTokenizer(bpe_path=str(tmp_path / "m.txt.gz"))
     assert list(read.bpe_ranks) == merges
-    assert read.vocab_size == bpe.vocabulary_size(merges)
+    assert read.vocab_size == vocabulary_size(len(merges))
     assert len(read.encode("mill hill")) == 2
-    bpe.write_merges(tmp_path / "m.txt.gz", merges)
+    write_merges(tmp_path / "m.txt.gz", merges)
     assert (tmp_path / "m.txt.gz").read_bytes() == first
 
 

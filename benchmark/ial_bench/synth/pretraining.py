@@ -1,15 +1,19 @@
 """Pretraining tiny-street: photos of synthetic cities against their captions and addresses, from nothing.
 
 The order of photos, the texts chosen and the changes to photos follow from (seed, step) alone, so that a run that
-was stopped goes on as if it had not been.
+was stopped goes on as if it had not been. The tokenizer is open_clip's, with byte-pair merges learnt from the texts.
 """
 
 from __future__ import annotations
 
+import gzip
+import heapq
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +23,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from ial_bench.encoders.build import quiet_build
+from ial_bench.encoders.openclip import new_model as untrained
+from ial_bench.encoders.openclip import own_model
 from ial_bench.errors import ConfigError
-from ial_bench.files import atomic_path
+from ial_bench.files import atomic_path, write_bytes
 from ial_bench.json_files import digest, write_json
 from ial_bench.method import Reporter
 from ial_bench.seeds import generator
-from ial_bench.synth.bpe import learn_merges, words_of, write_merges
 from ial_bench.synth.photos import PhotoPlan, Photos
 from ial_bench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
@@ -38,6 +44,7 @@ _SHIFT = 4  # pixels, at most, either way
 _GAIN, _TINT, _CONTRAST = 0.10, 0.04, 0.10  # standard deviations
 
 Rows = npt.NDArray[np.int64]
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -157,10 +164,6 @@ def contrast_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor
 
 def new_model(seed: int) -> tuple[Any, Any]:
     """An untrained model and its tokenizer."""
-    from ial_bench.encoders.build import quiet_build
-    from ial_bench.encoders.openclip import new_model as untrained
-    from ial_bench.encoders.openclip import own_model
-
     network, tokenizer = own_model(MODEL)
     with quiet_build():
         torch.manual_seed(seed)
@@ -241,6 +244,90 @@ def relearn_merges(photos: Photos, out: Path) -> int:
     merges = learn_merges(words_of([*photos.captions, *(form for a in photos.addresses for form in a)]), N_MERGES)
     write_merges(out, merges)
     return len(merges)
+
+
+def words_of(texts: Iterable[str]) -> Counter[tuple[str, ...]]:
+    """The words of `texts` as symbols of one byte each, cut and cleaned as the tokenizer does, with their counts."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer()  # of its merges nothing is used
+    counts: Counter[str] = Counter()
+    for text, times in Counter(texts).items():
+        for word in tokenizer.pat.findall(tokenizer.clean_fn(text)):
+            counts[word] += times
+    words: Counter[tuple[str, ...]] = Counter()
+    for word, times in counts.items():
+        symbols = [tokenizer.byte_encoder[b] for b in word.encode()]
+        cut = (*symbols[:-1], f"{symbols[-1]}</w>")
+        words[cut] += times
+    return words
+
+
+def learn_merges(words: Counter[tuple[str, ...]], n: int) -> list[Pair]:
+    """The `n` merges, each of the pair that is then most frequent; the first in order of text where two tie.
+
+    Stops early when no pair is left. A pair's count is kept up to date and not counted anew for each merge.
+    """
+    cut, times = [list(w) for w in words], list(words.values())
+    count: Counter[Pair] = Counter()
+    where: defaultdict[Pair, set[int]] = defaultdict(set)
+    changed: set[Pair] = set()
+
+    def recount(i: int, sign: int) -> None:
+        for pair in pairwise(cut[i]):
+            count[pair] += sign * times[i]
+            where[pair].add(i)  # stays when the pair goes: an occurrence too many costs a look, nothing else
+            changed.add(pair)
+
+    for i in range(len(cut)):
+        recount(i, 1)
+    heap: list[tuple[int, Pair]] = []
+    merges: list[Pair] = []
+    while len(merges) < n:
+        for pair in changed:
+            if count[pair] > 0:
+                heapq.heappush(heap, (-count[pair], pair))
+        changed.clear()
+        while heap and -heap[0][0] != count[heap[0][1]]:
+            heapq.heappop(heap)  # an older count of a pair: the present one is in the heap as well
+        if not heap:
+            break
+        best = heapq.heappop(heap)[1]
+        merges.append(best)
+        for i in where.pop(best):
+            recount(i, -1)
+            cut[i] = merged(cut[i], best)
+            recount(i, 1)
+    return merges
+
+
+def merged(symbols: Sequence[str], pair: Pair) -> list[str]:
+    """`symbols` with each occurrence of `pair`, from the left, made one symbol."""
+    found: list[str] = []
+    i = 0
+    while i < len(symbols):
+        if tuple(symbols[i : i + 2]) == pair:
+            found.append(pair[0] + pair[1])
+            i += 2
+        else:
+            found.append(symbols[i])
+            i += 1
+    return found
+
+
+def vocabulary_size(n_merges: int) -> int:
+    """Tokens of a tokenizer with `n_merges` merges; what a model's configuration gives as ``vocab_size``.
+
+    Without any there is one for each byte inside a word, one for each at its end, and two that begin and end a text.
+    """
+    return 256 + 256 + n_merges + 2
+
+
+def write_merges(path: Path, merges: Sequence[Pair]) -> None:
+    """Write `merges` in the form that open_clip's SimpleTokenizer reads; equal merges give equal bytes."""
+    # No line end after the last: the tokenizer would take an empty line for a merge.
+    text = "\n".join(["#version: ial-bench byte-pair merges", *(" ".join(pair) for pair in merges)])
+    write_bytes(path, gzip.compress(text.encode(), mtime=0))
 
 
 def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
