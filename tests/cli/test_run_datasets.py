@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from ial_bench import registry
 from ial_bench.cli import main as cli
+from ial_bench.datasets.known import DatasetCard
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.folders import LOCK
+from ial_bench.method import Reporter
 from ial_bench.synth import options
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
@@ -121,3 +124,18 @@ def test_a_dataset_may_name_its_encoder(run: Run, tmp_path: Path, given: str | N
     assert code == 0, err
     (record,) = json.loads(out)
     assert record["method"]["backbone"] == (given or CHECK_BACKBONE)
+
+
+def test_a_dataset_that_its_card_makes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def make(folder: Path, report: Reporter) -> None:
+        report.log("drawing my-city")
+        made.append(make_tiny_city(folder).folder)
+
+    card = DatasetCard("my-city", "My City", "drawn on the spot", "", (), "my-city --draw", make=make)
+    monkeypatch.setattr(registry, "dataset_cards", lambda: {"my-city": card})
+    for _ in range(2):
+        code, _, err = run("-m", "majority", "--dataset", "my-city")
+        assert code == 0, err
+    assert made == [tmp_path / "data" / "my-city"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ial_bench.cli import options
-from ial_bench.cores import usable_cores
 
 if TYPE_CHECKING:
     from ial_bench.cli.time_left import TimeLeft
@@ -165,17 +164,15 @@ def run(
 
 
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
-    """The dataset called `name`; the embedded city is made where it is not there yet."""
+    """The dataset called `name`; one that its card can make is made where it is not there yet."""
     from ial_bench.datasets.names import installed, open_dataset
     from ial_bench.homes import data_home
+    from ial_bench.registry import dataset_cards
 
-    if name == DEFAULT_DATASET and not any(f.name == name for f in installed(home)):
-        from ial_bench.synth.options import preset
-        from ial_bench.synth.write import make_city
-
-        options = preset(name)
-        with report.track(options.n_photos, f"make {name}", "photos") as advance:
-            make_city(data_home(home) / name, options, usable_cores(), advance, name, report.log)
+    here = "/" in name or any(f.name == name for f in installed(home))
+    card = None if here else dataset_cards().get(name)
+    if card is not None and card.make is not None:
+        card.make(data_home(home) / name, report)
     return open_dataset(name, home)
 
 

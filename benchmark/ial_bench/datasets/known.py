@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ial_bench.method import Reporter
 
 _SET_ASIDE = 0.01
 """Share of its records that an import may set aside, unless told otherwise."""
@@ -70,6 +75,7 @@ class DatasetCard:
         place_rule: how its photos' names tell their place; empty to find out.
         utm_zone: zone of its UTM positions; empty where it has none.
         expected: its published counts.
+        make: makes it in a folder, with nothing to obtain first; None where there is.
     """
 
     name: str
@@ -84,6 +90,7 @@ class DatasetCard:
     place_rule: str = ""
     utm_zone: str = ""
     expected: tuple[Expected, ...] = ()
+    make: Callable[[Path, Reporter], object] | None = None
 
     def steps(self) -> tuple[str, ...]:
         """What to do to have it: where its parts come from, then the command."""
@@ -129,16 +136,6 @@ class DatasetCard:
         }
         return {key: text for key, text in facts.items() if text}
 
-
-SYNTH_CITY = DatasetCard(
-    "synth-city",
-    "Synth City",
-    "3.4K train and 852 query pictures of a drawn city of 71 sub-streets (64x64), made on the spot in seconds: "
-    "a control whose truth is known, not a claim about real cities.",
-    "",
-    (),
-    "bench data synth",
-)
 
 _ANNOTATION = "get the annotation (JSON files) that the AddressCLIP authors link at github.com/xsx1001/AddressCLIP"
 _SF_XL = (

@@ -296,12 +296,12 @@ def learn_merges(words: Counter[tuple[str, ...]], n: int) -> list[Pair]:
         merges.append(best)
         for i in where.pop(best):
             recount(i, -1)
-            cut[i] = merged(cut[i], best)
+            cut[i] = _merged(cut[i], best)
             recount(i, 1)
     return merges
 
 
-def merged(symbols: Sequence[str], pair: Pair) -> list[str]:
+def _merged(symbols: Sequence[str], pair: Pair) -> list[str]:
     """`symbols` with each occurrence of `pair`, from the left, made one symbol."""
     found: list[str] = []
     i = 0
