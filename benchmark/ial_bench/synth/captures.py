@@ -21,7 +21,7 @@ TRAIN, QUERY, PRETRAIN = "train", "query", "pretrain"
 ROLES = (TRAIN, QUERY, PRETRAIN)
 _N_DAYS = {TRAIN: 4, QUERY: 3, PRETRAIN: 4}
 _APART_M = 1.5
-"""A query place is at least so far from every train place."""
+"""The least distance of a query place from every train place."""
 _TRIES = 200
 
 

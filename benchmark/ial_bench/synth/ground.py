@@ -35,7 +35,7 @@ YARDS = np.array([(120, 140, 92), (150, 144, 132), (104, 128, 80), (132, 124, 11
 SIDE_M = 16.0
 """Side of the cells in which segments of a street map are looked for."""
 MARGIN_M = 1.0
-"""Lines are found so far beyond their pavements, for photos that are to keep clear of them."""
+"""How far beyond their pavements lines are found, for photos that are to keep clear of them."""
 _SQUARE = 0.7  # sine of the angle at which a road crosses another, rather than running beside it
 
 
@@ -48,7 +48,7 @@ class Ground:
         ys: [rows + 1], centre lines of the streets, from south to north.
         half: [n_lines] from the centre line to the lots; avenues first, then streets.
         road_half: [n_lines] from the centre line to the kerb.
-        profile: uint8 [n_lines, cells], what lies so far from the centre line.
+        profile: uint8 [n_lines, cells], what lies at each distance from the centre line.
         colours: float32 [n_lines, N_GROUND, 3].
         yards: float32 [rows * columns, 3].
     """

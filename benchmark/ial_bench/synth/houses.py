@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 DEPTH_M = 13.0
 """Of a house, from front to back."""
 _BEND_M = 0.75
-"""A line is straight where it stays so near to its chord; rows of houses stand along chords."""
+"""How far a line may stray from its chord and still be straight; rows of houses stand along chords."""
 _SLACK_M = _BEND_M + 0.05
-"""A house may reach so far into a pavement, at the inner side of a bend."""
+"""How far a house may reach into a pavement, at the inner side of a bend."""
 _DEPTHS_M = (DEPTH_M, 0.5 * DEPTH_M)
 _SHORTEST_M = 5.0
 _CELL_M = 60.0
@@ -266,7 +266,7 @@ class Site:
         return [(a, b) for a, b in free if b - a >= _SHORTEST_M]
 
     def take(self, corners: Floats) -> None:
-        """Note a house, or a row of them."""
+        """Mark the land of a house, or of a row of them, as taken."""
         shape = shapely().Polygon(corners)
         for cell in _cells(corners):
             self._houses.setdefault(cell, []).append(shape)

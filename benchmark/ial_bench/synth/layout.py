@@ -259,9 +259,9 @@ def lay_map(options: CityOptions, street_map: StreetMap, say: Callable[[str], ob
     """The city of a street map. Of the options it depends on the seed, the lot variation and the crossings alone.
 
     Args:
-        options: `blocks` counts for nothing.
+        options: `blocks` is not used.
         street_map: the map, and what to take of it.
-        say: told each step, and what is worth knowing.
+        say: called with a line for the user at each step, and for each thing worth knowing.
 
     Raises:
         DataError: the map cannot be used.

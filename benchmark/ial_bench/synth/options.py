@@ -1,4 +1,4 @@
-"""What a synth city is asked to be: its knobs, their limits, and the presets."""
+"""The options of a drawn city, their limits, and the presets."""
 
 from __future__ import annotations
 

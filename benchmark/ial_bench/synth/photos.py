@@ -140,7 +140,7 @@ def encode(photo: RGB, image_format: str) -> bytes:
 
 
 def _write_photo(target: Path, data: bytes) -> None:
-    """Whole or not at all. Not synced: a power cut can cost photos, and then size or digest tells which."""
+    """Whole or not at all. Not synced: a power cut can cost photos, and then the size or the digest shows which."""
     make_folder(target.parent)
     with storage_errors(target):
         part = target.with_name(target.name + _UNFINISHED)

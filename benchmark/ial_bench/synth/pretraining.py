@@ -56,7 +56,7 @@ class Recipe:
         seed: of the first weights, the order of photos and the choice of texts.
         steps: how many; None: as many as `minutes` allow, and the learning rate follows the clock.
         minutes: of training, where `steps` is None.
-        batch: photos of a step; the other texts of the batch are what each photo must be told from.
+        batch: photos of a step; the other texts of the batch are what each photo must be distinguished from.
         rate: largest learning rate.
         warm_up: steps of rising rate.
         decay: weight decay of matrices.
@@ -93,11 +93,10 @@ class Texts:
             return tokenizer(texts).to(torch.int16)  # the vocabulary is small, and there are many texts
 
         forms = [photos.addresses[a] for a in photos.address]
-        said = [c for c, _ in zip(photos.captions, forms, strict=True)]
         # [kind][form]: short and long; a caption has only one.
         self._kinds = [
-            [tokens(said)],
-            [tokens([f"{c}, {f[i]}" for c, f in zip(said, forms, strict=True)]) for i in (0, 1)],
+            [tokens(photos.captions)],
+            [tokens([f"{c}, {f[i]}" for c, f in zip(photos.captions, forms, strict=True)]) for i in (0, 1)],
             [tokens([f[i] for f in forms]) for i in (0, 1)],
         ]
 
@@ -124,7 +123,7 @@ def batches(seed: int, n: int, size: int, start: int) -> Iterator[Rows]:
 def varied(photos: npt.NDArray[np.uint8], rng: np.random.Generator, mean: Any, std: Any) -> torch.Tensor:
     """Photos uint8 [n, h, w, 3], shifted and in another light, as normalised floats [n, 3, h, w].
 
-    Never mirrored: left and right are told apart in captions, and streets have sides.
+    Never mirrored: captions say left and right, and streets have sides.
     """
     n, h, w, _ = photos.shape
     down, right = rng.integers(-_SHIFT, _SHIFT + 1, (2, n, 1))

@@ -24,9 +24,9 @@ Box = tuple[float, float, float, float]
 """South, west, north, east; degrees."""
 
 _RIM_M = 450.0
-"""Streets and houses reach so far beyond the part that is photographed: farther than a house is drawn."""
+"""How far streets and houses reach beyond the part that is photographed: farther than a house is drawn."""
 _CONTEXT_M = 1_500.0
-"""Streets so far beyond are read, so that sub-streets at the edge are cut as in the whole city."""
+"""How far beyond it streets are read, so that sub-streets at the edge are cut as in the whole city."""
 _M_PER_DEGREE = 111_195.0
 
 
@@ -82,16 +82,16 @@ class StreetMap:
         Raises:
             DataError: a file cannot be read.
         """
-        told: dict[str, Any] = {"file": self.path.name, "sha256": _digest(self.path, "--streets")}
+        found: dict[str, Any] = {"file": self.path.name, "sha256": _digest(self.path, "--streets")}
         if self.bbox is not None:
-            told["bbox"] = list(self.bbox)
+            found["bbox"] = list(self.bbox)
         if self.neighbourhoods is not None:
-            told["neighbourhoods"] = self.neighbourhoods.name
-            told["neighbourhoods_sha256"] = _digest(self.neighbourhoods, "--neighbourhoods")
+            found["neighbourhoods"] = self.neighbourhoods.name
+            found["neighbourhoods_sha256"] = _digest(self.neighbourhoods, "--neighbourhoods")
         for name in ("neighbourhood_key", "neighbourhood", "name_key", "crs", "language", "licence"):
             if getattr(self, name):
-                told[name] = getattr(self, name)
-        return told
+                found[name] = getattr(self, name)
+        return found
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: Non
 
     Args:
         street_map: which.
-        say: told each step.
+        say: called with a line for the user at each step.
 
     Raises:
         DataError: the map cannot be used: no named street, none in the box, one sub-street only, metres for degrees.

@@ -156,7 +156,7 @@ class Course:
         Args:
             pieces: the sub-streets.
             line: of the street.
-            ground: tells which other streets are near.
+            ground: finds which other streets are near.
             corner: [2], local metres that become x = y = 0.
         """
         of = [p for sub in pieces for p in sub.pieces]
@@ -184,7 +184,7 @@ def _clear_spans(number: int, metres: Floats, line: int, ground: MapGround) -> l
 
 
 def on_line(line: Floats, metres: Floats) -> tuple[Floats, Floats]:
-    """[n, 2], [n, 2]: points so many metres along a line and its direction there; it runs straight on at its ends."""
+    """[n, 2], [n, 2]: the points `metres` [n] along a line and its direction there; it runs straight on at its ends."""
     along = chainages(line)
     i = np.clip(np.searchsorted(along, metres, side="right") - 1, 0, len(line) - 2)
     steps = line[i + 1] - line[i]
@@ -236,7 +236,7 @@ def sub_streets_of(
     Args:
         mapped: what was found in the map.
         number: of each street, by its key.
-        ground: tells which other streets are near.
+        ground: finds which other streets are near.
         corner: [2], local metres that become x = y = 0.
         clear: whether photos are to keep clear of crossings.
         say: called with a line for the user where some have no room.

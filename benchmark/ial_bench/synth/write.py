@@ -64,7 +64,7 @@ def make_city(
         workers: processes that render; photos do not depend on it.
         progress: called with the number of photos done since the last call.
         name: the name the dataset is reported by.
-        say: told a line where it must wait for another process.
+        say: called with a line for the user where it must wait for another process.
         city: of the same options, where it is drawn on a street map; None: the one that the options describe.
 
     Raises:
@@ -124,8 +124,8 @@ def check_folder(out: Path, options: CityOptions, name: str, streets: dict[str, 
             f"city seed {options.seed:,} is kept for pretraining, so that no encoder has seen a measured city",
             f"give a seed below {PRETRAIN_SEEDS.start:,}",
         )
-    told = {"options": options.to_json(blocks=streets is None), **({"streets": streets} if streets else {})}
-    mark = {"synth_city": CITY_VERSION, "name": name, **told}
+    made_from = {"options": options.to_json(blocks=streets is None), **({"streets": streets} if streets else {})}
+    mark = {"synth_city": CITY_VERSION, "name": name, **made_from}
     _is_ours(out, mark)
     return mark
 
