@@ -116,7 +116,7 @@ def _render_sub_street(out: Path, city: City, sub: int) -> int:
         number = city.options.query_views if shot.place.role == QUERY else city.options.train_views
         capture = next(views.setdefault(shot.place.place_id, captures_of(city, shot.place, number)))
         photo, text = _taken(city, capture, size)
-        data = encode(photo, city.options.image_format)
+        data = _encoded(photo, city.options.image_format)
         target = inside(out, f"{IMAGES}/{shot.photo_id}.{suffix}")
         if not _holds(target, data):
             _write_photo(target, data)
@@ -127,7 +127,7 @@ def _render_sub_street(out: Path, city: City, sub: int) -> int:
     return len(rows["photo_id"])
 
 
-def encode(photo: RGB, image_format: str) -> bytes:
+def _encoded(photo: RGB, image_format: str) -> bytes:
     """The bytes of an image file. JPEGs keep full colour resolution: photos of 64 pixels have none to spare."""
     from PIL import Image
 

@@ -79,7 +79,7 @@ def make_city(
     # A city of an earlier release lacks its streets, a killed process leaves its lock: mended where that can be.
     mended = (out / STREETS).is_file() and not (out / LOCK).exists()
     if made and (mended or not os.access(out, os.W_OK)):
-        progress(sum(len(shots_of(city, sub)) for sub in subs))
+        progress(city.n_photos)
         return Dataset(out)  # without a lock: the folder of a whole city may be read-only
     with _stop_cleanly(out), alone(out, say):
         if not _is_ours(out, mark):
@@ -92,7 +92,7 @@ def make_city(
             if kept_rows(out, city, sub) is None:
                 missing.append(sub)
             else:
-                progress(len(shots_of(city, sub)))
+                progress(options.photos_each)
         if not missing and (out / DESCRIPTION).is_file() and (out / STREETS).is_file():
             return Dataset(out)
         photograph(out, city, missing, workers, progress)
