@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from filelock import FileLock
 
 from ial_bench import registry
 from ial_bench.cli import main as cli
+from ial_bench.cli.console import ConsoleReporter
 from ial_bench.datasets.known import DatasetCard
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.folders import LOCK
@@ -58,17 +58,23 @@ def test_without_a_dataset_a_city_is_drawn_once(run: Run, tmp_path: Path) -> Non
     assert (tmp_path / "data" / "synth-city" / DESCRIPTION).stat().st_mtime_ns == made
 
 
-def test_two_runs_at_once_draw_one_city(run: Run, tmp_path: Path) -> None:
+def test_two_runs_at_once_draw_one_city(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second waits for the first to have drawn it, and says so."""
     home = tmp_path / "data" / "synth-city"
     home.mkdir(parents=True)
-    held = threading.Event()
+    held, waits, said = threading.Event(), threading.Event(), ConsoleReporter.log
 
     def hold() -> None:
         with FileLock(home / LOCK):
             held.set()
-            time.sleep(0.5)
+            waits.wait(60)
 
+    def log(reporter: ConsoleReporter, text: str) -> None:
+        said(reporter, text)
+        if "waiting" in text:
+            waits.set()
+
+    monkeypatch.setattr(ConsoleReporter, "log", log)
     other = threading.Thread(target=hold)
     other.start()
     held.wait()
