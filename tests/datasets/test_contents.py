@@ -32,8 +32,6 @@ from ial_bench.datasets.derive import join, take_places
 from ial_bench.datasets.export import export_webdataset
 from ial_bench.datasets.importing.released import import_released
 from ial_bench.datasets.photos import Photos
-from ial_bench.datasets.synth_city.options import CityOptions
-from ial_bench.datasets.synth_city.write import make_city
 from ial_bench.datasets.verify import take_contents, verify
 from ial_bench.errors import DataError, ImageError, StorageError
 from ial_bench.synth.options import CityOptions

@@ -15,8 +15,6 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.derive import join, take_places
 from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.known import DatasetCard, Expected
-from ial_bench.datasets.synth_city.options import preset
-from ial_bench.datasets.synth_city.write import make_city
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, DataError
 from ial_bench.partition.dataset import build_dataset

@@ -19,19 +19,6 @@ from ial_bench.addresses import Address
 from ial_bench.cli.main import main
 from ial_bench.datasets.contact_sheet import contact_sheet
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.synth_city import (
-    PRESETS,
-    PRETRAIN_SEEDS,
-    CityOptions,
-    captures,
-    make_city,
-    make_layout,
-    options_of,
-    preset,
-    write,
-)
-from ial_bench.datasets.synth_city.names import N_LINE_NAMES, line_names, neighbourhood_names, spelled
-from ial_bench.datasets.synth_city.options import changed
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, DataError, StorageError, UnknownNameError
 from ial_bench.geo.points import haversine_m

@@ -19,8 +19,8 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import read_streets
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, DataError
-from ial_bench.geo.local import to_local_m
 from ial_bench.geo.points import haversine_m
+from ial_bench.geo.projections import to_local_m
 from ial_bench.synth.captions import MAX_WORDS, caption
 from ial_bench.synth.captures import QUERY, TRAIN, Capture, captures_of, day_of, places_of
 from ial_bench.synth.ground import (
@@ -36,12 +36,12 @@ from ial_bench.synth.ground import (
     ZEBRA,
     MapGround,
 )
-from ial_bench.datasets.synth_city.tables import Floats, Props
-from ial_bench.datasets.synth_city.trace import trace
-from ial_bench.datasets.verify import verify
-from ial_bench.errors import BenchError, ConfigError, DataError
-from ial_bench.geo.points import haversine_m
-from ial_bench.geo.projections import to_local_m
+from ial_bench.synth.layout import City, lay_map, make_layout
+from ial_bench.synth.options import CityOptions
+from ial_bench.synth.render import photo_of, trace
+from ial_bench.synth.scene import Floats, Props
+from ial_bench.synth.street_map import StreetMap, read_map
+from ial_bench.synth.write import make_city, options_of
 from mapped_city import ADDRESSES, STREETS, footprints, write_map
 
 SMALL = CityOptions(seed=4, size=16, train_places=4, query_places=2, train_views=2, query_views=1, val_fraction=0.2)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.datasets.columns import read_csv
-from ial_bench.datasets.importing.photo_files import plain_path
+from ial_bench.datasets.importing.photo_files import keyed_as, plain_path
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.places import cut_val
 from ial_bench.errors import ConfigError, DataError

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.build.noding import shapely
+from ial_bench.geo.lines import shapely
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
 from ial_bench.synth.ground import Ground, LineStyles
@@ -40,7 +40,7 @@ from ial_bench.synth.scene import (
 )
 
 if TYPE_CHECKING:
-    from ial_bench.build.network import Edge
+    from ial_bench.partition.network import Edge
 
 DEPTH_M = 13.0
 """Of a house, from front to back."""

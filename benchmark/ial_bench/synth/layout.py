@@ -9,13 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.synth_city import styles
-from ial_bench.datasets.synth_city.houses import build_block, build_landmark, draw_quarter
-from ial_bench.datasets.synth_city.options import CityOptions
-from ial_bench.datasets.synth_city.streets import FIELD, YARD, Ground, LineStyles, lay_grid
-from ial_bench.datasets.synth_city.sub_streets import SubStreets, cut_sub_streets, nearest_site, neighbourhoods
-from ial_bench.datasets.synth_city.survey import Survey
-from ial_bench.datasets.synth_city.tables import Boxes, Buckets, Floats, Ints, Props, joined
+from ial_bench.errors import DataError
 from ial_bench.geo.points import Points
 from ial_bench.geo.projections import from_local_m, utm_to_wgs84
 from ial_bench.seeds import generator

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ial_bench.addresses import Address
-from ial_bench.build.geometry import chainages, nearest
 from ial_bench.errors import DataError
+from ial_bench.geo.lines import chainages, nearest
 from ial_bench.seeds import generator
 from ial_bench.synth.ground import MARGIN_M, Ground, MapGround
 from ial_bench.synth.scene import Floats, Ints, left_of
 from ial_bench.synth.styles import line_names, neighbourhood_names
 
 if TYPE_CHECKING:
-    from ial_bench.build.partition import SubStreet
+    from ial_bench.partition.substreets import SubStreet
     from ial_bench.synth.street_map import MappedStreets
 
 BLOCKS_PER_NEIGHBOURHOOD = 6

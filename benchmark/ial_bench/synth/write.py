@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.kept_names import own_name
-from ial_bench.datasets.splits import cut_val
+from ial_bench.datasets.names import own_name
+from ial_bench.datasets.places import cut_val
 from ial_bench.datasets.streets import STREETS, StreetLines
 from ial_bench.datasets.table import DESCRIPTION, Bounds, Description, write_dataset
 from ial_bench.errors import ConfigError, DataError, StorageError
@@ -116,8 +116,6 @@ def check_folder(out: Path, options: CityOptions, name: str, streets: dict[str, 
         ConfigError: the seed is one of those kept for pretraining, or `name` is no name or kept for another dataset.
         DataError: `out` holds something else, or a city of other options.
     """
-    from ial_bench.datasets.names import own_name
-
     own_name(name)
     if options.seed in PRETRAIN_SEEDS:
         raise ConfigError(

@@ -22,7 +22,7 @@ from ial_bench.datasets.importing.positions import (
     without_headings,
 )
 from ial_bench.errors import ConfigError
-from ial_bench.geo.points import valid
+from ial_bench.geo.points import heading_of, valid
 from ial_bench.geo.projections import refuse_unclear_hemisphere, utm_epsg, zone_in_name
 
 _FIELDS = 14
