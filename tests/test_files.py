@@ -12,7 +12,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +34,38 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 ).filter(lambda value: "\\ud" not in json.dumps(value))  # no halves of characters: they are no UTF-8
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """An object of JSON as it is written: keys may stand twice."""
+
+    pairs: list[tuple[str, Any]]
+
+
+_texts = st.text(st.sampled_from('ab":\\ \né'), max_size=3)
+objects = st.recursive(
+    _texts | st.integers() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(_texts, inner), max_size=4).map(Pairs),
+    max_leaves=12,
+)
+
+
+def written(value: Any) -> str:
+    """JSON with blanks where they may be."""
+    if isinstance(value, Pairs):
+        return "{" + ",".join(f" {json.dumps(k, ensure_ascii=False)} : {written(v)}" for k, v in value.pairs) + "}"
+    if isinstance(value, list):
+        return f"[{' , '.join(map(written, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def stands_twice(value: Any) -> bool:
+    """Whether an object has a key twice."""
+    if isinstance(value, Pairs):
+        keys = [key for key, _ in value.pairs]
+        return len({*keys}) < len(keys) or any(stands_twice(below) for _, below in value.pairs)
+    return isinstance(value, list) and any(map(stands_twice, value))
 
 
 def only(folder: Path) -> list[str]:
@@ -264,6 +298,58 @@ class TestJson:
         (tmp_path / "x.json").write_text('[{"first": 0, "photo": 1, "other": 2, "photo": 3}]')
         with pytest.raises(DataError, match="the key 'photo' stands twice"):
             json_files.read_json(tmp_path / "x.json")
+
+    @FIXED
+    @given(objects)
+    def test_keys_that_stand_twice_are_found_wherever_they_stand(self, found: Any) -> None:
+        if stands_twice(found):
+            with pytest.raises(DataError, match="stands twice"):
+                json_files.parse_json(written(found).encode(), "x.json")
+        else:
+            assert json_files.parse_json(written(found).encode(), "x.json") == json.loads(written(found))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"a": 1, "a": 2}',
+            '{"a" : 1, "a"\t:\n2}',
+            '{"": 1, "": 1}',
+            '{"a": ":", "b": ": ", "a": "\u2028"}',
+            '{"a": 1, "\\u0061": 2}',
+            '{"a\\"": 1, "b": "\\":", "a\\u0022": 2}',
+            '[{"x": {"a": [{"a": {}, "b": [], "a": {}}]}}, "a", "b"]',
+            '{"a": {"b": 1, "c": 2}, "a": {"d": "e", "f": "g"}}',
+        ],
+    )
+    @pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_spelling_hides_no_key_that_stands_twice(self, text: str, code: str) -> None:
+        with pytest.raises(DataError, match="stands twice"):
+            json_files.parse_json(text.encode(code), "x.json")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "0", "-0", "-0.0", "1E400", "-1e-400", "0.1", "2.2250738585072011e-308", "9007199254740993", "1" * 4_300,
+            "9007199254740993.0", "123456789012345678901234567890.5e-12", "NaN", "-Infinity",
+            '": "', '"\\ud83d\\ude00"',
+        ],
+    )  # fmt: skip
+    def test_values_are_those_of_json(self, text: str) -> None:
+        found = json_files.parse_json(f" [{text}]\n".encode(), "x.json")
+        assert repr(found) == repr(json.loads(f"[{text}]"))
+
+    @pytest.mark.parametrize("text", ["NaN", "-Infinity", '{"a": "b", "c": [Infinity]}'])
+    def test_strictly_read_no_number_is_refused(self, text: str) -> None:
+        with pytest.raises(DataError, match="is no number of JSON"):
+            json_files.parse_json(text.encode(), "x.json", strict=True)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["01", "+1", ".5", "1.", "[1,]", "{'a': 1}", '"\n"', '"a', "{} {}", "[1] // one", "nan", '{"a": 1,}', "0x1"],
+    )
+    def test_what_is_nearly_json_is_refused(self, text: str) -> None:
+        with pytest.raises(DataError, match=r"x\.json is not valid JSON"):
+            json_files.parse_json(text.encode(), "x.json")
 
     def test_missing_or_folder(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no such file"):

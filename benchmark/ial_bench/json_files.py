@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -53,10 +54,31 @@ def parse_json(data: bytes, name: str, *, strict: bool = False) -> Any:
     Raises:
         DataError: as of `read_json`.
     """
+    with suppress(ValueError):  # the slower reader says what is wrong
+        return _read_fast(data, strict=strict)
     try:
         return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_number if strict else None)
     except (ValueError, RecursionError) as error:  # among them JSONDecodeError and UnicodeDecodeError
         raise DataError(f"{name} is not valid JSON ({error})", "the file may be cut off: get it again") from error
+
+
+def _read_fast(data: bytes, *, strict: bool) -> Any:
+    """What `parse_json` reads, in a third of its time, of JSON without escapes.
+
+    This reader keeps the last of two equal keys. Without escapes, quotation marks stand around keys and texts and
+    nowhere else: written again, a value that has lost a key has fewer of them.
+
+    Raises:
+        ValueError: no JSON, with escapes, or with a key twice.
+    """
+    from pydantic_core import from_json, to_json
+
+    if b"\\" in data:
+        raise ValueError("with escapes, a quotation mark may be part of a text")
+    value = from_json(data, allow_inf_nan=not strict)
+    if to_json(value).count(b'"') < data.count(b'"'):
+        raise ValueError("a key stands twice")
+    return value
 
 
 def _no_number(text: str) -> NoReturn:
