@@ -11,7 +11,7 @@ import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
-from ial_bench.engine.predictions import write_predictions
+from ial_bench.engine.predictions import read_predictions, write_predictions
 from ial_bench.engine.record import PredictionsRecord, RunRecord, records
 from ial_bench.registry import Registry
 from ial_bench.report.layout import Layout
@@ -84,6 +84,26 @@ def test_pairing_tells_rows_apart(tiny_city: Dataset, tmp_path: Path, right: dic
     names, notes = tied([r for r in found if r.method.name != "near"], tmp_path)
     assert names == set()
     assert notes[0].startswith("all other rows are separable")
+
+
+def test_answers_are_read_once_for_the_mark_and_for_what_contradicts_a_record(
+    tiny_city: Dataset, tmp_path: Path, right: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [answered(tmp_path, name, right[name], seed) for name in ("best", "near") for seed in (0, 1)]
+    false = answered(tmp_path, "false", right["far"])
+    found.append(false.model_copy(update={"metrics": found[0].metrics}))
+    write_truth(tiny_city, tmp_path, found[0])
+    files: list[str] = []
+
+    def read(path: Path, *size: int) -> tuple[list[str], TopK]:
+        files.append(path.name)
+        return read_predictions(path, *size)
+
+    monkeypatch.setattr("ial_bench.report.answers.read_predictions", read)
+    table = build_table(found, DATASET, ["SSA-1"], results=tmp_path)
+    assert [r.kind for r in table.rows] == ["measured", "measured", "contradicted"]
+    assert [r.cells["SSA-1"].tied for r in table.rows] == [False, True, False]
+    assert sorted(files) == sorted(r.predictions.path for r in found if r.predictions)
 
 
 def test_seeds_are_averaged_query_by_query(tiny_city: Dataset, tmp_path: Path, right: dict[str, np.ndarray]) -> None:

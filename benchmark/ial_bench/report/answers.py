@@ -1,10 +1,11 @@
-"""Stored answers of the runs on one population of queries, with their truth: what comparisons and breakdowns read."""
+"""Stored answers of runs, with their truth: what comparisons, breakdowns and tables read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord
-from ial_bench.engine.score import DEFAULT_KS, outcomes
+from ial_bench.engine.score import DEFAULT_KS, outcomes, told_ks
 from ial_bench.errors import DataError, unknown_name
 from ial_bench.files import sha256_file
 from ial_bench.report.groups import Group
@@ -74,6 +75,80 @@ class Answers:
                 raise unknown_name("metric", metric, names, f"there are {', '.join(names)}")
             columns.append(values[:, names.index(metric)])
         return np.asarray(np.mean(columns, axis=0))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run's answers come to.
+
+    Attributes:
+        means: of each metric that is a mean over queries.
+        values: [n], what each query is worth under the metric that rows are compared by; None where it is no such
+            metric, or the stored answers are too short for it.
+    """
+
+    means: Mapping[str, float]
+    values: npt.NDArray[np.float64] | None
+
+
+class Outcomes:
+    """What the answers of runs come to: each run's are read once, however many ask, and forgotten but for that.
+
+    Args:
+        results: folder of results.
+        metric: that rows are compared by; None: they are not.
+    """
+
+    def __init__(self, results: Path, metric: str | None) -> None:
+        self._results, self._metric = results, metric
+        self._answers: dict[tuple[str, str, int | None], Answers | DataError] = {}
+        self._known: dict[tuple[str, str, str], Outcome | DataError] = {}
+
+    def truth(self, run: RunRecord) -> GroundTruth:
+        """What the run's answers are measured against.
+
+        Raises:
+            DataError: as of `Answers.of`.
+        """
+        return self._beside(run).truth
+
+    def of(self, run: RunRecord) -> Outcome:
+        """What the run's answers come to.
+
+        Raises:
+            DataError: as of `Answers.of` and `Answers.top`.
+        """
+        key = (run.dataset.name, run.method.name, run.run_id)
+        return _kept(self._known, key, lambda: self._read(run))
+
+    def _beside(self, run: RunRecord) -> Answers:
+        key = (run.dataset.name, run.dataset.digest, run.dataset.limit)
+        return _kept(self._answers, key, lambda: Answers.of(self._results, run))
+
+    def _read(self, run: RunRecord) -> Outcome:
+        answers = self._beside(run)
+        told = [] if run.metrics is None else told_ks(run.metrics)
+        wanted = () if self._metric is None else _k_of(self._metric)
+        names, values, _ = outcomes(answers.top(run), answers.truth, sorted({*DEFAULT_KS, *told, *wanted}))
+        means = dict(zip(names, values.mean(axis=0).tolist(), strict=True))
+        compared = values[:, names.index(self._metric)].copy() if self._metric in names else None
+        return Outcome(means, compared)
+
+
+_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+
+
+def _kept(known: dict[_Key, _Value | DataError], key: _Key, read: Callable[[], _Value]) -> _Value:
+    """What is known under a key, or why it cannot be: it is tried once."""
+    if key not in known:
+        try:
+            known[key] = read()
+        except DataError as error:
+            known[key] = error
+    found = known[key]
+    if isinstance(found, DataError):
+        raise found
+    return found
 
 
 def select_group(groups: Sequence[Group], text: str) -> Group:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.report import quantities
+from ial_bench.report.answers import Outcomes
 from ial_bench.report.groups import Group, groups_of
 from ial_bench.report.layout import AS_GIVEN, Layout
 from ial_bench.report.model import EMPTY, Cell, Column, Mark, Row, Table
@@ -82,15 +83,18 @@ def lay_out(
     left_out = {p.dataset: why for p in populations if (why := why_not_beside(p.dataset, p.done, layout.limit))}
     entries = chosen(groups_of([r for p in populations for r in p.done]), published, layout, left_out)
     entries = told_stale(entries, code)
-    trust = Trust.of((r for e in entries if e.group for r in e.group.runs), results if layout.separable else None)
-    entries = told_contradicted(entries, trust)
     groups = [e.group for e in entries if e.group is not None]
     places = _places(own, groups, populations, layout)
+    outcomes = None
+    if results is not None and layout.separable:
+        outcomes = Outcomes(results, next((place.first for place in places), None))
+    trust = Trust.of((r for g in groups for r in g.runs), outcomes)
+    entries = told_contradicted(entries, trust)
     found = [(entry, _row(entry, places, trust)) for entry in entries]
     by = _sorted_by(places, layout)
     columns = [place.column for place in places]
     found = ordered(found, columns, layout, by)
-    rows, told = _tied(found, places, layout, results if layout.separable else None)
+    rows, told = _tied(found, places, layout, outcomes)
     columns, mixed = _comparable(places, groups)
     rows = _marked(rows, columns)
     words = [place.word for place in places]
@@ -185,7 +189,7 @@ def _sorted_by(places: Sequence[_Place], layout: Layout) -> Column | None:
 
 
 def _tied(
-    rows: Sequence[tuple[Entry, Row]], places: Sequence[_Place], layout: Layout, results: Path | None
+    rows: Sequence[tuple[Entry, Row]], places: Sequence[_Place], layout: Layout, outcomes: Outcomes | None
 ) -> tuple[list[Row], list[list[str]]]:
     """The rows, those marked that are not separable from the best in the first metric; what is said of each dataset."""
     found = [row for _, row in rows]
@@ -199,7 +203,7 @@ def _tied(
             if row.kind == "measured" and entry.group and (runs := place.population.of(entry.group))
         ]
         metric = layout.headings.get(place.word, place.word)
-        tied, note = not_told_apart([runs for _, runs in ranked], place.word, metric, results)
+        tied, note = not_told_apart([runs for _, runs in ranked], metric, outcomes)
         notes.append([note] if note else [])
         for j in tied:
             i = ranked[j][0]

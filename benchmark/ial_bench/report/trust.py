@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from ial_bench.engine.record import RunRecord
-from ial_bench.engine.score import outcomes, told_ks
 from ial_bench.errors import DataError, MismatchError
-from ial_bench.report.answers import Answers
+from ial_bench.report.answers import Outcomes
 
 Origin = Literal["run here", "from a pack", "as told"]
 CONTRADICTED = "contradicted"
@@ -37,25 +33,19 @@ class Trust:
     unread: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, runs: Iterable[RunRecord], results: Path | None) -> Trust:
+    def of(cls, runs: Iterable[RunRecord], outcomes: Outcomes | None) -> Trust:
         """Hold the accuracies of runs against their answers.
 
         Args:
             runs: finished ones, of any datasets.
-            results: the folder of results; None: nothing is looked at, and all is believed.
+            outcomes: of their answers; None: nothing is looked at, and all is believed.
         """
-        if results is None:
+        if outcomes is None:
             return cls()
         contradicted, unread = {}, {}
-        truths: dict[tuple[str, str, int | None], Answers | DataError] = {}
         for run in runs:
-            key = (run.dataset.name, run.dataset.digest, run.dataset.limit)
             try:
-                if key not in truths:
-                    truths[key] = _read(results, run)
-                if isinstance(truth := truths[key], DataError):
-                    raise truth
-                if found := _contradiction(run, truth):
+                if found := _contradiction(run, outcomes):
                     contradicted[run.run_id] = found
             except MismatchError as error:
                 contradicted[run.run_id] = f"what lies beside its record has {error.__cause__}"  # no paths in tables
@@ -93,28 +83,17 @@ def about_trust(trust: Trust, groups: Sequence[tuple[str, Sequence[RunRecord]]])
     return notes
 
 
-def _read(results: Path, run: RunRecord) -> Answers | DataError:
-    """What lies beside the results of a dataset, or why it cannot be read: it is tried once, and not for each run."""
-    try:
-        return Answers.of(results, run)
-    except DataError as error:
-        return error
-
-
-def _contradiction(run: RunRecord, answers: Answers) -> str | None:
+def _contradiction(run: RunRecord, outcomes: Outcomes) -> str | None:
     """The first accuracy of a record that is another one by its answers."""
-    if run.metrics is None:
+    truth = outcomes.truth(run)
+    if run.metrics is None or not len(truth):
         return None
-    told = {name: interval.value for name, interval in run.metrics.accuracy.items()}
-    if not len(answers.truth):
-        return None
-    if run.dataset.truth_digest not in {None, answers.truth.digest}:
+    if run.dataset.truth_digest not in {None, truth.digest}:
         return "the ground truth beside the results is another one than it was measured against"
-    names, values, _ = outcomes(answers.top(run), answers.truth, told_ks(run.metrics))
-    means = dict(zip(names, np.asarray(values.mean(axis=0)).tolist(), strict=True))
-    for name, value in told.items():
-        if name in means and abs(means[name] - value) > _TOLERANCE:
-            return f"{name} is {100 * value:.2f} % in its record and {100 * means[name]:.2f} % by its answers"
-    if run.dataset.n_queries != len(answers.truth):
-        return f"{run.dataset.n_queries:,} queries in its record and {len(answers.truth):,} in the ground truth"
+    means = outcomes.of(run).means
+    for name, told in run.metrics.accuracy.items():
+        if name in means and abs(means[name] - told.value) > _TOLERANCE:
+            return f"{name} is {100 * told.value:.2f} % in its record and {100 * means[name]:.2f} % by its answers"
+    if run.dataset.n_queries != len(truth):
+        return f"{run.dataset.n_queries:,} queries in its record and {len(truth):,} in the ground truth"
     return None
