@@ -264,13 +264,19 @@ def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
     """
     try:
         # Not blocking: the opening of a pipe that nobody writes to would wait.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            told = os.fstat(file.fileno())
-            if not stat.S_ISREG(told.st_mode):
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:  # without a file object, which takes longer than the reading of a record
+            told = os.fstat(handle)
+            if not (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode)):  # a folder is refused by the reading
                 raise DataError(f"{path} is no file, but {_kind(told.st_mode)}", "name a file")
             if told.st_size > most:
                 raise DataError(f"{path} has {told.st_size:,} bytes, more than the {most:,} that it may have")
-            return file.read(told.st_size + 1)
+            data = b""
+            while part := os.read(handle, told.st_size + 1 - len(data)):
+                data += part
+            return data
+        finally:
+            os.close(handle)
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}") from error
     except OSError as error:

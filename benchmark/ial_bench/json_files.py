@@ -14,6 +14,7 @@ from ial_bench.errors import DataError
 from ial_bench.files import MOST_BYTES, read_file, write_text
 
 _SEAL = "sha256"
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def write_json(target: Path, value: Any) -> None:
@@ -96,7 +97,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def canonical_json(value: Any) -> bytes:
     """`value` as JSON with sorted keys and no blanks: equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def digest(value: Any) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -407,13 +408,13 @@ def _migrated(data: Any, version: Any) -> Any:
 
 def records(results: Path, dataset: str | None = None) -> Iterator[tuple[Path, RunRecord | DataError]]:
     """All records below a results folder, or the reason why one cannot be read."""
-    for path in sorted(results.glob("*/*/*.json")):
-        if dataset is not None and path.parent.parent.name != dataset:
+    for path in sorted(results.glob("*/*/*.json"), key=attrgetter("parts")):
+        *_, name, method, _ = path.parts
+        if dataset is not None and name != dataset:
             continue
         try:
             record = read_record(path)
-            lies = (path.parent.parent.name, path.parent.name)
-            if lies != (record.dataset.name, record.method.name):
+            if (name, method) != (record.dataset.name, record.method.name):
                 belongs = " / ".join(part[:60] for part in (record.dataset.name, record.method.name))
                 raise DataError(f"{path} is the record of another run: {belongs}", "delete the file")
         except DataError as error:

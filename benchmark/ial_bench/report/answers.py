@@ -135,7 +135,8 @@ class Outcomes:
         return Outcome(means, compared)
 
 
-_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 def _kept(known: dict[_Key, _Value | DataError], key: _Key, read: Callable[[], _Value]) -> _Value:

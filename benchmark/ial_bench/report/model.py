@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 RowKind = Literal["measured", "stale", "contradicted", "oracle", "published"]
 
@@ -17,8 +18,7 @@ class Mark(Enum):
     SECOND = "second"
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One field of the table.
 
     Attributes:
@@ -39,9 +39,7 @@ class Cell:
 
     def marked(self, mark: Mark) -> Cell:
         """The same with another mark."""
-        return Cell(  # `dataclasses.replace` takes five times as long
-            self.value, self.ci95, self.spread, mark, self.tied, self.text
-        )
+        return self._replace(mark=mark)
 
 
 EMPTY = Cell()
@@ -98,7 +96,7 @@ class Column:
     spread_of: str = ""
     title: str = ""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Its name, unlike those of all other columns of the table."""
         return f"{self.group} {self.name}" if self.group else self.name

@@ -139,32 +139,42 @@ def column(word: str, first: str | None, group: str = "", title: str = "", digit
     return Column(word, percent=True, digits=digits, best="high", group=group, title=title)
 
 
-def measured(word: str, first: str | None, group: Group, runs: Sequence[RunRecord]) -> Cell:
-    """The cell of a row.
+Measure = Callable[[Group, Sequence[RunRecord]], Cell]
+"""From the group of a row, and its runs on the column's dataset, to the cell; a quantity that is timed takes these all
+for of one machine."""
+
+
+def measure(word: str, first: str | None) -> Measure:
+    """How the cells of a column are read.
 
     Args:
         word: of the column.
         first: the first metric of the table.
-        group: of the row.
-        runs: those of the group on the column's dataset; a quantity that is timed takes them all for one machine.
     """
     if word == BACKBONE:
-        return Cell(text=group.backbone)
+        return lambda group, _: Cell(text=group.backbone)
     if word.startswith(SETTING):
-        return Cell(text=group.setting(word.removeprefix(SETTING)))
+        key = word.removeprefix(SETTING)
+        return lambda group, _: Cell(text=group.setting(key))
     if word == SEEDS:
-        return Cell(float(len(runs)) if runs else None)
+        return lambda _, runs: Cell(float(len(runs)) if runs else None)
     if word in QUANTITIES:
         known = QUANTITIES[word]
-        values = [v for r in runs if (v := known.of(r)) is not None]
-        return Cell(_mean(values) if values else None, _mean_interval([known.ci95(r) for r in runs]))
+        return lambda _, runs: _quantity(known, runs)
     metric = spread_metric(word, first)
-    of_metric = _accuracy([i for r in runs if (i := accuracy(r, metric or word))], runs)
-    return of_metric if metric is None else Cell(of_metric.spread)
+    if metric is not None:
+        return lambda _, runs: Cell(_accuracy(metric, runs).spread)
+    return lambda _, runs: _accuracy(word, runs)
 
 
-def _accuracy(found: Sequence[Interval], runs: Sequence[RunRecord]) -> Cell:
+def _quantity(known: Quantity, runs: Sequence[RunRecord]) -> Cell:
+    values = [v for r in runs if (v := known.of(r)) is not None]
+    return Cell(_mean(values) if values else None, _mean_interval([known.ci95(r) for r in runs]))
+
+
+def _accuracy(metric: str, runs: Sequence[RunRecord]) -> Cell:
     """The mean of several seeds; a method without randomness has no spread, however often it was run."""
+    found = [i for r in runs if (i := accuracy(r, metric))]
     if not found:
         return Cell()
     varied = len(found) > 1 and runs[0].method.stochastic

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from ial_bench.engine.record import RunRecord
@@ -90,7 +93,8 @@ def lay_out(
         outcomes = Outcomes(results, next((place.first for place in places), None))
     trust = Trust.of((r for g in groups for r in g.runs), outcomes)
     entries = told_contradicted(entries, trust)
-    found = [(entry, _row(entry, places, trust)) for entry in entries]
+    beside = [(population, tuple(own)) for population, own in groupby(places, key=attrgetter("population"))]
+    found = [(entry, _row(entry, beside, trust)) for entry in entries]
     by = _sorted_by(places, layout)
     columns = [place.column for place in places]
     found = ordered(found, columns, layout, by)
@@ -121,6 +125,16 @@ class _Place:
     first: str | None
     column: Column
 
+    @cached_property
+    def timed(self) -> bool:
+        """Whether it depends on the machine."""
+        return quantities.is_timed(self.word)
+
+    @cached_property
+    def measure(self) -> quantities.Measure:
+        """How its cells are read."""
+        return quantities.measure(self.word, self.first)
+
 
 def _places(
     own: Sequence[RunRecord], groups: Sequence[Group], populations: Sequence[Population], layout: Layout
@@ -147,27 +161,28 @@ def _places(
     return places
 
 
-def _row(entry: Entry, places: Sequence[_Place], trust: Trust) -> Row:
-    cells = {place.column.key: _cell(entry, place, trust) for place in places}
+def _row(entry: Entry, beside: Sequence[tuple[Population | None, Sequence[_Place]]], trust: Trust) -> Row:
+    """The row of an entry; `beside`: the columns of each population."""
     if entry.group is None:
+        cells = {place.column.key: _reported(entry, place) for _, places in beside for place in places}
         return Row(entry.kind, entry.title, 0, cells, entry.published[0].key, entry.heading)
-    populations = {p.population.dataset: p.population for p in places if p.population}
-    seeds = max((len(p.of(entry.group)) for p in populations.values()), default=0)
-    return Row(entry.kind, entry.title, seeds, cells, "", entry.heading, tuple(r.run_id for r in entry.group.runs))
+    group, cells, seeds = entry.group, {}, 0
+    for population, places in beside:
+        runs = [] if population is None else population.of(group)
+        timed = [] if population is None else population.timed(group)
+        seeds = max(seeds, len(runs))
+        for place in places:
+            if place.word == quantities.ORIGIN:
+                cells[place.column.key] = Cell(text=", ".join(dict.fromkeys(map(trust.origin, group.runs))))
+            else:
+                cells[place.column.key] = place.measure(group, timed if place.timed else runs)
+    return Row(entry.kind, entry.title, seeds, cells, "", entry.heading, tuple(r.run_id for r in group.runs))
 
 
-def _cell(entry: Entry, place: _Place, trust: Trust) -> Cell:
-    population = place.population
-    if place.word == quantities.ORIGIN:
-        runs = () if entry.group is None else entry.group.runs
-        return Cell(text=", ".join(dict.fromkeys(map(trust.origin, runs))))
-    if entry.group is not None:
-        shown: Sequence[RunRecord] = ()
-        if population is not None:
-            shown = population.timed(entry.group) if quantities.is_timed(place.word) else population.of(entry.group)
-        return quantities.measured(place.word, place.first, entry.group, shown)
+def _reported(entry: Entry, place: _Place) -> Cell:
+    """The cell of a published row."""
     for row in entry.published:
-        if population is not None and row.dataset == population.dataset:
+        if place.population is not None and row.dataset == place.population.dataset:
             return quantities.reported(place.word, row)
     return EMPTY
 
@@ -207,7 +222,7 @@ def _tied(
         notes.append([note] if note else [])
         for j in tied:
             i = ranked[j][0]
-            cell = replace(found[i].cell(place.column), tied=True)
+            cell = found[i].cell(place.column)._replace(tied=True)
             found[i] = replace(found[i], cells={**found[i].cells, place.column.key: cell})
     return found, notes
 
@@ -218,7 +233,7 @@ def _comparable(places: Sequence[_Place], groups: Sequence[Group]) -> tuple[list
     mixed: dict[str, list[str]] = {p.population.dataset: [] for p in places if p.population}
     for place in places:
         column = place.column
-        if place.population and quantities.is_timed(place.word) and len(place.population.machines(groups)) > 1:
+        if place.population and place.timed and len(place.population.machines(groups)) > 1:
             column = replace(column, best=None)
             mixed[place.population.dataset] = [
                 "latencies come from different hardware and are not comparable: none is marked best"
