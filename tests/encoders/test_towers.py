@@ -123,9 +123,9 @@ def test_what_is_left_out_and_made_anew_changes_no_gradient(towers: ClipTowers) 
     ends = towers.ends(tokens)
     calls: list[int] = []
 
-    def embed(rows: torch.Tensor, used: int) -> torch.Tensor:
-        calls.append(used)
-        return towers.embed(tokens[rows, :used])
+    def embed(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        calls.append(int(columns.max()) + 1)
+        return towers.embed(tokens[rows, columns])
 
     for chunk in (100, 3, 1):
         calls.clear()
@@ -138,12 +138,72 @@ def test_what_is_left_out_and_made_anew_changes_no_gradient(towers: ClipTowers) 
             torch.testing.assert_close(found[name], grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
-def test_deep_prompts_take_their_places() -> None:
+BEGIN_ALIKE = [
+    "Oak Street, Old Town (Elm Street, Fir Way)",
+    "Fir Way",
+    "Oak Street, Old Town (Elm Street, Cedar Avenue)",
+    "Oak Street",
+    "",
+    "Oak Street, Old Town (Elm Street, Fir Way)",
+    "Fir Way, between Oak Street and Old Town",
+    "Elm Street",
+]
+
+
+def test_what_texts_share_changes_neither_features_nor_gradients(towers: ClipTowers) -> None:
+    for parameter in towers.text_parameters():
+        parameter.requires_grad = True
+    tokens = towers.tokenize(BEGIN_ALIKE)
+    whole = towers.model.encode_text(tokens)
+    expected, ends = gradients(towers, whole), towers.ends(tokens)
+    embedded: list[int] = []
+
+    def embed(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        embedded.append(len(rows))
+        return towers.embed(tokens[rows, columns])
+
+    held = [row[: int(end) + 1] for row, end in zip(tokens.tolist(), ends, strict=True)]
+    beginnings = {tuple(row[: i + 1]) for row in held for i in range(len(row))}
+    for chunk in (100, 3, 1):
+        embedded.clear()
+        features = towers.encode_embeddings(embed, ends, keys=tokens.numpy(), chunk=chunk)
+        torch.testing.assert_close(features, whole, rtol=1e-4, atol=1e-5)
+        if chunk == 100:
+            assert embedded == [len(beginnings)]  # each beginning once, and nothing behind an end
+        elif chunk == 1:
+            assert sorted(embedded) == sorted(len(row) for row in held)
+        found = gradients(towers, features)
+        assert set(found) == set(expected)
+        for name, grad in expected.items():
+            torch.testing.assert_close(found[name], grad, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_blocks_of_another_kind_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = write_config(tmp_path, VIT, TEXT, custom_text=True)
+    towers = scrambled(load_towers(f"openclip:{config}/random-init", "cpu"))
+
+    class Other(open_clip.transformer.ResidualAttentionBlock):
+        def forward(self, *given: Any, **named: Any) -> torch.Tensor:
+            return 2 * super().forward(*given, **named)
+
+    for block in towers.text_blocks:
+        block.__class__ = Other
+    tokens = towers.tokenize(BEGIN_ALIKE)
+    found = towers.encode_embeddings(lambda r, c: towers.embed(tokens[r, c]), towers.ends(tokens), keys=tokens.numpy())
+    torch.testing.assert_close(found, towers.model.encode_text(tokens), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+@pytest.mark.parametrize("shared", [False, True])
+def test_deep_prompts_take_their_places(chunk: int, shared: bool) -> None:
     """Against a plain loop over all 77 places, without chunks."""
     towers = scrambled(load_towers(STREET, "cpu"))
     tokens = towers.tokenize(["Oak Street, Old Town", "Elm Street, between here and there"])
     deep = [torch.randn(2, towers.text_width, generator=torch.Generator().manual_seed(3))]
-    found = towers.encode_embeddings(lambda r, used: towers.embed(tokens[r, :used]), towers.ends(tokens), deep, chunk=1)
+    found = towers.encode_embeddings(
+        lambda rows, columns: towers.embed(tokens[rows, columns]), towers.ends(tokens), deep,
+        keys=tokens.numpy() if shared else None, chunk=chunk,
+    )  # fmt: skip
     model = towers.model
     x = model.token_embedding(tokens) + model.positional_embedding
     x = model.transformer.resblocks[0](x, attn_mask=model.attn_mask)
@@ -266,7 +326,7 @@ def test_texts_of_other_towers(tmp_path: Path, text: dict[str, Any]) -> None:
     with torch.no_grad():
         torch.testing.assert_close(towers.encode_tokens(tokens), towers.model.encode_text(tokens), rtol=1e-4, atol=1e-5)
         chunked = towers.encode_embeddings(
-            lambda rows, used: towers.embed(tokens[rows, :used]), towers.ends(tokens), chunk=2
+            lambda rows, columns: towers.embed(tokens[rows, columns]), towers.ends(tokens), chunk=2, keys=tokens.numpy()
         )
     torch.testing.assert_close(chunked, towers.model.encode_text(tokens), rtol=1e-4, atol=1e-5)
 

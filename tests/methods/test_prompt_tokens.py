@@ -87,15 +87,15 @@ def test_embeddings_are_the_learnt_ones_in_their_places_alone(
 ) -> None:
     seen = {}
 
-    def keep(embed: Any, ends: torch.Tensor, deep: Any = ()) -> torch.Tensor:
-        seen["x"] = embed(torch.arange(len(ends)), int(ends.max()) + 1)
+    def keep(embed: Any, ends: torch.Tensor, *_: Any) -> torch.Tensor:
+        seen["x"] = embed(torch.arange(len(ends))[:, None], torch.arange(int(ends.max()) + 1))
         return torch.zeros(len(ends), 1)
 
     monkeypatch.setattr(towers, "encode_embeddings", keep)
     prompts = Prompts.of(towers, ADDRESSES, context(towers, 4, None), position)  # type: ignore[arg-type]
     learnt = torch.randn(3, 4, towers.text_width)
     which = torch.tensor([2, 0, 2])
-    prompts.encode(towers, lambda rows: learnt[rows], which)
+    prompts.encode(towers, learnt, which, torch.arange(3))
     table = towers.model.token_embedding.weight
     for text, candidate in enumerate(which.tolist()):
         slots = prompts.slots[candidate].tolist()
@@ -103,6 +103,21 @@ def test_embeddings_are_the_learnt_ones_in_their_places_alone(
             token = prompts.tokens[candidate, column]
             expected = learnt[text, slots.index(column)] if column in slots else table[token]
             assert torch.equal(seen["x"][text, column], expected)
+
+
+@pytest.mark.parametrize("position", ["end", "middle"])
+@pytest.mark.parametrize("same", [True, False])
+def test_prompts_together_and_alone(towers: ClipTowers, position: str, same: bool) -> None:
+    """Prompts that begin alike, and some that only seem to: their addresses hold the words of the phrase."""
+    addresses = [*ADDRESSES, "view of", "street view of", "Elm Street, Old Town", "Elm Street, Old Town", "street"]
+    prompts = Prompts.of(towers, addresses, context(towers, 3, PHRASE), position)  # type: ignore[arg-type]
+    n = len(addresses)
+    learnt = torch.randn(n, 3, towers.text_width, generator=torch.Generator().manual_seed(1))
+    which = torch.zeros(n, dtype=torch.long) if same else torch.arange(n).flip(0)
+    candidates = torch.arange(n).roll(2)
+    together = prompts.encode(towers, learnt, candidates, which)
+    alone = [prompts.encode(towers, learnt[int(w)][None], c[None]) for c, w in zip(candidates, which, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_long_addresses_are_cut_at_a_token(towers: ClipTowers) -> None:

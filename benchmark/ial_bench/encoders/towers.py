@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ial_bench.encoders.blocks import Block
 from ial_bench.encoders.build import blank
 from ial_bench.encoders.convolutions import quicken
 from ial_bench.encoders.finite import require_finite
 from ial_bench.encoders.openclip import build_openclip
 from ial_bench.encoders.spec import require_text_tower, shown_spec
+from ial_bench.encoders.text_tree import Keys, TextTree, alike, encode_tree
+from ial_bench.encoders.vit_parts import VitParts
 from ial_bench.errors import SkipMethod
 from ial_bench.images import RGB
+
+Embed: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
 
 TEXT_CHUNK = 256
 """Texts that go through the text tower together; more than that are taken in turn, their activations made anew
@@ -185,7 +191,7 @@ class ClipTowers(nn.Module):
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [n, context] to features [n, d], not normalised."""
         if self.opened:
-            return self.encode_embeddings(lambda rows, used: self.embed(tokens[rows, :used]), self.ends(tokens))
+            return self.encode_embeddings(lambda rows, columns: self.embed(tokens[rows, columns]), self.ends(tokens))
         parts = torch.split(tokens, TEXT_CHUNK)
         if len(parts) > 1 and torch.is_grad_enabled():
             return torch.cat([checkpoint(self.model.encode_text, part, use_reentrant=False) for part in parts])
@@ -193,20 +199,24 @@ class ClipTowers(nn.Module):
 
     def encode_embeddings(
         self,
-        embed: Callable[[torch.Tensor, int], torch.Tensor],
+        embed: Embed,
         ends: torch.Tensor,
         deep: Sequence[torch.Tensor] = (),
+        keys: Keys | None = None,
         chunk: int = TEXT_CHUNK,
     ) -> torch.Tensor:
         """Token embeddings to features [n, d], not normalised.
 
         Where attention is causal, as CLIP's is, the columns behind a text's end never reach its feature: they are left
-        out, and texts of like length go together. That changes nothing but the time.
+        out, and texts of like length go together; or, given keys, texts that begin alike, as a tree. That changes
+        nothing but the time.
 
         Args:
-            embed: gives the embeddings [rows, used, width] of some texts, without positions; called chunk by chunk.
+            embed: gives the embeddings [..., width] of the tokens in some rows and columns, which broadcast, without
+                positions; called chunk by chunk.
             ends: int64 [n], the place of each text's end.
             deep: prompts [m, width] that take the places 1..m before block 1, 2, ... (MaPLe's deep prompts).
+            keys: int64 [n, l], tokens with the same key have the same embedding.
             chunk: texts at once.
 
         Raises:
@@ -215,29 +225,36 @@ class ClipTowers(nn.Module):
         if len(ends) == 0:
             one = self._project(torch.zeros(1, self.text_width, device=self.device))
             return one[:0]
-        order = ends.argsort(stable=True)
+        blocks = [b for b in map(Block.of, self.text_blocks) if b is not None]
+        if not (self._causal and len(blocks) == len(self.text_blocks)):
+            keys = None
+        order = ends.argsort(stable=True) if keys is None else torch.from_numpy(alike(keys)).to(ends.device)
         parts = torch.split(order, chunk)
         again = len(parts) > 1 and torch.is_grad_enabled()
         features = []
         for rows in parts:
-            used = int(ends[rows].max()) + 1 if self._causal else self.context_length
-            if again:
-                part = checkpoint(self._encode_part, embed, rows, used, ends, deep, use_reentrant=False)
+            if keys is None:
+                encode = partial(self._encode_part, embed, rows, ends, deep)
             else:
-                part = self._encode_part(embed, rows, used, ends, deep)
-            features.append(part)
+                tree = TextTree.of(keys[rows.cpu().numpy()], ends[rows].cpu().numpy(), self.device)
+                encode = partial(self._encode_tree, embed, rows, tree, blocks, deep)
+            features.append(checkpoint(encode, use_reentrant=False) if again else encode())
         return torch.cat(features)[order.argsort()]
 
-    def _encode_part(
-        self,
-        embed: Callable[[torch.Tensor, int], torch.Tensor],
-        rows: torch.Tensor,
-        used: int,
-        ends: torch.Tensor,
-        deep: Sequence[torch.Tensor],
+    def _encode_tree(
+        self, embed: Embed, rows: torch.Tensor, tree: TextTree, blocks: list[Block], deep: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         text = self._opened_text
-        x = embed(rows, used)
+        x = embed(rows[tree.rows], tree.columns)
+        x = x + text.positional_embedding.to(x.dtype)[tree.columns]
+        return self._project(text.ln_final(encode_tree(blocks, x, tree, text.attn_mask, deep)))
+
+    def _encode_part(
+        self, embed: Embed, rows: torch.Tensor, ends: torch.Tensor, deep: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        text = self._opened_text
+        used = int(ends[rows].max()) + 1 if self._causal else self.context_length
+        x = embed(rows[:, None], torch.arange(used, device=rows.device))
         x = x + text.positional_embedding[:used].to(x.dtype)
         mask = None if text.attn_mask is None else text.attn_mask[:used, :used]
         batch_first = text.transformer.batch_first
@@ -299,55 +316,20 @@ class ClipTowers(nn.Module):
             if i < len(prompts):
                 prompt = prompts[i] if i else tower.norm_before(prompts[i])
                 x = torch.cat([x[:, :n_tokens], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
-            x = block(x) if tower.batch_first else block(x.transpose(0, 1)).transpose(0, 1)
+            if tower.last is not None and i == len(tower.blocks) - 1:
+                x = tower.last(x)
+            else:
+                x = block(x) if tower.batch_first else block(x.transpose(0, 1)).transpose(0, 1)
         return tower.read(x[:, :n_tokens])  # the prompts' own outputs are not pooled
 
-    def _vit(self) -> _Vit:
+    def _vit(self) -> VitParts:
         visual = self.model.visual
         trunk = getattr(visual, "trunk", None)
         if trunk is not None and hasattr(trunk, "blocks") and hasattr(trunk, "_pos_embed"):
-            return _Vit.of_timm(visual)
+            return VitParts.of_timm(visual)
         if hasattr(visual, "transformer") and hasattr(visual, "_embeds"):
-            return _Vit.of_openclip(visual)
+            return VitParts.of_openclip(visual)
         raise SkipMethod(f"visual prompts need a vision transformer; this image tower is a {type(visual).__name__}")
-
-
-class _Vit:
-    """A vision transformer in three parts: photo to tokens, blocks, tokens to feature."""
-
-    def __init__(
-        self,
-        embed: Callable[[torch.Tensor], torch.Tensor],
-        blocks: Sequence[nn.Module],
-        read: Callable[[torch.Tensor], torch.Tensor],
-        norm_before: Callable[[torch.Tensor], torch.Tensor],
-        width: int,
-        batch_first: bool = True,
-    ) -> None:
-        self.embed, self.blocks, self.read, self.norm_before = embed, blocks, read, norm_before
-        self.width, self.batch_first = width, batch_first
-
-    @classmethod
-    def of_openclip(cls, visual: Any) -> _Vit:
-        def read(x: torch.Tensor) -> torch.Tensor:
-            pooled, _ = visual._pool(x)  # noqa: SLF001 - open_clip has no public name for it
-            return pooled if visual.proj is None else pooled @ visual.proj  # type: ignore[no-any-return]
-
-        parts = visual.transformer
-        return cls(visual._embeds, parts.resblocks, read, visual.ln_pre, parts.width, parts.batch_first)  # noqa: SLF001
-
-    @classmethod
-    def of_timm(cls, visual: Any) -> _Vit:
-        trunk = visual.trunk
-
-        def embed(pixels: torch.Tensor) -> torch.Tensor:
-            x = trunk._pos_embed(trunk.patch_embed(pixels))  # noqa: SLF001 - timm has no public name for it
-            return trunk.norm_pre(trunk.patch_drop(x))  # type: ignore[no-any-return]
-
-        def read(x: torch.Tensor) -> torch.Tensor:
-            return visual.head(trunk.forward_head(trunk.norm(x)))  # type: ignore[no-any-return]
-
-        return cls(embed, trunk.blocks, read, trunk.norm_pre, trunk.embed_dim)
 
 
 def joined_by_words(tokenizer: Any, heads: Sequence[str], tails: Sequence[str]) -> tuple[list[str], int]:

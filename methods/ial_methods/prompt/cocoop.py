@@ -77,15 +77,11 @@ class CoCoOp(ContextMethod):
         from ial_bench.training.loop import full_precision
 
         images = normalize(x, dim=-1)
-        which = torch.arange(len(self.prompts), device=x.device) if some is None else some
-        shifts: torch.Tensor = self.head.meta(images)  # [n, width]
-        context, n = self.head.context, len(which)
-
-        def shifted(rows: torch.Tensor) -> torch.Tensor:
-            return context + shifts[rows // n, None]  # rows of a photo follow each other
-
-        features = self.prompts.encode(self.towers, shifted, which.repeat(len(x))).float()
-        texts = normalize(features, dim=-1).view(len(x), n, features.shape[1])
+        asked = torch.arange(len(self.prompts), device=x.device) if some is None else some
+        contexts = self.head.context + self.head.meta(images)[:, None]
+        photo = torch.arange(len(x), device=x.device).repeat_interleave(len(asked))
+        features = self.prompts.encode(self.towers, contexts, asked.repeat(len(x)), photo).float()
+        texts = normalize(features, dim=-1).view(len(x), len(asked), features.shape[1])
         with full_precision(x.device):
             cosines: torch.Tensor = (texts @ images[:, :, None])[:, :, 0]
             return self.towers.biased(self.towers.logit_scale.float() * cosines)

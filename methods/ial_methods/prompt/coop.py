@@ -71,16 +71,16 @@ class CoOp(ContextMethod):
 
     def encode(self, some: torch.Tensor | None = None) -> torch.Tensor:
         """Unit features [n, d] of some candidates' prompts (None: all), with gradients to the context."""
+        import torch
         from torch.nn.functional import normalize
 
         context = self.head.context
-
-        def chosen(rows: torch.Tensor) -> torch.Tensor:
-            if context.ndim == 2:
-                return context.expand(len(rows), -1, -1)
-            return context[rows if some is None else some[rows]]
-
-        return normalize(self.prompts.encode(self.towers, chosen, some).float(), dim=-1)
+        if context.ndim == 2:
+            features = self.prompts.encode(self.towers, context[None], some)
+        else:
+            own = torch.arange(len(context), device=context.device) if some is None else some
+            features = self.prompts.encode(self.towers, context, some, own)
+        return normalize(features.float(), dim=-1)
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
         """The model's logits of cosines."""

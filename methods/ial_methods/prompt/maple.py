@@ -110,7 +110,7 @@ class MaPLe(ClipTrainingMethod):
     def encode_prompts(self, some: torch.Tensor | None = None) -> torch.Tensor:
         """Features [n, d] of some candidates' prompts (None: all), not normalised, with gradients to them."""
         first, *deep = self.head.texts
-        return self.prompts.encode(self.towers, lambda rows: first.expand(len(rows), -1, -1), some, deep)
+        return self.prompts.encode(self.towers, first[None], some, deep=deep)
 
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
         """Features of the candidates' prompts."""

@@ -6,8 +6,9 @@ With the embeddings of a phrase's tokens as context, the prompt of a candidate i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from ial_bench import State
+from ial_bench.encoders.text_tree import Keys
 from ial_bench.encoders.towers import ClipTowers
 from ial_bench.errors import ConfigError
 from ial_bench.method import Reporter
@@ -127,31 +129,54 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @cached_property
+    def _learnt(self) -> torch.Tensor:
+        """int64 [n, l]: which learnt token stands at each place, -1 where none does."""
+        numbers = torch.arange(self.slots.shape[1], device=self.slots.device)
+        return torch.full_like(self.tokens, -1).scatter(1, self.slots, numbers.expand_as(self.slots))
+
+    @cached_property
+    def _at_hand(self) -> tuple[Keys, Keys]:
+        """Tokens and learnt tokens, on the CPU."""
+        return self.tokens.cpu().numpy(), self._learnt.cpu().numpy()
+
     def encode(
         self,
         towers: ClipTowers,
-        context: Callable[[torch.Tensor], torch.Tensor],
+        contexts: torch.Tensor,
         candidates: torch.Tensor | None = None,
+        which: torch.Tensor | None = None,
         deep: Sequence[torch.Tensor] = (),
     ) -> torch.Tensor:
-        """Features [n, d] of some candidates' prompts, not normalised, with gradients to the context.
+        """Features [n, d] of some candidates' prompts, not normalised, with gradients to the contexts.
 
         Args:
             towers: whose text tower is used.
-            context: gives the learnt tokens [rows, M, width] of some of the texts, by their rows in `candidates`;
-                called for each chunk of texts.
+            contexts: [c, M, width], learnt tokens.
             candidates: int64 [n], may hold one more than once; None: each once, in order.
+            which: int64 [n], the context of each; None: the first.
             deep: as of `ClipTowers.encode_embeddings`.
         """
-        which = torch.arange(len(self), device=towers.device) if candidates is None else candidates
+        size = contexts.shape[1]
+        some = torch.arange(len(self), device=towers.device) if candidates is None else candidates
+        firsts = torch.zeros_like(some) if which is None else which * size
+        table = contexts.flatten(0, 1)
 
-        def embed(rows: torch.Tensor, used: int) -> torch.Tensor:
-            some = which[rows]
-            x = towers.embed(self.tokens[some, :used])
-            columns = self.slots[some][:, :, None].expand(-1, -1, x.shape[2])
-            return x.scatter(1, columns, context(rows).to(x.dtype))
+        def embed(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+            learnt = self._learnt[some[rows], columns]
+            x = towers.embed(self.tokens[some[rows], columns])
+            at = (learnt >= 0).nonzero(as_tuple=True)
+            numbers = (firsts[rows] + learnt)[at]
+            return x.index_put(at, table[numbers].to(x.dtype))
 
-        return towers.encode_embeddings(embed, self.ends[which], deep)
+        return towers.encode_embeddings(embed, self.ends[some], deep, self._keys(some, firsts))
+
+    def _keys(self, some: torch.Tensor, firsts: torch.Tensor) -> Keys:
+        """int64 [n, l]: tokens, and below zero the learnt ones."""
+        rows = some.cpu().numpy()
+        tokens, learnt = (part[rows] for part in self._at_hand)
+        keys: Keys = np.where(learnt < 0, tokens, -1 - firsts.cpu().numpy()[:, None] - learnt)
+        return keys
 
     def tell(self, name: str, report: Reporter) -> None:
         """Say how many addresses were cut, if any."""
