@@ -41,7 +41,7 @@ class Engine:
         config = AddressClip.Config(backbone=BACKBONE, batch_size=batch, min_scale=1.0, jitter=0.0)
         train = data.split("train")
         self.task = AddressClipTask(AddressClip(config, context), train, data.split("val"))
-        self.task._captions = captions
+        self.task._take_captions(captions)
         self.rows = self.task.trainer.order.epoch(0)[0]
         rng = np.random.default_rng(0)
         self.pixels = torch.stack([self.task._view(train.image(int(i)), rng) for i in self.rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 import torch
 
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.encoders.towers import ClipTowers
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.method import NoReport, RunContext, config_from_text
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_bench.training.order import BatchOrder
+from ial_methods.addressclip import captions
+from ial_methods.addressclip.captions import TokenRows
 from ial_methods.addressclip.losses import info_nce
 from ial_methods.addressclip.method import AddressClip, ClipAddress
 from ial_methods.addressclip.task import AddressClipTask
@@ -145,6 +149,46 @@ def test_captions_that_are_too_long_lose_words_and_not_their_address(tiny_city: 
     inner = tail[0, 1 : int(method.towers.ends(tail)[0]) + 1]
     assert cut == 1
     torch.testing.assert_close(tokens[0, -len(inner) :], inner)
+
+
+def test_captions_become_tokens_once(tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not anew in each step."""
+    whole, seen = ClipTowers.tokenize_joined, list[str]()
+
+    def counted(towers: ClipTowers, heads: Sequence[str], tails: Sequence[str]) -> tuple[torch.Tensor, int]:
+        seen.extend(heads)
+        return whole(towers, heads, tails)
+
+    monkeypatch.setattr(ClipTowers, "tokenize_joined", counted)
+    fit(make(tmp_path, epochs="3"), tiny_city)
+    assert seen == tiny_city.split("train").captions
+
+
+@pytest.mark.parametrize("filling", [0, 5])
+def test_tokens_are_given_back_as_they_were_made(filling: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of all lengths, up to those that fill their row; also where what fills a row stands in a text."""
+    rng = np.random.default_rng(filling)
+    made = np.full((23, 9), filling)
+    for i, row in enumerate(made):
+        row[: i % 10] = rng.integers(0, 8, i % 10)
+    given = torch.from_numpy(made)
+
+    class Towers:
+        context_length = 9
+
+        def tokenize_joined(self, heads: list[str], tails: list[str]) -> tuple[torch.Tensor, int]:
+            assert tails == [h.upper() for h in heads]
+            return given[[int(h[1:]) for h in heads]], sum(int(h[1:]) % 2 for h in heads)
+
+    monkeypatch.setattr(captions, "_BLOCK", 5)
+    towers: Any = Towers()
+    heads = [f"h{i}" for i in range(23)]
+    rows, cut = TokenRows.joined(towers, heads, [h.upper() for h in heads])
+    assert cut == 11
+    some = [3, 22, 0, 3, 9, 10]
+    assert torch.equal(rows.of(some), given[some])
+    assert len(rows.body) < made.size
+    assert TokenRows.joined(towers, [], [])[1] == 0
 
 
 def test_photos_of_one_spot_teach_no_geography(tiny_city: Dataset, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.order import BatchOrder, Rows
 from ial_bench.training.pixels import View, pixel_batches
 from ial_bench.training.ranks import Ranks
+from ial_methods.addressclip.captions import TokenRows
 from ial_methods.addressclip.losses import geography_loss, info_nce, multi_positive_nce, position_range, sigmoid_loss
 
 if TYPE_CHECKING:
@@ -37,17 +38,17 @@ class AddressClipTask:
         self._losses = set(config.losses)
         if len(self._train) == 0:
             raise SkipMethod("there are no train photos to learn from")
-        self._captions = self._train.captions if "caption" in self._losses else []
-        if "caption" in self._losses and not any(self._captions):
+        captions = self._train.captions if "caption" in self._losses else []
+        if "caption" in self._losses and not any(captions):
+            captions = []
             self._losses.discard("caption")
             context.report.log(f"{method.info.name}: the dataset has no captions; training without L_caption")
             if not self._losses:
                 raise SkipMethod("the dataset has no captions, and L_caption is the only loss asked for")
         self._address_texts = method.address_texts(train.candidates)
-        self.captions_cut = self._count_cut()
         self._address_tokens = towers.tokenize(self._address_texts)
         self._labels = torch.from_numpy(self._train.labels.astype(np.int64))
-        self._caption_ids = _ids([*zip(self._captions, self._train.labels.tolist(), strict=False)])
+        self._take_captions(captions)
         self._positions = torch.from_numpy(utm_metres(self._train.positions)) if "geography" in self._losses else None
         self._extent = None
         if self._positions is not None and config.geography_extent == "dataset":
@@ -124,20 +125,21 @@ class AddressClipTask:
 
     def _encode_captions(self, rows: Rows) -> torch.Tensor:
         """[b, d]: each different caption with address of the batch goes through the text tower once."""
-        pairs = [(self._captions[r], self._address_texts[int(self._labels[r])]) for r in rows]
-        different = list(dict.fromkeys(pairs))
-        place = {pair: i for i, pair in enumerate(different)}
-        tokens, _ = self._towers.tokenize_joined([c for c, _ in different], [a for _, a in different])
-        which = torch.tensor([place[pair] for pair in pairs], device=tokens.device)
+        ids = self._caption_ids[rows].tolist()
+        first: dict[int, int] = {}
+        for text, row in zip(ids, rows.tolist(), strict=True):
+            first.setdefault(text, row)
+        tokens = self._captions.of([*first.values()]).to(self._towers.device)
+        place = {text: i for i, text in enumerate(first)}
+        which = torch.tensor([place[text] for text in ids], device=tokens.device)
         return self._towers.encode_tokens(tokens).float()[which]
 
-    def _count_cut(self) -> int:
-        """Captions that are too long for the text tower together with their address."""
-        if not self._captions:
-            return 0
-        tails = [self._address_texts[a] for a in self._train.labels]
-        _, cut = self._towers.tokenize_joined(self._captions, tails)
-        return cut
+    def _take_captions(self, captions: Sequence[str]) -> None:
+        """Tokens of each photo's caption with its address, and which photos have the same; count what is cut."""
+        labels = self._train.labels.tolist()[: len(captions)]
+        tails = [self._address_texts[a] for a in labels]
+        self._captions, self.captions_cut = TokenRows.joined(self._towers, captions, tails)
+        self._caption_ids = _ids([*zip(captions, labels, strict=True)])
 
 
 def _ids(values: Sequence[Hashable]) -> torch.Tensor:
