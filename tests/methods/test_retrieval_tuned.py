@@ -185,6 +185,30 @@ def test_features_lie_in_the_folder_of_the_run(tiny_city: Dataset, tmp_path: Pat
     assert len(method.features(photos.part(slice(0, 0))).x) == 0
 
 
+@pytest.mark.parametrize("best", [1, 2, 3])
+def test_photos_of_the_best_epoch_are_not_encoded_again(
+    tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: int
+) -> None:
+    train, val = tiny_city.split("train"), tiny_city.split("val")
+    on_val = RetrievalTuned.best_on_val
+    kinds: dict[bool, RetrievalTuned] = {}
+    for on_disk in (True, False):
+        (work := tmp_path / f"work-{on_disk}").mkdir()
+        method = make(tmp_path, work if on_disk else None, epochs="3", learning_rate="0.01")
+        encoded, order = list[int](), iter([0.5 + 0.1 * (epoch == best) for epoch in (1, 2, 3)])
+        plain = method.features
+        monkeypatch.setattr(method, "features", lambda p, plain=plain, told=encoded: told.append(len(p)) or plain(p))
+        monkeypatch.setattr(method, "best_on_val", lambda *of, o=order, m=method: (on_val(m, *of), next(o))[1])
+        method.fit(train, val)
+        assert method.facts["training"]["best_epoch"] == best
+        assert len(encoded) == (6 if on_disk else 8)
+        held = np.concatenate([np.asarray(part.x) for part in method._labelled])
+        np.testing.assert_array_equal(held, np.concatenate([plain(train).x, plain(val).x]))
+        kinds[on_disk] = method
+    told = [{n: m.facts[n] for n in ("k", "temperature", "val_ssa1")} for m in kinds.values()]
+    assert told[0] == told[1]
+
+
 def test_a_gallery_of_other_weights_is_refused(tiny_city: Dataset, tmp_path: Path) -> None:
     method = fitted(tmp_path, tiny_city)
     (tmp_path / "state").mkdir()

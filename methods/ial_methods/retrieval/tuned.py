@@ -109,7 +109,7 @@ class RetrievalTuned(Retrieval):
         self._rank = task.rank
         self.facts["training"] = task.trainer.run().told()
         self.facts["classes"] = task.classes
-        self.fit_features(self.features(train), self.features(val))
+        self.fit_features(*task.features())
 
     def features(self, photos: Photos) -> Features:
         """Features of dataset photos by the tower as it is; on disk where the run has a folder, else in memory."""

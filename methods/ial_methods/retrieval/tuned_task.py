@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ial_bench import Photos, SkipMethod
+from ial_bench import Features, Photos, SkipMethod
 from ial_bench.encoders.netvlad import NetVLAD, start_centres
 from ial_bench.seeds import derive_seed, generator
 from ial_bench.training.loop import Group, Trainer, full_precision
@@ -85,6 +85,7 @@ class MetricTask:
     def __init__(self, method: RetrievalTuned, train: Photos, val: Photos) -> None:
         config, context, tower = method.config, method.context, method.tower
         self._method, self._all, self._val, self._tower = method, train, val, tower
+        self._best: tuple[int, Features, Features] | None = None  # an epoch, and the features after it
         self._train = train.part(np.flatnonzero(train.labels >= 0))
         if len(self._train) == 0:
             raise SkipMethod("there are no train photos to learn from")
@@ -150,7 +151,20 @@ class MetricTask:
         """SSA-1 on val by the vote of the train photos, with the best k and temperature."""
         if len(self._val) == 0:
             return None
-        return self._method.best_on_val(self._method.features(self._all), self._method.features(self._val))
+        train, val = self._encoded()
+        found = self._method.best_on_val(train, val)
+        if found is not None and found > self.trainer.log.best_val and self._method.context.work is not None:
+            self._best = len(self.trainer.log.epochs) + 1, train, val  # on the disk: the epochs after it need no memory
+        return found
+
+    def features(self) -> tuple[Features, Features]:
+        """Of all train photos and of val, by the tower after training: those that chose the epoch, where they are."""
+        if self._best is not None and self._best[0] == self.trainer.log.best_epoch:
+            return self._best[1:]
+        return self._encoded()
+
+    def _encoded(self) -> tuple[Features, Features]:
+        return self._method.features(self._all), self._method.features(self._val)
 
     def _start(self, head: NetVLAD) -> None:
         """Begin NetVLAD with centres of local features of some train photos, the same in all processes."""
