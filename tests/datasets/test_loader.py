@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from ial_bench import images
+from ial_bench.datasets import decoded
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.loader import photo_tensors
 from ial_bench.encoders.load import load_encoder
 from ial_bench.engine.features import _Preprocessed
@@ -32,6 +35,55 @@ def test_batches_come_in_order(tiny_city: Dataset, workers: int, processes: bool
     assert [f.shape for f in found] == [e.shape for e in expected]
     for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("workers", "processes"), [(0, False), (3, False), (2, True)])
+def test_photos_that_are_kept_are_those_that_are_decoded(
+    tiny_city: Dataset, tmp_path: Path, workers: int, processes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from another part of the dataset, whose rows are others."""
+    photos, kept = tiny_city.split("train"), DecodedPhotos(tmp_path)
+    plain = list(photo_tensors(photos, Marked(), BATCHES, 0))
+    for _ in range(2):
+        found = photo_tensors(photos, Marked(), BATCHES, workers, processes=processes, kept=kept)
+        assert all(torch.equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert len(kept._places) == (0 if processes else 8)
+    assert list(tmp_path.iterdir()) == []
+    some = photos.part(np.array([7, 2]))
+    expected = [some.image(i) for i in (0, 1)]
+    if not processes:
+        monkeypatch.setattr(images, "decode", None)
+    for i in (0, 1):
+        assert not kept.image(some, i).flags.writeable
+        assert np.array_equal(kept.image(some, i), expected[i])
+
+
+def test_no_more_photos_are_kept_than_fit(tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = tiny_city.split("train")
+    size = photos.image(0).nbytes
+    kept, none = DecodedPhotos(tmp_path, 3 * size + 1), DecodedPhotos(None)
+    few = DecodedPhotos(tmp_path)
+    monkeypatch.setattr(decoded, "_PHOTOS", 2)
+    for i in range(6):
+        for photo in (kept, none, few):
+            assert np.array_equal(photo.image(photos, i), photos.image(i))
+        monkeypatch.setattr(decoded, "_PHOTOS", 100 if i < 1 else 4)
+    assert (len(kept._places), len(none._places), len(few._places)) == (3, 0, 4)
+    full = DecodedPhotos(tmp_path)
+    full._file.close()
+    full._file = FullDisk()
+    assert np.array_equal(full.image(photos, 1), photos.image(1))
+    assert np.array_equal(full.image(photos, 1), photos.image(1))
+
+
+class FullDisk:
+    """A file that takes nothing."""
+
+    def seek(self, _: int) -> None:
+        """As it is."""
+
+    def write(self, _: bytes) -> int:
+        raise OSError(28, "No space left on device")
 
 
 def test_processes_make_what_threads_make_of_a_real_preprocessing(tiny_city: Dataset) -> None:

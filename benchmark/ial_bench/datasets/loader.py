@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
 
+from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.photos import Photos
 from ial_bench.images import RGB
 from ial_bench.processes import Workers, start_server
@@ -37,6 +38,7 @@ def photo_tensors(
     *,
     pin: bool = False,
     processes: bool | None = None,
+    kept: DecodedPhotos | None = None,
 ) -> Iterator[torch.Tensor]:
     """Float tensors [b, ...] of the batches, in order.
 
@@ -47,19 +49,21 @@ def photo_tensors(
         workers: threads or processes; 0 does it between the batches.
         pin: whether the tensors are to lie in pinned memory, for a GPU.
         processes: whether workers are processes; None: those for a GPU are.
+        kept: photos of the dataset that were decoded before; processes decode for themselves.
 
     Raises:
         ImageError: a photo cannot be decoded.
         WorkerError: a process has ended, or cannot be started.
     """
-    items = _Tensors(photos, make)
+    apart = pin if processes is None else processes
     number = min(workers, sum(len(batch) for batch in batches))
+    items = _Tensors(photos, make, None if apart and number else kept)
     if number == 0:
         for batch in batches:
             yield _stacked([items(i) for i in batch], pin)
         return
     coming: deque[list[Future[Any]]] = deque()
-    with (_processes if (pin if processes is None else processes) else _threads)(items, number) as ask:
+    with (_processes if apart else _threads)(items, number) as ask:
         for batch in batches:
             coming.append([ask(i) for i in batch])
             if len(coming) > _AHEAD:
@@ -101,9 +105,10 @@ def _processes(items: _Tensors, number: int) -> Iterator[_Ask]:
 class _Tensors:
     photos: Photos
     make: Callable[[RGB, int], torch.Tensor]
+    kept: DecodedPhotos | None = None
 
     def __call__(self, i: int) -> torch.Tensor:
-        return self.make(self.photos.image(i), i)
+        return self.make(self.photos.image(i) if self.kept is None else self.kept.image(self.photos, i), i)
 
 
 @dataclass(frozen=True)

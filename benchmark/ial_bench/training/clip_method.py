@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.encoders.finite import name_of_text, names_of_batch, require_finite
 from ial_bench.encoders.spec import require_text_tower, shown_spec
@@ -61,6 +62,11 @@ class ClipTrainingMethod(Method):
     def towers(self) -> ClipTowers:
         """The CLIP, a copy of this method's own."""
         return self.context.features.towers(self.backbone)
+
+    @cached_property
+    def decoded(self) -> DecodedPhotos:
+        """Photos that a fit has decoded, kept on the disk where the run has a folder."""
+        return DecodedPhotos(self.context.work)
 
     @abstractmethod
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
@@ -128,7 +134,7 @@ class ClipTrainingMethod(Method):
         parts = list(chunks(len(rows), self.context.batch_size))
         view, batches = PlainView(self.towers.preprocess), [rows[p] for p in parts]
         pin = self.context.device.startswith("cuda")
-        loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin)
+        loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin, kept=self.decoded)
         for part, pixels in zip(parts, loaded, strict=True):
             yield part, self._features(pixels, range(part.start, part.stop), photos.where)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.loader import photo_tensors
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import SkipMethod
@@ -24,6 +26,7 @@ from ial_bench.training.config import ViewConfig
 from ial_bench.training.order import Rows
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_LEVELS = np.arange(256, dtype=np.float32) / 255
 _TINT = 0.4  # of the brightness change, in each colour alone
 
 
@@ -92,14 +95,21 @@ class View:
 
     def _values(self, seen: RGB, rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """float32 [3, 256]: what each value of a channel becomes, by light and normalisation."""
-        values = np.tile(np.arange(256, dtype=np.float32) / 255, (3, 1))
+        values = _LEVELS
         if self.jitter:
             gain = np.exp(self.jitter * (rng.normal(0, 1) + _TINT * rng.normal(0, 1, 3))).astype(np.float32)
             contrast = np.float32(np.exp(self.jitter * rng.normal(0, 1)))
             middle = np.float32(seen.mean() / 255)
-            values = np.clip((middle + (values - middle) * contrast) * gain[:, None], 0, 1)
-        mean, std = (np.array(v, np.float32)[:, None] for v in (self.mean, self.std))
+            values = (middle + (values - middle) * contrast) * gain[:, None]
+            np.maximum(values, 0, out=values)
+            np.minimum(values, 1, out=values)
+        mean, std = self._normalisation
         return np.asarray((values - mean) / std, np.float32)
+
+    @cached_property
+    def _normalisation(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Mean and deviation: float32 [3, 1] each."""
+        return np.array(self.mean, np.float32)[:, None], np.array(self.std, np.float32)[:, None]
 
     def _box(self, width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
         """The part that is taken: all of it, or with `min_scale` below 1 a square of random side and place."""
@@ -133,13 +143,14 @@ def pixel_batches(
     workers: int,
     *,
     pin: bool = False,
+    kept: DecodedPhotos | None = None,
 ) -> Iterator[torch.Tensor]:
-    """Float tensors [b, 3, size, size] of the batches of an epoch, in order.
+    """Float tensors [b, 3, size, size] of the batches of an epoch, in order; from photos that are `kept`, where given.
 
     Raises:
         ImageError: a photo cannot be decoded.
     """
-    return photo_tensors(photos, _Seeded(view, seed, epoch), [b.tolist() for b in batches], workers, pin=pin)
+    return photo_tensors(photos, _Seeded(view, seed, epoch), [b.tolist() for b in batches], workers, pin=pin, kept=kept)
 
 
 def image_tensors(

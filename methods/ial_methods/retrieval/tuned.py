@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
+from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.encoders.finite import names_of_batch, require_finite
 from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
@@ -101,6 +102,11 @@ class RetrievalTuned(Retrieval):
         tower.unfreeze()
         return tower
 
+    @cached_property
+    def decoded(self) -> DecodedPhotos:
+        """Photos that a fit has decoded, kept on the disk where the run has a folder."""
+        return DecodedPhotos(self.context.work)
+
     def fit(self, train: Photos, val: Photos) -> None:
         """Train; then choose k and temperature as `retrieval` does."""
         from ial_methods.retrieval.tuned_task import MetricTask
@@ -118,7 +124,7 @@ class RetrievalTuned(Retrieval):
         rows = np.arange(len(photos))
         view, batches = PlainView(self.tower.preprocess), [rows[p] for p in chunks(len(rows), self.context.batch_size)]
         pin = self.context.device.startswith("cuda")
-        pixels = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin)
+        pixels = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin, kept=self.decoded)
         blocks = (self._encode(p, rows, photos.where) for p, rows in zip(pixels, batches, strict=True))
         if self.context.work is None or len(photos) == 0:
             return Features(np.concatenate([np.zeros((0, self._dim), np.float32), *blocks]), photos)
