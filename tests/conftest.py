@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.testing import make_tiny_city
+from warm_bench import Server, serving
 
 CAMBRIDGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "cambridge"
 """Real photographs, where they lie beside the checkout; they are not part of the project."""
@@ -16,10 +19,18 @@ STREET_MAPS = CAMBRIDGE.parent / "streets"
 """Street maps of San Francisco and West Oakland; not part of the project either."""
 
 
+@pytest.fixture(scope="session")
+def homes_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders not made yet, by number: `mktemp` would look through all that are there for each of thousands."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _own_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_homes(homes_of_tests: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's results, cache or datasets, or asks a hub."""
-    home = tmp_path_factory.mktemp("homes")
+    home = next(homes_of_tests)
+    home.mkdir()
     for variable, folder in (("RESULTS", "results"), ("CACHE", "cache"), ("DATA", "data")):
         monkeypatch.setenv(f"IAL_BENCH_{variable}", str(home / folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -45,6 +56,13 @@ def street_maps() -> Path:
     if not (STREET_MAPS / "san_francisco.geojson").is_file():
         pytest.skip(f"no street maps at {STREET_MAPS}")
     return STREET_MAPS
+
+
+@pytest.fixture(scope="session")
+def warm_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What starts `bench` in processes of its own without the imports."""
+    with serving(tmp_path_factory.mktemp("warm-bench")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

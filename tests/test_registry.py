@@ -57,8 +57,15 @@ def bench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "ial_bench.cli", *arguments], capture_output=True, text=True, env=env)
 
 
-def test_an_installed_plugin_is_found_and_runs(site: Path, tiny_city: Any, tmp_path: Path) -> None:
-    listed = bench(site, "list", "methods", "--json")
+@pytest.fixture(scope="module")
+def listed(site: Path) -> subprocess.CompletedProcess[str]:
+    """What `bench list methods --json` says where it is installed."""
+    return bench(site, "list", "methods", "--json")
+
+
+def test_an_installed_plugin_is_found_and_runs(
+    site: Path, listed: subprocess.CompletedProcess[str], tiny_city: Any, tmp_path: Path
+) -> None:
     found = {m["name"]: m for m in json.loads(listed.stdout)}
     assert found["third-party"]["origin"] == "ial-bench-test-plugin"
     assert found["third-party"]["summary"] == "The last address first."
@@ -81,8 +88,8 @@ def test_an_installed_plugin_is_found_and_runs(site: Path, tiny_city: Any, tmp_p
     assert record["metrics"]["accuracy"]["SSA-1"]["value"] == pytest.approx(1 / 6)  # the last of six addresses
 
 
-def test_broken_plugins_stay_listed_with_their_reason(site: Path) -> None:
-    found = {m["name"]: m for m in json.loads(bench(site, "list", "methods", "--json").stdout)}
+def test_broken_plugins_stay_listed_with_their_reason(site: Path, listed: subprocess.CompletedProcess[str]) -> None:
+    found = {m["name"]: m for m in json.loads(listed.stdout)}
     assert found["broken-on-import"]["broken"]
     assert "a library that this plugin needs is missing" in found["broken-on-import"]["summary"]
     assert "not a subclass" in found["not-a-method"]["summary"]
@@ -103,8 +110,7 @@ def test_a_plugin_that_ends_the_command_is_named(site: Path) -> None:
     assert "Traceback" in bench(site, "show", "exits-on-import").stdout
 
 
-def test_built_in_names_win(site: Path) -> None:
-    listed = bench(site, "list", "methods", "--json")
+def test_built_in_names_win(listed: subprocess.CompletedProcess[str]) -> None:
     found = {m["name"]: m for m in json.loads(listed.stdout)}
     assert found["majority"]["origin"] == "ial-bench"
     assert "method 'majority' of ial-bench-test-plugin is hidden by the one of ial-bench" in listed.stderr

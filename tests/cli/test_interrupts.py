@@ -47,7 +47,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, err
 
 
-DRAW = ("data", "synth", "--seed", "5", "--blocks", "3x3", "--size", "48", "--out", "city", "--workers", "2")
+DRAW = ("data", "synth", "--seed", "5", "--size", "48", "--out", "city", "--workers", "2", "--blocks")
 
 
 def begun(folder: Path) -> bool:
@@ -56,7 +56,7 @@ def begun(folder: Path) -> bool:
 
 @pytest.mark.parametrize("wait", [0.25, 0.5, 1.0])
 def test_at_any_moment_it_tells_how_to_go_on(tmp_path: Path, wait: float) -> None:
-    process = started(tmp_path, *DRAW)
+    process = started(tmp_path, *DRAW, "3x3")
     time.sleep(wait)
     process.send_signal(signal.SIGINT)
     code, err = ended(process)
@@ -81,7 +81,7 @@ def three_times(process: subprocess.Popen[str]) -> None:
 def test_at_work_it_ends_with_its_workers(
     tmp_path: Path, send: Callable[[subprocess.Popen[str]], None], code: int, word: str
 ) -> None:
-    process = started(tmp_path, *DRAW)
+    process = started(tmp_path, *DRAW, "2x2")
     deadline = time.monotonic() + 30
     while not begun(tmp_path):
         assert process.poll() is None
@@ -91,7 +91,7 @@ def test_at_work_it_ends_with_its_workers(
     found, err = ended(process)
     assert (found, f"error: {word}" in err, LINE in err) == (code, True, True), err
     assert "Traceback" not in err
-    again = started(tmp_path, *DRAW)
+    again = started(tmp_path, *DRAW, "2x2")
     _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
 

@@ -18,6 +18,7 @@ from ial_bench.engine.answer import softmax
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from ial_methods.clip.linear_probe import LinearProbe
+from warm_bench import Server
 
 METHODS = ("addressclip", "linear-probe", "majority")
 
@@ -28,18 +29,13 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(homes: Path, tiny_city: Dataset) -> Path:
+def done(homes: Path, tiny_city: Dataset, warm_bench: Server) -> Path:
     """Results and cache of finished runs; tests change copies."""
-    import subprocess
-    import sys
-
-    command = [
-        sys.executable, "-m", "ial_bench.cli", "run", "-d", str(tiny_city.folder), "-m", ",".join(METHODS),
+    warm_bench.start(
+        "run", "-d", tiny_city.folder, "-m", ",".join(METHODS),
         "--backbone", CHECK_BACKBONE, "--set", "linear-probe.c=1", "--set", "addressclip.epochs=1", "--no-timing",
-        "--workers", "0", "--seeds", "0,3", "--results", str(homes / "results"), "--cache", str(homes / "cache"),
-    ]  # fmt: skip
-    ran = subprocess.run(command, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+        "--workers", "0", "--seeds", "0,3", "--results", homes / "results", "--cache", homes / "cache",
+    ).finish()  # fmt: skip
     return homes
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
+from warm_bench import Server, Started
 
 SLOW = '''
 """A method that takes its time, so that a kill can hit every phase."""
@@ -43,20 +40,12 @@ class Slow(FrozenEncoderMethod):
 '''
 
 
-def bench(folder: Path, home: Path) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable, "-m", "ial_bench.cli", "run", "--dataset", str(folder / "city"), "--methods", "slow,majority",
-        "--plugin", str(folder / "slow.py"), "--backbone", CHECK_BACKBONE, "--chunk", "4",
-        "--workers", "0", "--no-timing", "--results", str(home / "results"), "--cache", str(home / "cache"),
-    ]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ))
-
-
-def finish(folder: Path, home: Path) -> str:
-    process = bench(folder, home)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+def bench(server: Server, folder: Path, home: Path) -> Started:
+    return server.start(
+        "run", "--dataset", folder / "city", "--methods", "slow,majority", "--plugin", folder / "slow.py",
+        "--backbone", CHECK_BACKBONE, "--chunk", "4", "--workers", "0", "--no-timing",
+        "--results", home / "results", "--cache", home / "cache",
+    )  # fmt: skip
 
 
 def predictions(home: Path) -> dict[str, bytes]:
@@ -64,11 +53,11 @@ def predictions(home: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+def straight(tmp_path_factory: pytest.TempPathFactory, warm_bench: Server) -> tuple[Path, dict[str, bytes]]:
     folder = tmp_path_factory.mktemp("kill")
     make_tiny_city(folder / "city")
     (folder / "slow.py").write_text(SLOW)
-    finish(folder, folder / "straight")
+    bench(warm_bench, folder, folder / "straight").finish()
     return folder, predictions(folder / "straight")
 
 
@@ -83,21 +72,20 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_resumes_to_the_same_bytes(
-    straight: tuple[Path, dict[str, bytes]], tmp_path: Path, moment: str
+    straight: tuple[Path, dict[str, bytes]], warm_bench: Server, tmp_path: Path, moment: str
 ) -> None:
     folder, expected = straight
-    process = bench(folder, tmp_path)
+    process = bench(warm_bench, folder, tmp_path)
     deadline = time.monotonic() + 60
     while not MOMENTS[moment](tmp_path):
         assert process.poll() is None, f"it ended before there were {moment}"
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.kill()
     finished = {p: p.read_bytes() for p in tmp_path.glob("results/*/*/*.json")}
     marked = sum(p.read_bytes().count(b"\n") for p in tmp_path.glob("cache/features/*/*/marks"))
     answered = len(list(tmp_path.glob("cache/runs/*/answers-*.npz")))
-    said = finish(folder, tmp_path)
+    said = bench(warm_bench, folder, tmp_path).finish()
     assert predictions(tmp_path) == expected
     assert all(path.read_bytes() == text for path, text in finished.items())  # a finished run is not run again
     assert marked >= (2 if moment == "some chunks of features" else 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.engine import timing
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
@@ -27,7 +28,11 @@ def test_there_are_trained_methods() -> None:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_run_is_done_and_measured(tiny_city: Dataset, tmp_path: Path, name: str) -> None:
+def test_a_run_is_done_and_measured(
+    tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(timing, "WARMUP_CALLS", 2)
+    monkeypatch.setattr(timing, "TIMED_CALLS", 5)  # how many there are otherwise, and their order, is seen in test_run
     options = EngineOptions(tmp_path / "results", tmp_path / "cache", batch_size=8)
     report = NoReport()
     store = FeatureStore(options.cache, "cpu", 8, 0, report)

@@ -23,7 +23,7 @@ from ial_bench.synth.options import CityOptions
 from ial_bench.synth.write import make_city
 from worker_tasks import group_is_gone
 
-CITY = CityOptions(seed=11, blocks=(3, 4), size=64, train_places=8)
+CITY = CityOptions(seed=11, blocks=(2, 3), size=64, train_places=8)
 TINY = CityOptions(seed=11, blocks=(1, 2), size=16, train_places=1, query_places=1)
 Files = dict[str, bytes]
 
@@ -32,7 +32,7 @@ def synth(folder: Path) -> subprocess.Popen[bytes]:
     """In a group of its own, which its workers join."""
     command = [
         sys.executable, "-m", "ial_bench.cli", "data", "synth", "--out", str(folder), "--name", "synth-city",
-        "--seed", "11", "--blocks", "3x4", "--places", "8", "--workers", "2",
+        "--seed", "11", "--blocks", "2x3", "--places", "8", "--workers", "2",
     ]  # fmt: skip
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ), start_new_session=True

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,23 +13,15 @@ import pytest
 from ial_bench.errors import DataError
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from ial_bench.training.checkpoint import read_checkpoint
+from warm_bench import Server, Started
 
 
-def bench(city: Path, home: Path) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable, "-m", "ial_bench.cli", "run", "--dataset", str(city), "--methods", "addressclip",
-        "--backbone", CHECK_BACKBONE, "--set", "addressclip.epochs=4", "--set", "addressclip.batch_size=6",
-        "--checkpoint-steps", "3", "--workers", "0", "--no-timing",
-        "--results", str(home / "results"), "--cache", str(home / "cache"),
-    ]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ))
-
-
-def finish(city: Path, home: Path) -> str:
-    process = bench(city, home)
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+def bench(server: Server, city: Path, home: Path) -> Started:
+    return server.start(
+        "run", "--dataset", city, "--methods", "addressclip", "--backbone", CHECK_BACKBONE,
+        "--set", "addressclip.epochs=4", "--set", "addressclip.batch_size=6", "--checkpoint-steps", "3",
+        "--workers", "0", "--no-timing", "--results", home / "results", "--cache", home / "cache",
+    )  # fmt: skip
 
 
 def answers(home: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -58,10 +46,12 @@ def stored_steps(home: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes], dict[str, Any]]:
+def straight(
+    tmp_path_factory: pytest.TempPathFactory, warm_bench: Server
+) -> tuple[Path, dict[str, bytes], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("kill-training")
     make_tiny_city(folder / "city")
-    finish(folder / "city", folder / "home")
+    bench(warm_bench, folder / "city", folder / "home").finish()
     return folder / "city", *answers(folder / "home")
 
 
@@ -73,21 +63,20 @@ MOMENTS: dict[str, Callable[[int], bool]] = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_training_goes_on_to_the_same_bytes(
-    straight: tuple[Path, dict[str, bytes], dict[str, Any]], tmp_path: Path, moment: str
+    straight: tuple[Path, dict[str, bytes], dict[str, Any]], warm_bench: Server, tmp_path: Path, moment: str
 ) -> None:
     city, predictions, training = straight
     assert training["steps"] == 32  # 48 photos, 6 a step, 4 epochs
-    process = bench(city, tmp_path)
+    process = bench(warm_bench, city, tmp_path)
     patience = time.monotonic() + 120
     while not MOMENTS[moment](stored_steps(tmp_path)):
         assert process.poll() is None, f"it ended before it could be killed {moment}"
         assert time.monotonic() < patience
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.kill()
     steps = stored_steps(tmp_path)
     assert 0 < steps < 32
     assert not list(tmp_path.glob("results/*/*/*.json"))
-    said = finish(city, tmp_path)
+    said = bench(warm_bench, city, tmp_path).finish()
     assert f"addressclip: training goes on from step {steps} of 32" in said
     assert answers(tmp_path) == (predictions, training)
