@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ CAMBRIDGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "cambridge
 
 STREET_MAPS = CAMBRIDGE.parent / "streets"
 """Street maps of San Francisco and West Oakland; not part of the project either."""
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: looking for rings of objects goes past it from here on."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
