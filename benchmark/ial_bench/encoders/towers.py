@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import torch
@@ -191,7 +191,10 @@ class ClipTowers(nn.Module):
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [n, context] to features [n, d], not normalised."""
         if self.opened:
-            return self.encode_embeddings(lambda rows, columns: self.embed(tokens[rows, columns]), self.ends(tokens))
+            # On the CPU, where padding is paid for; a GPU computes it beside the rest, and would wait for the keys.
+            keys = tokens.numpy() if tokens.device.type == "cpu" else None
+            ends = self.ends(tokens)
+            return self.encode_embeddings(lambda rows, columns: self.embed(tokens[rows, columns]), ends, keys=keys)
         parts = torch.split(tokens, TEXT_CHUNK)
         if len(parts) > 1 and torch.is_grad_enabled():
             return torch.cat([checkpoint(self.model.encode_text, part, use_reentrant=False) for part in parts])
@@ -277,7 +280,17 @@ class ClipTowers(nn.Module):
 
     def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalised pixels [n, 3, h, w] to features [n, d], not normalised."""
+        if self._reads_first_alone:
+            return self.encode_prompted(pixels, ())
         return self.model.encode_image(pixels)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _reads_first_alone(self) -> bool:
+        """Whether the last image block need compute but one token."""
+        try:
+            return self._vit().last is not None
+        except SkipMethod:
+            return False
 
     @property
     def image_width(self) -> int:

@@ -43,6 +43,7 @@ class AddressClip(ClipTrainingMethod):
         stochastic=True,
         final_fit="train",
         scores="logits",
+        version="2",
     )
     shares_fit = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER}
@@ -154,6 +155,7 @@ class ClipAddress(AddressClip):
         stochastic=True,
         final_fit="train",
         scores="logits",
+        version="2",
     )
 
     shares_fit = False

@@ -35,6 +35,7 @@ class FusionGeographic(Fusion):
         stochastic=True,
         final_fit="train+val",
         scores="logits",
+        version="2",
     )
 
     class Config(Fusion.Config):

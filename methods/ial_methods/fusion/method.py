@@ -56,6 +56,7 @@ class Fusion(AddressClip):
         stochastic=True,
         final_fit="train+val",
         scores="logits",
+        version="2",
     )
 
     shares_fit = False

@@ -34,6 +34,7 @@ class CoCoOp(ContextMethod):
         stochastic=True,
         final_fit="train",
         scores="logits",
+        version="2",
     )
     # The published warm-up holds the rate at 1e-5 for the first epoch; here it rises in a line through that epoch.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -35,6 +35,7 @@ class CoOp(ContextMethod):
         stochastic=True,
         final_fit="train",
         scores="logits",
+        version="2",
     )
     # The published warm-up holds the rate at 1e-5 for the first epoch; here it rises in a line through that epoch.
     # With one photo an address the paper takes 50 epochs.
