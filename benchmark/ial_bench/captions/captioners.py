@@ -90,6 +90,9 @@ class Blip:
         device: torch device.
         length: of a caption.
 
+    Attributes:
+        identity: name, and digest of the weights.
+
     Raises:
         ConfigError: transformers or the weights cannot be had here.
         DataError: the folder does not hold a BLIP captioner.
@@ -109,12 +112,7 @@ class Blip:
         self._model = model.eval().to(device)
         self._device, self._length = device, length
         weights = [sha256_file(file) for name in _WEIGHTS if (file := folder / name).is_file()]
-        self._identity = f"{spec if spec in BLIP_REPOSITORIES else 'blip'} {digest(weights)[:16]}"
-
-    @property
-    def identity(self) -> str:
-        """Name, and digest of the weights."""
-        return self._identity
+        self.identity = f"{spec if spec in BLIP_REPOSITORIES else 'blip'} {digest(weights)[:16]}"
 
     def captions(self, photos: Sequence[RGB]) -> list[str]:
         """Greedy, so that a caption depends on its photo alone."""
@@ -170,6 +168,9 @@ class CoCa:
         device: torch device.
         length: of a caption.
 
+    Attributes:
+        identity: name, and digest of the weights.
+
     Raises:
         ConfigError: no such model, one that writes no captions, or its weights cannot be had here.
         DataError: a damaged or foreign checkpoint.
@@ -190,12 +191,7 @@ class CoCa:
         self._model: Any = built.model.to(device)
         self._preprocess, self._device, self._length = built.preprocess, device, length
         weights = "" if built.source.file is None else sha256_file(built.source.file)
-        self._identity = f"coca:{model.rsplit('/', 1)[0].rsplit('/', 1)[-1]} {digest(weights)[:16]}"
-
-    @property
-    def identity(self) -> str:
-        """Name, and digest of the weights."""
-        return self._identity
+        self.identity = f"coca:{model.rsplit('/', 1)[0].rsplit('/', 1)[-1]} {digest(weights)[:16]}"
 
     def captions(self, photos: Sequence[RGB]) -> list[str]:
         """Greedy, so that a caption depends on its photo alone."""
