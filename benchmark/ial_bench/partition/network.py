@@ -378,6 +378,8 @@ def cut_at_nodes(
             same.join([node, stops[-1][1]])
         else:
             stops.append((along, node))
-    names: list[T] = [ends[0], *(node for _, node in stops), ends[1]]
     pieces = cut(points, metres, [along for along, _ in stops])
+    names = [node for _, node in stops]
+    names.insert(0, ends[0])
+    names.append(ends[1])
     return [(p, m, (a, b)) for (p, m), a, b in zip(pieces, names[:-1], names[1:], strict=True)]
