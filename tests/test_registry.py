@@ -118,7 +118,7 @@ def test_built_in_names_win(listed: subprocess.CompletedProcess[str]) -> None:
 
 def test_all_leaves_out_the_broken_ones_and_says_so(site: Path, tiny_city: Any) -> None:
     planned = bench(site, "run", "-d", str(tiny_city.folder), "--dry-run", "--json", "--set", "linear-probe.c=1")
-    assert {p["method"] for p in json.loads(planned.stdout)} == BUILT_IN | {"third-party"}
+    assert {p["method"] for p in json.loads(planned.stdout)["runs"]} == BUILT_IN | {"third-party"}
     told = [line for line in planned.stderr.splitlines() if "is broken and left out" in line]
     assert len(told) == 4
     (broken,) = [line for line in told if "'broken-on-import'" in line]

@@ -20,6 +20,7 @@ from ial_bench.encoders.spec import require_text_tower
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, MethodConfig, ParameterCount, Scores, chunks
 from ial_bench.topk import TopK
+from ial_bench.workload import Effort, Sizes
 
 DEFAULT_BACKBONE = "openclip:ViT-B-16/openai"
 """The paper's backbone."""
@@ -133,6 +134,10 @@ class FrozenTextMethod(FrozenEncoderMethod):
     def prepare(self) -> None:
         """Refuse encoders without a text tower, or without its tokenizer."""
         require_text_tower(self.backbone)
+
+    def text_effort(self, sizes: Sizes, templates: int = 1) -> Effort:
+        """Encoding the candidates' texts, each in so many templates."""
+        return Effort(tokens=templates * sizes.candidates * sizes.context)
 
     @property
     def logit_bias(self) -> float | None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ial_bench.images import ImageBatch
     from ial_bench.parts import Part, PartSource
     from ial_bench.topk import TopK
+    from ial_bench.workload import Sizes, Workload
 
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """Named arrays: all that a fitted and indexed method needs to answer."""
@@ -300,6 +301,10 @@ class Method(ABC):
     def storage_bytes(self) -> int:
         """Exact bytes needed to answer queries: weights, index, candidate features."""
         return sum(v.nbytes for v in self.state().values())
+
+    def workload(self, sizes: Sizes) -> Workload | None:  # noqa: ARG002 - for those that know
+        """What a run has to do, which tells its cost before it begins. None: only earlier runs can tell."""
+        return None
 
     def parameters(self) -> ParameterCount:
         """Parameters of the model."""

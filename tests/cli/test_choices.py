@@ -158,7 +158,7 @@ def test_the_plan_and_the_table_tell_configurations_apart(
 ) -> None:
     del registry
     common = ("run", "-d", str(tiny_city.folder), "-m", "knobs", "--plugin", str(tmp_path / "knobs.py"), "--no-timing")
-    planned = json.loads(bench(*common, "--preset", "paper", "--grid", "a=10,50", "--dry-run", "--json").out)
+    planned = json.loads(bench(*common, "--preset", "paper", "--grid", "a=10,50", "--dry-run", "--json").out)["runs"]
     assert [p["settings"] for p in planned] == ["preset paper", "preset paper, a=50"]
     assert len({p["run_id"] for p in planned}) == 2
     said = bench(*common, "--grid", "a=1,5", "--grid", "c=[1,2],[3]")

@@ -111,7 +111,7 @@ def test_dry_run_runs_nothing(tiny_city: Dataset, bench: Bench, tmp_path: Path) 
     said = bench(
         "run", "-d", str(tiny_city.folder), "-m", "majority", "--dry-run", "--json", "--results", str(tmp_path / "r")
     )
-    (planned,) = json.loads(said.out)
+    (planned,) = json.loads(said.out)["runs"]
     assert (planned["method"], planned["state"]) == ("majority", "run")
     assert not (tmp_path / "r").exists()
 

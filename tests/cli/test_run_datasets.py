@@ -112,7 +112,7 @@ def test_several_datasets(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert [r["dataset"]["name"] for r in json.loads(out)] == ["tiny-city", "other-city"]
     code, out, _ = run("-m", "majority", "--dataset", "all", "--dry-run", "--json")
-    assert [(p["dataset"], p["state"]) for p in json.loads(out)] == [("tiny-city", "done")]
+    assert [(p["dataset"], p["state"]) for p in json.loads(out)["runs"]] == [("tiny-city", "done")]
 
 
 def test_no_dataset_at_all(run: Run) -> None:

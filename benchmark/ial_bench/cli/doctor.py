@@ -16,13 +16,13 @@ def doctor(
     Example: bench doctor
     """
     import os
-    import shutil
 
     from ial_bench.cli.console import print_json
     from ial_bench.datasets.names import installed
     from ial_bench.encoders.at_hand import weights_at_hand
     from ial_bench.engine import models, provenance
     from ial_bench.engine.devices import resolve_device
+    from ial_bench.engine.room import existing, free_disk
     from ial_bench.homes import cache_home, results_home
     from ial_bench.homes import data_home as home
     from ial_bench.registry import Broken, Registry
@@ -39,9 +39,8 @@ def doctor(
         ("cache", cache_home(cache)),
         ("data", home(data_home)),
     ):
-        there = next(p for p in (folder, *folder.resolve().parents) if p.exists())
-        free = shutil.disk_usage(there).free / 1e9
-        writable = "writable" if os.access(there, os.W_OK) else "NOT WRITABLE"
+        free = free_disk(folder) / 1e9
+        writable = "writable" if os.access(existing(folder), os.W_OK) else "NOT WRITABLE"
         facts[label] = f"{folder} ({writable}, {free:,.1f} GB free)"
     facts["weights"] = weights_at_hand()
     kept, parts = models.sizes(cache_home(cache)), models.part_sizes(cache_home(cache))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ial_bench.engine.record import RunRecord
     from ial_bench.engine.run import Engine
     from ial_bench.method import Reporter
+    from ial_bench.registry import Registry
 
 DEFAULT_DATASET = "synth-city"
 """What is run where no dataset is named: a city that is drawn on the spot."""
@@ -64,7 +65,9 @@ def run(
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, help="Candidates stored per query.")] = 10,
     rerun: Annotated[bool, typer.Option("--rerun", help="Run again what is done.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would run, and the time, memory and disk that it takes here.")
+    ] = False,
     timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure latency.")] = True,
     device: options.Device = "auto",
     precision: Annotated[
@@ -100,6 +103,7 @@ def run(
     """
     from ial_bench.cli.choices import Wanted, choose
     from ial_bench.cli.console import ConsoleReporter, print_json
+    from ial_bench.cli.costs import bill_of, show_bill, tell_shortage
     from ial_bench.encoders.base import precision_of
     from ial_bench.engine.devices import default_workers, resolve_device
     from ial_bench.engine.features import FeatureStore
@@ -132,15 +136,23 @@ def run(
         team.follow(registry, engine_options, store)
         return
     datasets = [open_or_make(name, data_home, report) for name in _dataset_names(dataset, data_home)]
-    plans = []
-    for data in datasets:
-        choices = choose(registry, wanted, data.description.backbone or None)
-        plans.append((data, plan(data, choices, wanted_seeds, engine_options, store, report)))
+    plans = [
+        (
+            d,
+            plan(
+                d, choose(registry, wanted, d.description.backbone or None), wanted_seeds, engine_options, store, report
+            ),
+        )
+        for d in datasets
+    ]
+    stored = _stored(engine_options)
+    bill = bill_of(plans, engine_options, store, report, stored, times=dry_run)
     if dry_run:
-        _show_plans(plans, as_json)
+        show_bill(bill, as_json)
         team.dismiss()
         return
-    left = _time_left(plans, engine_options)
+    tell_shortage(bill, engine_options.cache, report)
+    left = _time_left(plans, stored, engine_options)
     engines = [(Engine(data, engine_options, store, report, team), todo) for data, todo in plans]
     outcomes = [r for engine, todo in engines for r in _execute(engine, todo, left)]
     team.dismiss()
@@ -148,11 +160,7 @@ def run(
     if as_json:
         print_json([r.model_dump(mode="json") for r in outcomes])
     else:
-        from ial_bench.cli.leaderboard import print_leaderboard
-
-        for data in datasets:
-            own = [r for r in skipped if r.dataset.name == data.name]
-            print_leaderboard(engine_options.results, data.name, limit, registry, own)
+        _print_leaderboards(datasets, engine_options, registry, skipped)
     sys.stdout.flush()  # the table stands first, also where both go to one file
     for told in (_WHAT_IT_WAS if dataset == DEFAULT_DATASET else "", _packaged_instead(plans)):
         if told:
@@ -186,13 +194,19 @@ def _dataset_names(text: str, home: Path | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _time_left(plans: list[tuple[Dataset, list[Planned]]], engine_options: EngineOptions) -> TimeLeft:
-    from ial_bench.cli.time_left import TimeLeft
-    from ial_bench.engine import provenance
+def _stored(engine_options: EngineOptions) -> list[RunRecord]:
+    """All records of the results folder that can be read."""
     from ial_bench.engine.record import RunRecord, records
 
-    stored = (record for data, _ in plans for _, record in records(engine_options.results, data.name))
-    earlier = [record for record in stored if isinstance(record, RunRecord)]
+    return [record for _, record in records(engine_options.results) if isinstance(record, RunRecord)]
+
+
+def _time_left(
+    plans: list[tuple[Dataset, list[Planned]]], earlier: list[RunRecord], engine_options: EngineOptions
+) -> TimeLeft:
+    from ial_bench.cli.time_left import TimeLeft
+    from ial_bench.engine import provenance
+
     here = provenance.hardware_digest(provenance.hardware(engine_options.device))
     return TimeLeft([planned for _, todo in plans for planned in todo], earlier, here)
 
@@ -252,27 +266,14 @@ def _seeds(text: str) -> list[int]:
         raise ConfigError(f"--seeds {text!r} is not a list of whole numbers", "for instance --seeds 0 1 2") from None
 
 
-def _show_plans(plans: list[tuple[Dataset, list[Planned]]], as_json: bool) -> None:
-    from ial_bench.cli.console import print_json, print_rows
-    from ial_bench.settings import changes_text
+def _print_leaderboards(
+    datasets: list[Dataset], engine_options: EngineOptions, registry: Registry, skipped: list[RunRecord]
+) -> None:
+    from ial_bench.cli.leaderboard import print_leaderboard
 
-    rows = [
-        {
-            "dataset": data.name,
-            "method": p.spec.method,
-            "seed": p.spec.seed,
-            "run_id": p.spec.run_id,
-            "state": p.state,
-            "settings": changes_text(p.method, p.config),
-            "reason": p.reason,
-        }
-        for data, todo in plans
-        for p in todo
-    ]
-    if as_json:
-        print_json(rows)
-    else:
-        print_rows(list(rows[0]), [["" if v is None else str(v) for v in row.values()] for row in rows])
+    for data in datasets:
+        own = [r for r in skipped if r.dataset.name == data.name]
+        print_leaderboard(engine_options.results, data.name, engine_options.limit, registry, own)
 
 
 def _summarise(report: Reporter, dataset: str, todo: list[Planned], outcomes: list[RunRecord]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from datetime import datetime
 
 from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.past import kind, wall_seconds
 from ial_bench.engine.plan import Planned
 from ial_bench.engine.record import RunRecord
 
@@ -29,16 +28,16 @@ class TimeLeft:
         self._known: dict[str, list[float]] = {}
         for record in earlier:
             if record.status == "done" and record.provenance.hardware_digest == hardware_digest:
-                self._known.setdefault(_kind_of(record), []).append(_seconds(record))
+                self._known.setdefault(kind(RunSpec.of(record)), []).append(_seconds(record))
 
     def ended(self, spec: RunSpec, record: RunRecord) -> str:
         """What is left now that a run has ended; nothing to say, "", where at most one run is left."""
         self._ahead = [s for s in self._ahead if s != spec]
         if record.status == "done":
-            self._known.setdefault(_kind(spec), []).append(_seconds(record))
+            self._known.setdefault(kind(spec), []).append(_seconds(record))
         if len(self._ahead) < 2:
             return ""
-        known = [_mean(self._known[kind]) for s in self._ahead if (kind := _kind(s)) in self._known]
+        known = [_mean(self._known[of]) for s in self._ahead if (of := kind(s)) in self._known]
         left = f"{len(self._ahead)} runs left"
         if not known:
             return left
@@ -47,30 +46,10 @@ class TimeLeft:
         return f"{left}, {len(known)} of them about {_in_words(sum(known))}; the rest was never timed here"
 
 
-def _kind(spec: RunSpec) -> str:
-    """What runs have in common that differ by their seed alone."""
-    return replace(spec, seed=0, known_as=None).run_id
-
-
-def _kind_of(record: RunRecord) -> str:
-    method, data = record.method, record.dataset
-    return RunSpec(
-        method.name, method.version, method.config, method.weights_digest, data.digest, data.candidate_digest,
-        data.limit, 0, record.k, record.dtype,
-        streets_digest=data.streets_digest, encoder_digest=None if method.encoder is None else method.encoder.digest,
-        source_digest=method.source_digest, contents_digest=data.contents_digest,
-    ).run_id  # fmt: skip
-
-
 def _seconds(record: RunRecord) -> float:
     """From start to end without encoding; of a run that resumed, at least the phases it took over."""
-    started, ended = (datetime.fromisoformat(t) for t in (record.provenance.started, record.provenance.finished))
-    seconds, phases = (ended - started).total_seconds(), record.phases
-    if phases is None:
-        return seconds
-    if phases.features is not None and not phases.features.cached:
-        seconds -= phases.features.seconds
-    return max(seconds, phases.fit.seconds + phases.index.seconds)
+    seconds, phases = wall_seconds(record), record.phases
+    return seconds if phases is None else max(seconds, phases.fit.seconds + phases.index.seconds)
 
 
 def _mean(values: list[float]) -> float:

@@ -180,6 +180,13 @@ class FeatureStore:
         require_finite(features, spec, names_of_batch(images))
         return features
 
+    def missing(self, card: EncoderCard, photos: Photos) -> int:
+        """How many of the photos the cache lacks, by the marks of finished chunks alone; nothing is written."""
+        folder = self.cache / "features" / card.digest[:16]
+        if not folder.is_dir():
+            return len(photos)
+        return max(0, len(photos) - _FeatureFile(folder / photos.digest[:16], len(photos), card.dim).marked())
+
     def extract(self, spec: str, photos: Photos, what: str = "photos") -> Extraction:
         """Make sure the features of `photos` are in the cache.
 
@@ -274,6 +281,14 @@ class _FeatureFile:
                 if hashlib.sha256(block).hexdigest() == sha and finite:
                     whole[part.start] = part.stop, seconds
         return {start: stop for start, (stop, _) in whole.items()}, sum(s for _, s in whole.values())
+
+    def marked(self) -> int:
+        """Rows that have marks, whatever their bytes."""
+        if not (self.marks.is_file() and self.data.is_file()):
+            return 0
+        told = (line.split() for line in self.marks.read_bytes().split(b"\n")[:-1])
+        chunks = {start: int(stop) - int(start) for start, stop, *_ in (w for w in told if len(w) == 4)}
+        return sum(chunks.values())
 
     def write(self, chunk: slice, rows: FloatRows, seconds: float) -> None:
         """Store a chunk: first its bytes, then, when they are on the disk, its mark."""

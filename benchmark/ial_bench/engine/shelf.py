@@ -20,7 +20,7 @@ from ial_bench.engine.record import PartRecord, TimedPhase
 from ial_bench.engine.team import Team
 from ial_bench.engine.timing import timed
 from ial_bench.files import check_target, make_folder, storage_errors
-from ial_bench.method import Method, Reporter
+from ial_bench.method import Method, Reporter, RunContext
 from ial_bench.parts import Part
 
 FOLDER = "parts"
@@ -31,6 +31,26 @@ SPLITS = ("train", "val")
 def part_id(spec: RunSpec) -> str:
     """The identity of a run's fit: that of the run, without what its answers alone depend on."""
     return replace(spec, k=0, splits=SPLITS, known_as=None).run_id
+
+
+def part_of(
+    part: Part, context: RunContext, whose: RunSpec, dataset: Dataset, options: EngineOptions
+) -> tuple[Method, RunSpec]:
+    """A part's method, as yet without a fit, and its identity as a run of its own.
+
+    Args:
+        part: which.
+        context: what the method is given.
+        whose: identity of the run, or of the part, that is made of it.
+        dataset: whose photos it is fitted on.
+        options: where and how.
+
+    Raises:
+        SkipMethod: its encoder or its streets cannot be had here.
+    """
+    source = None if part.method.__module__.startswith("ial_methods.") else whose.source_digest
+    method = part.method(part.config, context)
+    return method, spec_of(method, ConfiguredMethod(part.method, part.config, "", source), whose.seed, dataset, options)
 
 
 class Shelf:
@@ -113,12 +133,8 @@ class Parts:
     def fitted(self, name: str, part: Part, train: Photos, val: Photos) -> Method:
         """The part's method, fitted and not yet indexed."""
         shelf, seed = self.shelf, self.spec.seed
-        source = None if part.method.__module__.startswith("ial_methods.") else self.spec.source_digest
         context = make_context(part.method, shelf.options, shelf.store, shelf.report, seed)
-        method = part.method(part.config, replace(context, parts=self))
-        spec = spec_of(
-            method, ConfiguredMethod(part.method, part.config, "", source), seed, shelf.dataset, shelf.options
-        )
+        method, spec = part_of(part, replace(context, parts=self), self.spec, shelf.dataset, shelf.options)
         with self._timed(name, method, spec) as cost:
             method.prepare()
             cost.append(shelf.fit(method, spec, train, val))

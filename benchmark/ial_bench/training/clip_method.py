@@ -23,6 +23,7 @@ from ial_bench.images import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State, chunks
 from ial_bench.topk import TopK
 from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +76,25 @@ class ClipTrainingMethod(Method):
     def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """Features [n, d] of normalised pixels, not normalised."""
         return self.towers.encode_pixels(pixels)
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """Pixels of train photos through both ways, those of val and the candidates' texts once an epoch."""
+        config, each = self.config, self.step_tokens(sizes)
+        steps, trained = config.steps_over(sizes.train), self.trained_at_most(sizes)
+        fit = Effort(
+            images=config.epochs * sizes.val, images_trained=steps * min(config.batch_size, sizes.train),
+            tokens=(config.epochs + 1) * sizes.candidates * sizes.tokens, tokens_trained=steps * each, steps=steps,
+        )  # fmt: skip
+        texts = 4.0 * sizes.candidates * sizes.dim
+        return Workload(fit, PHOTO, trained, min(config.batch_size, sizes.train), each, texts, texts)
+
+    def step_tokens(self, sizes: Sizes) -> float:  # noqa: ARG002 - as the subclass trains
+        """Tokens that go through the text tower, forwards and backwards, in a step."""
+        return 0.0
+
+    def trained_at_most(self, sizes: Sizes) -> float:
+        """Parameters that are trained, or a bound: those of both towers."""
+        return sizes.image_parameters + sizes.text_parameters
 
     def index(self, candidates: Candidates) -> None:
         """Encode the candidates' texts once."""

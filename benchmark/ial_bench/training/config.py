@@ -34,6 +34,10 @@ class TrainingConfig(MethodConfig):
             raise ValueError("betas lie from 0 to below 1")
         return self
 
+    def steps_over(self, photos: int) -> int:
+        """Steps in all, over so many train photos; what does not fill a batch is left out of an epoch."""
+        return self.epochs * (photos // max(1, min(self.batch_size, photos)))
+
     def rate_at(self, step: int, steps: int) -> float:
         """Share of the largest learning rate at `step` of `steps`: up in a line, then down in a cosine."""
         rising = math.ceil(self.warm_up * steps)

@@ -17,6 +17,7 @@ from ial_bench.datasets.photos import Candidates
 from ial_bench.frozen import Features, FrozenEncoderMethod, FrozenTextMethod
 from ial_bench.method import State
 from ial_bench.training.config import TrainingConfig
+from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +62,22 @@ class FeatureTrainingMethod(FrozenTextMethod):
         self.head = self.build(train.photos.candidates)
         self.facts["training"] = FeatureTask(self, train, val).trainer.run().told()
         self.refresh()
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """The head's arithmetic on features: a linear map to the candidates, unless a subclass knows better."""
+        config, head = self.config, self.head_parameters(sizes)
+        steps, shown = (
+            config.steps_over(sizes.train),
+            min(config.candidates_per_step or sizes.candidates, sizes.candidates),
+        )
+        seen = steps * min(config.batch_size, sizes.train)
+        share = shown / max(1, sizes.candidates)
+        flops = (6 * seen * share + 2 * config.epochs * sizes.val) * head
+        return Workload(self.text_effort(sizes) + Effort(flops=flops, steps=steps), PHOTO, head)
+
+    def head_parameters(self, sizes: Sizes) -> float:
+        """Parameters of the head, each of which meets every photo once."""
+        return float(sizes.dim * sizes.candidates)
 
     def refresh(self) -> None:
         """Make `score_features` answer with the head as it is now."""

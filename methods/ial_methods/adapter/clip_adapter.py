@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from ial_bench import Candidates, Features, MethodInfo, State
 from ial_bench.training.feature_method import FeatureTrainingMethod
 from ial_bench.training.log import TrainingLog
+from ial_bench.workload import Sizes, Workload
 from ial_methods.clip.texts import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:
@@ -67,6 +68,15 @@ class ClipAdapter(FeatureTrainingMethod):
 
     config: Config
     head: Adapter
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """A training for each ratio."""
+        once = super().workload(sizes)
+        return replace(once, fit=once.fit * len(self.config.ratio_grid))
+
+    def head_parameters(self, sizes: Sizes) -> float:
+        """The bottleneck and the texts behind it."""
+        return 2.0 * sizes.dim * sizes.dim / self.config.reduction + super().head_parameters(sizes)
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Train for each ratio; the one that is best on val is kept, of equals the first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ial_methods.adapter.cache import CacheModel
 
 _DEFAULT_ALPHA, _DEFAULT_BETA = 1.0, 5.5  # the best in the paper's ablation; for datasets without a val split
+_FLOPS_AN_EXPONENTIAL = 20  # by what it takes
 _PAPER = {
     "keys_per_address": 16,
     "alpha_grid": tuple(0.1 + i * (3 - 0.1) / 20 for i in range(20)),
@@ -79,6 +81,13 @@ class TipAdapter(FrozenTextMethod):
         draw_seed: int = Field(0, ge=0, description="of the photos that are cached, with keys_per_address")
 
     config: Config
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """The texts, and every choice on val; a query meets all keys."""
+        keys = _n_keys(self.config, sizes)
+        fit = self.text_effort(sizes, len(self.config.templates)) + _choosing(self.config, sizes, keys)
+        held = 4.0 * keys * sizes.dim
+        return Workload(fit, PHOTO + _votes(sizes, keys, 1), held=held, stored=held)
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Fill the cache; choose alpha and beta on val."""
@@ -164,6 +173,15 @@ class TipAdapterF(FeatureTrainingMethod):
     config: Config
     head: CacheModel
 
+    def workload(self, sizes: Sizes) -> Workload:
+        """As of Tip-Adapter, and each photo of a step against all keys, both ways."""
+        config, keys = self.config, _n_keys(self.config, sizes)
+        found, votes = super().workload(sizes), _votes(sizes, keys, 1)
+        batch = min(config.batch_size, sizes.train)
+        seen = 3 * config.steps_over(sizes.train) * batch + config.epochs * sizes.val
+        fit = found.fit + votes * seen + _choosing(config, sizes, keys)
+        return replace(found, fit=fit, query=PHOTO + votes, trained=float(keys * sizes.dim), held=12.0 * keys * batch)
+
     def fit_features(self, train: Features, val: Features) -> None:
         """Fill the cache, train its keys, then choose alpha and beta on val."""
         config, name = self.config, self.info.name
@@ -213,6 +231,25 @@ def _cache(
         raise SkipMethod("there are no train photos to learn from")
     texts = scaled_texts(context.features, spec, train.photos.candidates, settings.templates)
     return texts, unit_rows(train.x, rows, context.work), train.labels[rows]
+
+
+def _n_keys(settings: CacheSettings, sizes: Sizes) -> int:
+    """Keys that are cached, at most."""
+    each = settings.keys_per_address
+    return sizes.train if each is None else min(sizes.train, each * sizes.candidates)
+
+
+def _votes(sizes: Sizes, keys: int, betas: int) -> Effort:
+    """One photo against all keys: its products with them, and the votes of each block for its own addresses."""
+    own = sizes.candidates * min(1.0, KEY_BLOCK / max(1, keys)) + 1
+    return Effort(flops=keys * (2.0 * sizes.dim + betas * (_FLOPS_AN_EXPONENTIAL + 2.0 * own)))
+
+
+def _choosing(settings: CacheSettings, sizes: Sizes, keys: int) -> Effort:
+    """Every pair of the grids on val."""
+    betas = len(settings.beta_grid)
+    answers = Effort(flops=4.0 * betas * len(settings.alpha_grid) * sizes.candidates)
+    return (_votes(sizes, keys, betas) + answers) * sizes.val
 
 
 def _model(

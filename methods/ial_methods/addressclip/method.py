@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -10,6 +11,7 @@ from pydantic import Field, field_validator
 from ial_bench import Candidates, MethodInfo, Photos
 from ial_bench.training.clip_method import ClipTrainingMethod
 from ial_bench.training.log import TrainingLog
+from ial_bench.workload import Sizes, Workload, distinct
 
 if TYPE_CHECKING:
     import torch
@@ -104,6 +106,19 @@ class AddressClip(ClipTrainingMethod):
         task = AddressClipTask(self, train, val)
         self.facts["captions_cut"] = task.captions_cut  # too long for the text tower, with their addresses
         self.facts["training"] = task.trainer.run().told()
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """That of any training, or the candidates' texts alone."""
+        if self.config.train == "none":
+            return replace(super().workload(replace(sizes, train=0, val=0)), trained=0.0)
+        return super().workload(sizes)
+
+    def step_tokens(self, sizes: Sizes) -> float:
+        """Each different address of a batch, and each caption with its address."""
+        batch = min(self.config.batch_size, sizes.train)
+        address = distinct(batch, sizes.candidates) * sizes.tokens if "address" in self.config.losses else 0.0
+        told = "caption" in self.config.losses and sizes.caption_tokens > 0
+        return address + (batch * min(sizes.caption_tokens + sizes.tokens, sizes.context) if told else 0.0)
 
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
         """Features of the candidates' texts."""

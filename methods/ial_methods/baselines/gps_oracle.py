@@ -18,6 +18,7 @@ from ial_bench.geocoding.settings import (
     streets_for,
 )
 from ial_bench.training.told import told_as_array, told_from_array
+from ial_bench.workload import Effort, Sizes, Workload
 
 if TYPE_CHECKING:
     from ial_bench.datasets.streets import StreetLines
@@ -56,6 +57,10 @@ class GpsOracle(Method):
     def prepare(self) -> None:
         """See whether the geocoder is there."""
         self.reverse = new_reverse_geocoder(self.config, self.context.cache)
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """An index of places; a query is looked up there, or on the streets."""
+        return Workload(Effort(flops=1e3 * sizes.train), Effort(flops=1e6))
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Keep where each address was photographed."""

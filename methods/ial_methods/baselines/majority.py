@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ial_bench import ImageBatch, Method, MethodInfo, Photos, State, TopK
+from ial_bench.workload import Sizes, Workload
 
 
 class Majority(Method):
@@ -16,6 +17,10 @@ class Majority(Method):
         family="baseline",
         summary="Ranks addresses by their number of training photos.",
     )
+
+    def workload(self, sizes: Sizes) -> Workload:  # noqa: ARG002 - next to nothing
+        """Counting."""
+        return Workload()
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Count."""

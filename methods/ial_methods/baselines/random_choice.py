@@ -6,6 +6,7 @@ import numpy as np
 
 from ial_bench import Candidates, ImageBatch, Method, MethodInfo, State, TopK
 from ial_bench.seeds import generator
+from ial_bench.workload import Sizes, Workload
 
 
 class RandomChoice(Method):
@@ -19,6 +20,10 @@ class RandomChoice(Method):
         stochastic=True,
         final_fit="none",
     )
+
+    def workload(self, sizes: Sizes) -> Workload:  # noqa: ARG002 - next to nothing
+        """Counting."""
+        return Workload()
 
     def index(self, candidates: Candidates) -> None:
         """Remember how many there are."""

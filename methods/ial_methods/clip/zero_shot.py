@@ -7,6 +7,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench import Candidates, FrozenTextMethod, MethodInfo, State, unit_norm
+from ial_bench.workload import PHOTO, Sizes, Workload
 from ial_methods.clip.texts import TemplateSettings, biased, scaled_texts
 
 
@@ -38,6 +39,10 @@ class ClipZeroShot(FrozenTextMethod):
         )
 
     config: Config
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """The texts, once for each template."""
+        return Workload(self.text_effort(sizes, len(self.config.templates)), PHOTO)
 
     def index(self, candidates: Candidates) -> None:
         """Encode the candidates' texts."""

@@ -58,6 +58,10 @@ class FusionGeographic(Fusion):
         self.shares = neighbour_shares(candidates.positions, self.spreading.bandwidth_m)
 
     @property
+    def _choices(self) -> int:
+        return super()._choices + len(self.config.spread_grid) * len(self.config.bandwidth_grid)
+
+    @property
     def _texts_alone(self) -> bool:
         return super()._texts_alone and self.spreading.part == 0
 

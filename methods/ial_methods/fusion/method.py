@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +18,13 @@ from ial_bench.json_files import digest
 from ial_bench.method import Scores, chunks
 from ial_bench.parts import Part
 from ial_bench.training.told import told_as_array, told_from_array
+from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, choose
 from ial_methods.fusion.probabilities import Probabilities, log_scores
 from ial_methods.retrieval.knn import LISTED
 from ial_methods.retrieval.rerank import Labels, nearest_scores
-from ial_methods.retrieval.search import IndexSpec, StreamedExact, build_index, index_bytes, search
+from ial_methods.retrieval.search import IndexSpec, StreamedExact, build_index, index_bytes, search, search_effort
 from ial_methods.retrieval.store import identity, read_gallery, write_gallery
 
 FloatRows: TypeAlias = npt.NDArray[np.float32]
@@ -33,6 +35,7 @@ Positive: TypeAlias = Annotated[float, Field(gt=0)]
 _DEFAULT = FusionParameters(weight=0.5, k=10, temperature=0.02, text_temperature=1.0)
 _EXACT = IndexSpec("flat")
 _CELLS = 1 << 22  # photos x candidates whose probabilities are looked at together
+_FLOPS_A_CELL = 20  # of a probability that a choice looks at, by what it takes
 
 
 class Fusion(AddressClip):
@@ -88,6 +91,24 @@ class Fusion(AddressClip):
     def parts(self) -> Mapping[str, Part]:
         """AddressCLIP with these settings."""
         return {"addressclip": Part.of(AddressClip, self.config)}
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """All labelled photos through the tower, the candidates' texts twice, and every choice on val."""
+        found, query = search_effort(sizes)
+        gallery = 4.0 * sizes.labelled * sizes.dim
+        fit = Effort(
+            images=sizes.labelled, tokens=2 * sizes.candidates * sizes.tokens,
+            flops=_FLOPS_A_CELL * self._choices * sizes.val * sizes.candidates,
+        )  # fmt: skip
+        trained = self.trained_at_most(sizes)
+        return Workload(fit + found, PHOTO + query, trained, held=3 * gallery, stored=gallery)
+
+    @property
+    def _choices(self) -> int:
+        """Answers that are compared for each val photo."""
+        c = self.config
+        grids = (c.weight_grid, c.k_grid, c.temperature_grid, c.text_temperature_grid)
+        return math.prod(len(grid) for grid in grids)
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Take AddressCLIP's towers; then encode train and val photos by them, and choose."""

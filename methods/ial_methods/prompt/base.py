@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ial_bench import Candidates, State
 from ial_bench.method import ParameterCount
 from ial_bench.training.feature_method import FeatureTrainingMethod
-from ial_methods.prompt.config import Position, PromptConfig
+from ial_bench.workload import PHOTO, Effort, Sizes, Workload
+from ial_methods.prompt.config import Position, PromptConfig, prompt_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,27 @@ class ContextMethod(FeatureTrainingMethod):
     def _head(self, context: Context) -> nn.Module:
         start = context.start(self.towers, self.context.rng("context"))
         return self.new_head(start, len(self.prompts)).to(self.towers.device)
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """The candidates' prompts through the text tower: both ways in each step, forwards for each choice on val."""
+        config, tokens = self.config, prompt_tokens(self.config, sizes)
+        steps = config.steps_over(sizes.train)
+        each = self.prompts_a_step(sizes) * tokens
+        looked = config.epochs * self.prompts_on_val(sizes) * tokens
+        fit = Effort(tokens=looked, tokens_trained=steps * each, steps=steps)
+        return Workload(fit, self.query_effort(sizes), config.n_context or 0, batch_tokens=each)
+
+    def prompts_a_step(self, sizes: Sizes) -> float:
+        """Prompts that a step sends through the text tower."""
+        return min(self.config.candidates_per_step or sizes.candidates, sizes.candidates)
+
+    def prompts_on_val(self, sizes: Sizes) -> float:
+        """Prompts that one look at val takes."""
+        return sizes.candidates
+
+    def query_effort(self, sizes: Sizes) -> Effort:  # noqa: ARG002 - where prompts are encoded once
+        """One answer."""
+        return PHOTO
 
     def parameters(self) -> ParameterCount:
         """Both towers, frozen, and what is trained beside them."""

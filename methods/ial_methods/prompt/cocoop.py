@@ -11,7 +11,9 @@ from pydantic import Field
 
 from ial_bench import MethodInfo
 from ial_bench.seeds import derive_seed
+from ial_bench.workload import PHOTO, Effort, Sizes
 from ial_methods.prompt.base import ContextMethod
+from ial_methods.prompt.config import prompt_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +71,18 @@ class CoCoOp(ContextMethod):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("method", self.context.seed, "meta-network"))
             return CoCoOpHead(context, dim)
+
+    def prompts_a_step(self, sizes: Sizes) -> float:
+        """Each photo of a step has prompts of its own."""
+        return super().prompts_a_step(sizes) * min(self.config.batch_size, sizes.train)
+
+    def prompts_on_val(self, sizes: Sizes) -> float:
+        """And each of val."""
+        return float(sizes.val * sizes.candidates)
+
+    def query_effort(self, sizes: Sizes) -> Effort:
+        """The photo, and all candidates through the text tower."""
+        return PHOTO + Effort(tokens=sizes.candidates * prompt_tokens(self.config, sizes))
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
         """Cosine of each photo with its own prompts, as the model's logits."""

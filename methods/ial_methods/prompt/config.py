@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ial_bench import MethodConfig
+from ial_bench.workload import Sizes
 
 Position = Literal["end", "middle"]
 
@@ -28,3 +29,9 @@ class PromptConfig(MethodConfig):
         None,
         description="phrase whose first M tokens the context starts from, the rest stays as it is; null: Gaussian",
     )
+
+
+def prompt_tokens(config: PromptConfig, sizes: Sizes) -> float:
+    """Tokens of a candidate's prompt, about."""
+    phrase = len((config.init or "").split())
+    return min(sizes.tokens + (phrase or config.n_context or N_CONTEXT) + 1, sizes.context)

@@ -10,7 +10,8 @@ from pydantic import Field
 from ial_bench import Candidates, MethodInfo, Photos, State
 from ial_bench.seeds import derive_seed
 from ial_bench.training.clip_method import ClipTrainingMethod
-from ial_methods.prompt.config import PromptConfig
+from ial_bench.workload import Sizes
+from ial_methods.prompt.config import PromptConfig, prompt_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +70,15 @@ class MaPLe(ClipTrainingMethod):
         super().prepare()
         if self.config.vision:
             _ = self.towers.image_width
+
+    def step_tokens(self, sizes: Sizes) -> float:
+        """The prompts that a step tells apart."""
+        shown = min(self.config.candidates_per_step or sizes.candidates, sizes.candidates)
+        return shown * prompt_tokens(self.config, sizes)
+
+    def trained_at_most(self, sizes: Sizes) -> float:
+        """Prompts and their couplings: wide as a feature, about."""
+        return float(self.config.depth * sizes.dim * (sizes.dim + (self.config.n_context or 0)))
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Train; the prompts of the best epoch on val are kept."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, unit_norm
+from ial_bench.workload import PHOTO, Sizes, Workload
 from ial_methods.retrieval.recall import Probe
 from ial_methods.retrieval.rerank import Rerank, nearest_scores, place_codes, pooling, vote_weights
 from ial_methods.retrieval.search import (
@@ -21,6 +22,7 @@ from ial_methods.retrieval.search import (
     build_index,
     index_bytes,
     search,
+    search_effort,
     set_effort,
 )
 from ial_methods.retrieval.store import identity, read_gallery, write_gallery
@@ -87,6 +89,12 @@ class Retrieval(FrozenEncoderMethod):
     def spec(self) -> IndexSpec:
         """The kind of index."""
         return IndexSpec.parse(self.config.index)
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """Val photos, then queries, against all labelled ones; which the index holds."""
+        fit, query = search_effort(sizes)
+        gallery = 4.0 * sizes.labelled * sizes.dim
+        return Workload(fit, PHOTO + query, held=gallery, stored=gallery)
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Fit the whitening; choose k and T: val photos search the train photos."""

@@ -19,6 +19,7 @@ from ial_bench import Features
 from ial_bench.errors import ConfigError
 from ial_bench.method import chunks
 from ial_bench.seeds import generator
+from ial_bench.workload import Effort, Sizes
 
 Rows: TypeAlias = npt.NDArray[np.float32]
 Transform: TypeAlias = Callable[[Rows], Rows]
@@ -98,6 +99,11 @@ class IndexSpec:
                 f"ivfpq learns {_CENTROIDS} centroids a byte, from as many train photos; there are {n_train:,}",
                 "set index to ivf:LISTS or to flat",
             )
+
+
+def search_effort(sizes: Sizes) -> tuple[Effort, Effort]:
+    """Searching the train photos for each val photo and the gallery for one photo, at most: exactly."""
+    return Effort(flops=2.0 * sizes.val * sizes.train * sizes.dim), Effort(flops=2.0 * sizes.labelled * sizes.dim)
 
 
 def build_index(

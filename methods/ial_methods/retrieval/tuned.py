@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
 from ial_bench.method import ParameterCount, chunks
 from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.positives import Positives
 
@@ -94,6 +96,16 @@ class RetrievalTuned(Retrieval):
         require_trainable_tower(self.backbone)
         if find_spec("pytorch_metric_learning") is None:
             raise SkipMethod("pytorch-metric-learning is not installed: pip install pytorch-metric-learning")
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """Pixels of train photos through both ways; those of train and val forwards, and a search, each epoch."""
+        config, found = self.config, super().workload(sizes)
+        steps = config.steps_over(sizes.train)
+        batch = min(config.batch_size, sizes.train)
+        looked = Effort(images=sizes.train + sizes.val) + found.fit
+        trained = Effort(images_trained=steps * batch, steps=steps)
+        fit = trained + looked * (config.epochs + 1) + Effort(images=sizes.database)
+        return replace(found, fit=fit, trained=sizes.image_parameters, batch=batch)
 
     @cached_property
     def tower(self) -> ImageTower:

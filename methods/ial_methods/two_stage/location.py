@@ -15,6 +15,7 @@ from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import to_equal_area_m
 from ial_bench.method import chunks
 from ial_bench.training.config import TrainingConfig
+from ial_bench.workload import Effort, Sizes
 from ial_methods.retrieval.rerank import vote_weights
 from ial_methods.two_stage.locate import weighted_mean
 from ial_methods.two_stage.neighbours import Gallery
@@ -70,6 +71,19 @@ class TwoStageLocation(Pipeline):
 
     config: Config
     stage1: LocationStage
+
+    def stage1_effort(self, sizes: Sizes) -> Effort:
+        """Photos and their positions through both networks, both ways; on val, all train positions as well."""
+        config, steps = self.config, self.config.steps_over(sizes.train)
+        seen = 6 * steps * min(config.batch_size, sizes.train) + 2 * config.epochs * (sizes.val + sizes.train)
+        against = 2.0 * config.epochs * sizes.val * sizes.train * config.dim
+        return Effort(flops=seen * self.stage1_parameters(sizes) + against, steps=steps)
+
+    def stage1_parameters(self, sizes: Sizes) -> float:
+        """Those of both networks."""
+        c = self.config
+        each = c.width * (2 * c.frequencies + 2 * c.width + c.dim)
+        return float(c.photo_width * (sizes.dim + c.dim) + len(c.wavelengths_m) * each)
 
     def __init__(self, config: Config, context: RunContext) -> None:
         super().__init__(config, context)

@@ -25,11 +25,13 @@ from ial_bench.geocoding.settings import (
 )
 from ial_bench.method import MethodConfig, RunContext
 from ial_bench.training.told import told_as_array, told_from_array
+from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
     from ial_bench.datasets.streets import StreetLines
 
 _NETWORK_VAL = 100  # val photos asked about where a service answers: a second each on a public server
+_LOOKUP_FLOPS = 1e6  # of the candidates of one position, by what it takes
 
 
 class Stage1(Protocol):
@@ -90,6 +92,25 @@ class Pipeline(FrozenEncoderMethod):
     def prepare(self) -> None:
         """See whether the geocoder is there."""
         self.reverse = new_reverse_geocoder(self.config, self.context.cache)
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """That of the first stage, and looking up what it locates. A service on a network takes its own time."""
+        found = self.stage1_effort(sizes)
+        looked = Effort(flops=_LOOKUP_FLOPS)
+        located = Effort(flops=2.0 * sizes.labelled * sizes.dim)
+        gallery = 4.0 * sizes.labelled * sizes.dim
+        return Workload(
+            found + looked * (2 * sizes.val), PHOTO + located + looked, self.stage1_parameters(sizes),
+            held=gallery, stored=gallery,
+        )  # fmt: skip
+
+    def stage1_effort(self, sizes: Sizes) -> Effort:
+        """Fitting the first stage: here a search among train photos for each of val."""
+        return Effort(flops=2.0 * sizes.val * sizes.train * sizes.dim)
+
+    def stage1_parameters(self, sizes: Sizes) -> float:  # noqa: ARG002 - where nothing is trained
+        """Parameters that it trains."""
+        return 0.0
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Fit the first stage, and measure on val what each stage costs."""

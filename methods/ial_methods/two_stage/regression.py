@@ -14,6 +14,7 @@ from ial_bench import Features, MethodInfo, RunContext, unit_norm
 from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import from_local_m, to_local_m
 from ial_bench.training.config import TrainingConfig
+from ial_bench.workload import Effort, Sizes
 from ial_methods.two_stage.method import REFERENCE
 from ial_methods.two_stage.pipeline import Pipeline
 
@@ -51,6 +52,16 @@ class TwoStageRegression(Pipeline):
 
     config: Config
     stage1: Regression
+
+    def stage1_effort(self, sizes: Sizes) -> Effort:
+        """Train photos through the head both ways, those of val forwards."""
+        config, steps = self.config, self.config.steps_over(sizes.train)
+        seen = 6 * steps * min(config.batch_size, sizes.train) + 2 * config.epochs * sizes.val
+        return Effort(flops=seen * self.stage1_parameters(sizes), steps=steps)
+
+    def stage1_parameters(self, sizes: Sizes) -> float:
+        """Those of the head."""
+        return float(self.config.width * (sizes.dim + 3) + 2)
 
     def __init__(self, config: Config, context: RunContext) -> None:
         super().__init__(config, context)

@@ -1,0 +1,85 @@
+"""Sizes of what a run is given, without opening more than some of its photos."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from ial_bench.datasets.photos import Photos
+from ial_bench.encoders.base import EncoderCard
+from ial_bench.engine.plan import Selection
+from ial_bench.errors import BenchError
+from ial_bench.workload import Sizes
+
+_SOME_TEXTS, _SOME_PHOTOS = 500, 8
+_TOKENS_A_WORD, _ENDS = 1.2, 2  # of CLIP's tokenizer, about: names are cut, and start and end are tokens
+_USUAL_MEGAPIXELS, _USUAL_CONTEXT = 0.5, 77
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class Photographed:
+    """What photos and texts of a selection are like on the average, by some of them.
+
+    Args:
+        chosen: the selection.
+    """
+
+    def __init__(self, chosen: Selection) -> None:
+        self._chosen = chosen
+
+    @cached_property
+    def tokens(self) -> float:
+        """Of a candidate's text."""
+        texts = self._chosen.candidates.texts
+        return _mean_tokens([texts[i] for i in _spread(len(texts), _SOME_TEXTS)])
+
+    @cached_property
+    def caption_tokens(self) -> float:
+        """Of a train photo's caption; 0 without captions."""
+        train = self._chosen.train
+        captions = [c for c in train.part(_spread(len(train), _SOME_TEXTS)).captions if c]
+        return _mean_tokens(captions) if captions else 0.0
+
+    @cached_property
+    def megapixels(self) -> float:
+        """Of a stored photo, by the headers of some; a usual size where none can be read."""
+        found = [p for photos in (self._chosen.train, self._chosen.queries) for p in _megapixels(photos)]
+        return float(np.mean(found)) if found else _USUAL_MEGAPIXELS
+
+
+def sizes_of(chosen: Selection, photographed: Photographed, card: EncoderCard | None) -> Sizes:
+    """The sizes of a run, by its photos and its encoder."""
+    counts = (len(chosen.train), len(chosen.val), len(chosen.database), len(chosen.queries), len(chosen.candidates))
+    if card is None:
+        return Sizes(*counts)
+    return Sizes(
+        *counts, card.dim, card.image_parameters, card.text_parameters, photographed.tokens,
+        photographed.caption_tokens, int(card.texts.get("context_length") or _USUAL_CONTEXT),
+    )  # fmt: skip
+
+
+def _spread(n: int, some: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """int64: at most `some` of n rows, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(n, some)).astype(np.int64)) if n else np.zeros(0, np.int64)
+
+
+def _mean_tokens(texts: Sequence[str]) -> float:
+    words = [len(_WORD.findall(text)) for text in texts]
+    return _ENDS + _TOKENS_A_WORD * float(np.mean(words)) if words else 0.0
+
+
+def _megapixels(photos: Photos) -> list[float]:
+    from PIL import Image
+
+    found = []
+    for i in _spread(len(photos), _SOME_PHOTOS):
+        try:
+            with Image.open(io.BytesIO(photos.as_stored(int(i)))) as image:
+                found.append(image.width * image.height / 1e6)
+        except (BenchError, OSError):  # its run will say so
+            continue
+    return found

@@ -1,0 +1,262 @@
+"""Measures the figures that costs are told by where no run tells them, on this machine.
+
+python tests/cost_reference.py                  prints benchmark/ial_bench/engine/reference-costs.toml
+python tests/cost_reference.py --update         writes it
+
+Each figure is of one unit of work alone, measured by itself, and none is fitted to a dataset. Figures of towers are the
+geometric mean of a small one and a large one: small ones wait for memory and calls, large ones compute.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import geometric_mean, median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ial_bench.encoders.towers import ClipTowers, load_towers
+from ial_bench.engine.prices import FILE
+from ial_bench.engine.probe import measure
+from ial_bench.images import decode
+from ial_bench.method import NoReport, RunContext
+from ial_bench.training.config import TrainingConfig
+from ial_bench.training.loop import Group, Trainer
+from ial_bench.training.order import BatchOrder
+
+_SECONDS = 3.0
+_TOKENS = 24
+
+
+@dataclass(frozen=True)
+class Known:
+    """A CLIP with the operations that the counter of torch finds in it."""
+
+    spec: str
+    batch: int
+
+
+MODELS = (Known("openclip:tiny-street/synth", 32), Known("openclip:ViT-B-16/random-init", 4))
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """The median of its passes."""
+    work()
+    took: list[float] = []
+    ends = time.perf_counter() + _SECONDS
+    while len(took) < 3 or time.perf_counter() < ends:
+        started = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - started)
+    return median(took)
+
+
+def flops_of(work: Callable[[], Any]) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def towers() -> dict[str, float]:
+    """Seconds of 1e9 operations in image and text towers, forwards, and of those that a training does for as many."""
+    found: dict[str, list[float]] = {}
+    for model in MODELS:
+        of = load_towers(model.spec, "cpu")
+        size = of.preprocessing["size"]
+        side = size[0] if isinstance(size, (list, tuple)) else size
+        pixels = torch.randn(model.batch, 3, side, side)
+        tokens = _tokens(of, 2 * model.batch)
+        per_token = 2.0 * sum(p.numel() for p in of.text_parameters()) * _TOKENS * len(tokens)
+        for name, flops, run in (
+            ("image_gflop", flops_of(lambda: of.encode_pixels(pixels)), lambda: of.encode_pixels(pixels)),  # noqa: B023 - used in the loop
+            ("text_gflop", per_token, lambda: of.encode_tokens(tokens)),  # noqa: B023
+        ):
+            with torch.inference_mode():
+                found.setdefault(name, []).append(seconds_of(run) / flops * 1e9)
+            for parameter in of.parameters():
+                parameter.requires_grad = True
+
+            def both_ways(run: Callable[[], torch.Tensor] = run, of: ClipTowers = of) -> None:
+                of.zero_grad(set_to_none=True)
+                run().float().square().mean().backward()
+
+            found.setdefault(f"{name}_trained", []).append(seconds_of(both_ways) / flops * 1e9)
+            for parameter in of.parameters():
+                parameter.requires_grad = False
+    return {name: geometric_mean(values) for name, values in found.items()}
+
+
+def _tokens(of: ClipTowers, n: int) -> torch.Tensor:
+    text = " ".join(["street"] * (_TOKENS - 2))
+    return of.tokenize([text] * n)
+
+
+class _Head:
+    """A linear head on features: what the smallest trainings have in each step."""
+
+    def __init__(self, n: int, dim: int, classes: int, batch: int) -> None:
+        self.module = nn.Linear(dim, classes)
+        self._x, self._y = torch.randn(n, dim), torch.randint(classes, (n,))
+        config = TrainingConfig(epochs=1, batch_size=batch)
+        context = RunContext(0, "cpu", None, NoReport())  # type: ignore[arg-type] - no features are asked for
+        self.trainer = Trainer("reference", self, config, BatchOrder(n, batch, 0), context)
+
+    def groups(self) -> list[Group]:
+        return [Group(list(self.module.parameters()))]
+
+    def inputs(self, batches: list[Any], epoch: int) -> Any:
+        yield from (self._x[b] for b in batches)
+
+    def losses(self, rows: Any, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": nn.functional.cross_entropy(self.module(inputs), self._y[rows])}
+
+    def after_step(self) -> None:
+        pass
+
+    def val_ssa1(self) -> None:
+        return None
+
+
+def heads() -> dict[str, float]:
+    """Seconds of a step beside its arithmetic, and of 1e9 operations on features."""
+    started = time.perf_counter()
+    log = _Head(64 * 500, 16, 8, 64).trainer.run()
+    step = (time.perf_counter() - started) / log.steps
+    batch, dim, classes = 256, 512, 1024
+    x, weights = torch.randn(batch, dim), torch.randn(dim, classes, requires_grad=True)
+
+    def product() -> None:
+        (x @ weights).exp().mean().backward()
+
+    a, b = np.random.default_rng(0).normal(size=(1024, dim)).astype(np.float32), np.ones((dim, 512), np.float32)
+    dense = seconds_of(product) / (4.0 * batch * dim * classes)
+    return {"step": step, "gflop": geometric_mean([dense, seconds_of(lambda: a @ b) / (2.0 * 1024 * dim * 512)]) * 1e9}
+
+
+def photos() -> dict[str, float]:
+    """Seconds of a megapixel of a stored JPEG, and of one that a tower sees."""
+    import io
+
+    from PIL import Image
+
+    of = load_towers(MODELS[1].spec, "cpu")
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).resize((1024, 768))
+    held = io.BytesIO()
+    coarse.save(held, "JPEG", quality=85)
+    photo = decode(held.getvalue(), "a photo")
+    stored = seconds_of(lambda: decode(held.getvalue(), "a photo")) / (1024 * 768 / 1e6)
+    small = np.asarray(Image.fromarray(photo).resize((224, 224)))
+    return {"megapixel": stored, "megapixel_seen": seconds_of(lambda: of.preprocess(small)) / (224 * 224 / 1e6)}
+
+
+def answers() -> dict[str, float]:
+    """Seconds of one answer beside its arithmetic."""
+    of = load_towers(MODELS[0].spec, "cpu")
+    photo = np.zeros((64, 64, 3), np.uint8)
+
+    def one() -> None:
+        with torch.inference_mode():
+            of.encode_pixels(of.preprocess(photo)[None])
+
+    many = torch.randn(32, 3, 64, 64)
+    with torch.inference_mode():
+        batched = seconds_of(lambda: of.encode_pixels(many)) / 32
+    return {"call": max(0.0, seconds_of(one) - batched)}
+
+
+def peaks() -> dict[str, float]:
+    """Bytes of a process with its libraries, and of activations over ``sqrt(operations x pixels)``."""
+    return {name: _child(name) for name in ("process", "activation", "token_activation", "inference_share")}
+
+
+def _child(what: str) -> float:
+    told = subprocess.run([sys.executable, __file__, "--child", what], check=True, capture_output=True, text=True)
+    return float(told.stdout.split()[-1])
+
+
+def _rss() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def child(what: str) -> float:
+    """One figure of memory, in a process of its own: a peak is of all that a process did."""
+    from ial_bench.memory import keep_freed_memory
+
+    keep_freed_memory()
+    of = load_towers(MODELS[0].spec if what == "process" else MODELS[1].spec, "cpu")
+    if what == "process":
+        with torch.inference_mode():
+            of.encode_pixels(torch.randn(1, 3, 64, 64))
+        return _rss()
+    pixels = torch.randn(16, 3, 224, 224)
+    tokens = _tokens(of, 64)
+    flops = flops_of(lambda: of.encode_pixels(pixels[:1]))
+    of.encode_pixels(pixels[:1])
+    before = _rss()
+    if what == "token_activation":
+        for parameter in of.text_parameters():
+            parameter.requires_grad = True
+        of.encode_tokens(tokens).sum().backward()
+        own = sum(p.numel() for p in of.text_parameters())
+        return float((_rss() - before - 4 * own) / (64 * _TOKENS) / (2.0 * own) ** 0.5)
+    root = (flops * 224 * 224) ** 0.5
+    if what == "inference_share":
+        with torch.inference_mode():
+            of.encode_pixels(pixels)
+        return (_rss() - before) / 16 / root
+    for parameter in of.image_parameters():
+        parameter.requires_grad = True
+    of.encode_pixels(pixels).sum().backward()
+    own = sum(p.numel() for p in of.image_parameters())
+    return (_rss() - before - 4 * own) / 16 / root
+
+
+def rows() -> float:
+    """Bytes of a row of a dataset that is open, with its texts."""
+    from ial_bench.engine.plan import Selection
+    from ial_bench.testing import make_tiny_city
+
+    with tempfile.TemporaryDirectory() as folder:
+        before = _rss()
+        city = make_tiny_city(Path(folder) / "city", n_addresses=60, train_places=40)
+        chosen = Selection.of(city, None)
+        _ = chosen.train.ids, chosen.train.captions, chosen.train.labels
+        return max(200.0, (_rss() - before) / len(city))
+
+
+def main() -> None:
+    """Print or write the file."""
+    probed = measure("cpu")
+    seconds = {**towers(), **heads(), **photos(), **answers(), "run": 0.5}
+    memory = peaks()
+    memory["inference_share"] /= memory["activation"]
+    memory["row"] = rows()
+    old = FILE.read_text(encoding="utf-8")
+    lines = ["# Written by tests/cost_reference.py, on one machine: see there what each figure is of.", "", "[probe]"]
+    lines += [f"compute = {probed.compute:.6g}", f"decode = {probed.decode:.6g}", f'measured = "{probed.measured}"']
+    lines += ["", "[seconds]", *(f"{name} = {value:.3g}" for name, value in seconds.items())]
+    lines += ["", "[bytes]", *(f"{name} = {value:.4g}" for name, value in memory.items())]
+    text = "\n".join(lines) + "\n\n" + old[old.index("[flops]") :]
+    if "--update" in sys.argv:
+        FILE.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    if "--child" in sys.argv:
+        print(child(sys.argv[-1]))
+    else:
+        main()
