@@ -236,9 +236,12 @@ class _RunEstimate:
                 return Thing(key, f"{name}, fitted already", 0.0, "the cache")
             left = _left(folder / "training.safetensors", method, len(self.chosen.train))
         disk = 0.0 if own is None else fitted_bytes(own)
-        seconds, source = self._told(method, spec, None if own is None else own.fit, lambda taken: taken.fit)
+        told: tuple[float | None, str]
         if not self.of.past.same(spec) and (part := self.of.past.part(spec)) is not None:
-            seconds, source = part.seconds, "the same part of a run here"
+            told = part.seconds, "the same part of a run here"
+        else:
+            told = self._told(method, spec, None if own is None else own.fit, lambda taken: taken.fit)
+        seconds, source = told
         return Thing(
             key, f"fit of {name}", None if seconds is None else seconds * left, source, disk, shared=method.shares_fit
         )

@@ -10,7 +10,7 @@ from ial_bench import Candidates, State
 from ial_bench.method import ParameterCount
 from ial_bench.training.feature_method import FeatureTrainingMethod
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
-from ial_methods.prompt.config import Position, PromptConfig, prompt_tokens
+from ial_methods.prompt.config import N_CONTEXT, Position, PromptConfig, prompt_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,11 @@ class ContextMethod(FeatureTrainingMethod):
         each = self.prompts_a_step(sizes) * tokens
         looked = config.epochs * self.prompts_on_val(sizes) * tokens
         fit = Effort(tokens=looked, tokens_trained=steps * each, steps=steps)
-        return Workload(fit, self.query_effort(sizes), config.n_context or 0, batch_tokens=each)
+        return Workload(fit, self.query_effort(sizes), self.context_parameters(sizes), batch_tokens=each)
+
+    def context_parameters(self, sizes: Sizes) -> float:
+        """Numbers of the learnt tokens, each about as wide as a feature."""
+        return float((self.config.n_context or N_CONTEXT) * sizes.dim)
 
     def prompts_a_step(self, sizes: Sizes) -> float:
         """Prompts that a step sends through the text tower."""
