@@ -26,7 +26,7 @@ HERE = provenance.hardware_digest(provenance.hardware("cpu"))
 def test_seconds_are_units_times_their_prices() -> None:
     price, there = reference()["seconds"], Prices()
     towers = Towers(image_flops=2e9, pixels=1e6, token_flops=3e6, megapixels=2.0)
-    decoded = 2 * price["megapixel"] + price["megapixel_seen"]
+    decoded = price["photo"] + 2 * price["megapixel"] + price["megapixel_seen"]
     assert there.photo(towers) == pytest.approx(decoded + 2 * price["image_gflop"])
     effort = Effort(images_trained=10, tokens=1000, tokens_trained=2000, flops=5e9, steps=7)
     by_hand = (
@@ -40,8 +40,9 @@ def test_seconds_are_units_times_their_prices() -> None:
 def test_a_slower_machine_computes_and_decodes_more_slowly_each_by_its_own_ratio() -> None:
     there = reference()["probe"]
     here = Prices(Probe(3 * there["compute"], 5 * there["decode"], there["measured"]))
-    computed, decoded = Towers(image_flops=1e9), Towers(megapixels=1.0)
-    assert here.photo(computed) == pytest.approx(3 * Prices().photo(computed))
+    computed, decoded = Towers(token_flops=1e9), Towers(megapixels=1.0)
+    text = Effort(tokens=5)
+    assert here.seconds(text, computed) == pytest.approx(3 * Prices().seconds(text, computed))
     assert here.photo(decoded) == pytest.approx(5 * Prices().photo(decoded))
     assert here.seconds(Effort(steps=1), computed) == pytest.approx(3 * Prices().seconds(Effort(steps=1), computed))
 
@@ -55,6 +56,9 @@ def test_answers_from_cached_features_leave_the_image_tower_to_the_latency() -> 
     assert there.answers(query, towers, 100, False, 0, 0) == pytest.approx(start + 100 * there.seconds(query, towers))
     timed = there.answers(query, towers, 0, True, 0, 50)
     assert timed == pytest.approx(start + 50 * there.seconds(query, towers))
+    alone = there.answers(query, towers, 0, True, 10, 0) - start
+    assert alone == pytest.approx(10 * (there.seconds(query, towers) + reference()["seconds"]["call"]))
+    assert there.answers(Effort(), none, 0, True, 10, 0) == start
 
 
 def test_memory_is_of_weights_moments_and_the_activations_of_a_step() -> None:

@@ -104,8 +104,9 @@ class Prices:
         return towers.factor * (decoded + self.slower * images) + self.slower * (texts + rest)
 
     def _decode(self, towers: Towers) -> float:
-        seen = self._seconds["megapixel_seen"] * towers.pixels / 1e6
-        return self._seconds["megapixel"] * towers.megapixels + seen
+        price = self._seconds
+        seen = price["megapixel_seen"] * towers.pixels / 1e6
+        return price["photo"] + price["megapixel"] * towers.megapixels + seen
 
     def answers(self, query: Effort, towers: Towers, queries: int, cached: bool, calls: int, together: int) -> float:
         """Answering all queries, then measuring latency.
@@ -119,7 +120,8 @@ class Prices:
             together: those that are answered in batches for the throughput.
         """
         own = Effort(0, 0, query.tokens, 0, query.flops) if cached else query
-        single = self.seconds(query, towers) + self.slower * self._seconds["call"]
+        alone = self.slower * self._seconds["call"] if query.images else 0.0  # a tower waits more than it computes
+        single = self.seconds(query, towers) + alone
         return (
             self.slower * self._seconds["run"] + queries * self.seconds(own, towers) + calls * single
             + together * self.seconds(query, towers)
