@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from ial_bench.encoders.towers import ClipTowers, load_towers
 from ial_bench.engine.prices import FILE
 from ial_bench.engine.probe import measure
 from ial_bench.images import decode, read
-from ial_bench.method import NoReport, RunContext
+from ial_bench.method import FeatureSource, NoReport, RunContext
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.loop import Group, Trainer
 from ial_bench.training.order import BatchOrder
@@ -89,7 +89,7 @@ def towers() -> dict[str, float]:
 
             def both_ways(run: Callable[[], torch.Tensor] = run, of: ClipTowers = of) -> None:
                 of.zero_grad(set_to_none=True)
-                run().float().square().mean().backward()
+                run().float().square().mean().backward()  # type: ignore[no-untyped-call]
 
             found.setdefault(f"{name}_trained", []).append(seconds_of(both_ways) / flops * 1e9)
             for parameter in of.parameters():
@@ -109,7 +109,7 @@ class _Head:
         self.module = nn.Linear(dim, classes)
         self._x, self._y = torch.randn(n, dim), torch.randint(classes, (n,))
         config = TrainingConfig(epochs=1, batch_size=batch)
-        context = RunContext(0, "cpu", None, NoReport())  # type: ignore[arg-type] - no features are asked for
+        context = RunContext(0, "cpu", cast("FeatureSource", None), NoReport())  # no features are asked for
         self.trainer = Trainer("reference", self, config, BatchOrder(n, batch, 0), context)
 
     def groups(self) -> list[Group]:
@@ -137,7 +137,7 @@ def heads() -> dict[str, float]:
     x, weights = torch.randn(batch, dim), torch.randn(dim, classes, requires_grad=True)
 
     def product() -> None:
-        (x @ weights).exp().mean().backward()
+        (x @ weights).exp().mean().backward()  # type: ignore[no-untyped-call]
 
     a, b = np.random.default_rng(0).normal(size=(1024, dim)).astype(np.float32), np.ones((dim, 512), np.float32)
     dense = seconds_of(product) / (4.0 * batch * dim * classes)

@@ -115,7 +115,11 @@ class Silent(Method):
     """Says nothing of its work."""
 
     info = MethodInfo(name="silent", title="Silent", family="test", stochastic=True)
-    Config = Half.Config
+
+    class Config(MethodConfig):
+        """Settings."""
+
+        epochs: int = 1
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         raise NotImplementedError

@@ -184,7 +184,9 @@ def test_trainings_of_a_tower_take_their_photos_once_an_epoch() -> None:
     options, store = EngineOptions(Path(), Path()), FeatureStore(Path(), "cpu", 32, 0, NoReport())
     for name in ("addressclip", "clip-address", "maple", "retrieval-tuned"):
         cls = registry.get(name)
-        method = cls(cls.Config(epochs=3, batch_size=64), make_context(cls, options, store, NoReport(), 0))
+        method = cls(
+            cls.Config.model_validate({"epochs": 3, "batch_size": 64}), make_context(cls, options, store, NoReport(), 0)
+        )
         work = method.workload(sizes)
         assert work is not None
         assert (work.fit.images_trained, work.fit.steps, work.batch) == (3 * 6400, 300, 64)
