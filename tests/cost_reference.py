@@ -195,7 +195,7 @@ def answers() -> dict[str, float]:
 def main() -> None:
     """Print or write the file."""
     torch.set_num_threads(1)
-    probed = measure("cpu", time.process_time)
+    probed = measure("cpu")
     seconds = {"run": 0.5}
     for figures in (photos, heads, answers, towers):
         seconds |= figures()
