@@ -16,7 +16,7 @@ from ial_bench.engine.bill import Bill
 from ial_bench.engine.cost import Estimator, RunCost
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.past import Past
-from ial_bench.engine.plan import Choice, EngineOptions, Planned, Selection, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, Selection, plan
 from ial_bench.engine.prices import reference
 from ial_bench.engine.probe import Probe
 from ial_bench.engine.record import FeaturePhase, PartRecord, Phases, RunRecord, TimedPhase
@@ -55,7 +55,7 @@ class Desk:
         for method in methods:
             cls = registry.get(method) if isinstance(method, str) else method
             own = {k: v for k, v in settings.items() if k in cls.Config.model_fields}
-            choices.append(Choice(cls, cls.Config(**own), "a test"))
+            choices.append(ConfiguredMethod(cls, cls.Config(**own), "a test"))
         return plan(self.dataset, choices, seeds, self.options, self.store, self.report)
 
     def costs(

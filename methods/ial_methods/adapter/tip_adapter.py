@@ -15,7 +15,8 @@ from ial_bench import Candidates, Features, FrozenTextMethod, MethodInfo, SkipMe
 from ial_bench.method import RunContext
 from ial_bench.seeds import generator
 from ial_bench.training.feature_method import FeatureTrainingMethod
-from ial_methods.adapter.keys import CacheParameters, choose_rows, unit_rows
+from ial_bench.workload import PHOTO, Effort, Sizes, Workload
+from ial_methods.adapter.keys import KEY_BLOCK, CacheParameters, choose_rows, unit_rows
 from ial_methods.clip.texts import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:
