@@ -182,9 +182,10 @@ def test_blocks_of_another_kind_share_nothing(tmp_path: Path, monkeypatch: pytes
     config = write_config(tmp_path, VIT, TEXT, custom_text=True)
     towers = scrambled(load_towers(f"openclip:{config}/random-init", "cpu"))
 
-    class Other(open_clip.transformer.ResidualAttentionBlock):
+    class Other(open_clip.transformer.ResidualAttentionBlock):  # type: ignore[misc]
         def forward(self, *given: Any, **named: Any) -> torch.Tensor:
-            return 2 * super().forward(*given, **named)
+            mixed: torch.Tensor = super().forward(*given, **named)
+            return 2 * mixed
 
     for block in towers.text_blocks:
         block.__class__ = Other
