@@ -82,12 +82,12 @@ def measure(index: str, rows: int, dim: int, **settings: Any) -> dict[str, float
     build = time.perf_counter() - started
     x = asked[:]
     started = time.perf_counter()
-    method.gallery.search(unit_norm(x), 10)
+    method.gallery.index.search(unit_norm(x), 10)
     return {
         "fit_seconds": fit,
         "index_seconds": build,
         "recall_at_10": method.facts["recall_at_10"],
-        "index_bytes": index_bytes(method.gallery, method.spec),
+        "index_bytes": index_bytes(method.gallery.index, method.spec),
         "batch_ms": (time.perf_counter() - started) / QUERIES * 1e3,
         **_latency(method, x),
         "peak_rss_bytes": _peak_bytes(),
@@ -106,8 +106,8 @@ def _latency(method: Retrieval, x: npt.NDArray[np.float32], calls: int = 100) ->
     """Medians for one query, in turns so that a machine whose speed drifts is fair to all."""
     ways: dict[str, Callable[[npt.NDArray[np.float32]], Any]] = {
         "predict_p50_ms": lambda one: method.predict_features(one, 10),
-        "bare_200_p50_ms": lambda one: method.gallery.search(one, 200),  # as many as the method asks for
-        "bare_10_p50_ms": lambda one: method.gallery.search(one, 10),
+        "bare_200_p50_ms": lambda one: method.gallery.index.search(one, 200),  # as many as the method asks for
+        "bare_10_p50_ms": lambda one: method.gallery.index.search(one, 10),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for call in range(calls + 5):

@@ -76,4 +76,4 @@ def test_the_command_tells_openmp_before_it_is_loaded() -> None:
         [sys.executable, "-c", code], env={**environment, "OMP_DISPLAY_ENV": "VERBOSE"},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert "GOMP_SPINCOUNT = '1000'" in said.stderr
+    assert "GOMP_SPINCOUNT = '5000'" in said.stderr

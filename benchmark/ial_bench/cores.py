@@ -13,7 +13,7 @@ _QUOTAS = ("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")  # of 
 _NUMBER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """Variables by which OpenMP is told how threads wait: by the standard, by GNU's and by Intel's library."""
-_SPINS, _BLOCK_MS = "1000", "0"
+_SPINS, _BLOCK_MS = "5000", "0"
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:

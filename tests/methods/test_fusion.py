@@ -118,7 +118,7 @@ def test_probabilities_are_those_of_the_formula(fused: Any, tiny_city: Dataset) 
     p = by_hand(fused, tiny_city, 0.4)
     np.testing.assert_allclose(np.exp(top.scores), np.take_along_axis(p, top.indices, axis=1), rtol=1e-3)
     np.testing.assert_allclose(np.exp(top.scores).sum(axis=1), 1, rtol=1e-5)
-    assert len(fused.labels) == len(tiny_city.split("train")) + len(tiny_city.split("val"))
+    assert len(fused.gallery) == len(tiny_city.split("train")) + len(tiny_city.split("val"))
 
 
 def test_the_rows_differ_in_the_spreading_alone(fused: Any, tiny_city: Dataset, tmp_path: Path) -> None:
@@ -170,11 +170,11 @@ def test_database_photos_join_the_gallery(fused: Any, tiny_city: Dataset, tmp_pa
     method.fit(train.part(np.flatnonzero(~some)), tiny_city.split("val"))
     everything = tiny_city.candidates
     method.index(Candidates(everything.addresses, everything.positions, train.part(np.flatnonzero(some))))
-    assert len(method.labels) == method.gallery.ntotal == len(fused.labels)
+    assert len(method.gallery) == len(method.gallery.known["labels"]) == len(fused.gallery)
 
 
 def test_what_is_kept_is_all_that_is_needed(fused: Any, tiny_city: Dataset, tmp_path: Path) -> None:
-    n, dim = len(fused.labels), fused.texts.shape[1]
+    n, dim = len(fused.gallery), fused.texts.shape[1]
     plain = super(Fusion, fused).storage_bytes()
     assert fused.storage_bytes() == plain + 4 * n * dim + 4 * n
     folder = tmp_path / "kept"

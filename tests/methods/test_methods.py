@@ -239,7 +239,7 @@ def test_retrieval_chooses_on_val_what_a_loop_chooses(tiny_city: Dataset, tmp_pa
         ),
     )
     assert (method.k, method.temperature) == best
-    assert method.gallery.ntotal == len(train) + len(val)  # the final gallery holds both
+    assert len(method.gallery) == len(train) + len(val)  # the final gallery holds both
 
 
 def test_retrieval_searches_the_database_as_well(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_retrieval_searches_the_database_as_well(tmp_path: Path) -> None:
     method = fitted("retrieval", tmp_path, data)
     assert len(data.split("database")) == 8
     assert len(data.candidates) == 6
-    assert method.gallery.ntotal == len(data.split("train", "val", "database"))
+    assert len(method.gallery) == len(data.split("train", "val", "database"))
     top = ask(method, data, 1)
     of_it = data.split("query").labels == 5
     assert (top.indices[of_it, 0] == 5).mean() > 0.5

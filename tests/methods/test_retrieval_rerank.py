@@ -114,7 +114,7 @@ def test_places_are_kept_and_counted(tmp_path: Path) -> None:
     fixed = {"k_grid": [5], "temperature_grid": [0.1]}
     usual = fitted(tmp_path, city(150, 0), city(60, 1), **fixed)
     method = fitted(tmp_path, city(150, 0), city(60, 1), rerank="place", **fixed)
-    assert method.storage_bytes() - usual.storage_bytes() == 4 * len(method.labels)
+    assert method.storage_bytes() - usual.storage_bytes() == 4 * len(method.gallery)
     (tmp_path / "state").mkdir()
     method.save(tmp_path / "state")
     loaded = fitted(tmp_path, city(80, 2), city(0, 1), rerank="place", **fixed)

@@ -17,7 +17,7 @@ from ial_bench.errors import ConfigError, DataError, StorageError
 from ial_bench.json_files import read_json
 from ial_bench.method import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
-from ial_methods.retrieval import recall, search, store
+from ial_methods.retrieval import gallery, recall, search
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.search import IndexSpec, StreamedExact, build_index
 from retrieval_lab import clustered, fitted, held, unit
@@ -178,7 +178,7 @@ def test_scores_where_few_neighbours_are_found(tmp_path: Path, nprobe: int) -> N
     train, val = city(), city(100, 1)
     method = fitted(tmp_path, train, val, index="ivf:16", nprobe=nprobe, **FIXED)
     vectors, labels = gallery_of(train, val)
-    centroids = method.gallery.quantizer.reconstruct_n(0, 16)
+    centroids = method.gallery.index.quantizer.reconstruct_n(0, 16)
     home = (vectors @ centroids.T).argmax(axis=1)
     scores = method.score_features(queries())
     for i, x in enumerate(unit(queries())):
@@ -190,9 +190,9 @@ def test_scores_where_few_neighbours_are_found(tmp_path: Path, nprobe: int) -> N
 def test_a_query_whose_lists_are_empty_is_answered(tmp_path: Path) -> None:
     """Nothing is near: no address is better than another."""
     method = fitted(tmp_path, city(), city(0), index="ivf:2", nprobe=1, **FIXED)
-    method.gallery.reset()
-    method.gallery.add(method.gallery.quantizer.reconstruct(0)[None])
-    far = method.gallery.quantizer.reconstruct(1)[None]
+    method.gallery.index.reset()
+    method.gallery.index.add(method.gallery.index.quantizer.reconstruct(0)[None])
+    far = method.gallery.index.quantizer.reconstruct(1)[None]
     top = method.predict_features(far, 3)
     assert top.indices.tolist() == [[0, 1, 2]]
     assert top.scores.tolist() == [[-4.0, -4.0, -4.0]]
@@ -214,7 +214,7 @@ def test_recall_by_brute_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     train, val = city(), city(100 if with_val else 0, 1)
     method = fitted(tmp_path, train, val, index="ivf:16", nprobe=1, **FIXED)
     vectors, _ = gallery_of(train)
-    centroids = method.gallery.quantizer.reconstruct_n(0, 16)
+    centroids = method.gallery.index.quantizer.reconstruct_n(0, 16)
     home = (vectors @ centroids.T).argmax(axis=1)
     shares = []
     for own, x in enumerate(unit(val.x) if with_val else vectors):
@@ -284,7 +284,7 @@ def test_files_are_mapped_answer_alike_and_are_as_large_as_told(tmp_path: Path, 
     np.testing.assert_array_equal(loaded.score_features(queries()), method.score_features(queries()))
     assert loaded.facts == method.facts
     assert loaded.storage_bytes() == method.storage_bytes()
-    told = search.index_bytes(method.gallery, method.spec)
+    told = search.index_bytes(method.gallery.index, method.spec)
     on_disk = (folder / "gallery.faiss").stat().st_size
     assert 0 < on_disk - told < 600  # FAISS's headers
     if sys.platform == "linux":
@@ -306,11 +306,11 @@ def test_an_index_of_other_features_is_refused(tmp_path: Path, monkeypatch: pyte
 
     for other, what in ((theirs, "photos"), (whitened, "transform")):
         mixed = shutil.copytree(ours, tmp_path / f"mixed-{what}")
-        for name in (store.INDEX, store.ABOUT):
+        for name in (gallery.INDEX, gallery.ABOUT):
             shutil.copy(other / name, mixed / name)
         with pytest.raises(DataError, match=f"made from other features: its {what} is") as caught:
             method.load(mixed)
-        about = [read_json(f / store.ABOUT)["features"][what][:16] for f in (ours, other)]
+        about = [read_json(f / gallery.ABOUT)["features"][what][:16] for f in (ours, other)]
         assert all(digest in caught.value.problem for digest in about)
 
     monkeypatch.setattr(Retrieval, "_encoder_digest", "another encoder's")
@@ -322,10 +322,10 @@ def test_a_damaged_index_is_refused(tmp_path: Path) -> None:
     method = fitted(tmp_path, city(), city(0), **FIXED)
     folder = saved(tmp_path / "state", method)
     other = build_index(IndexSpec.parse("flat"), [city(50)], unit_norm)
-    faiss.write_index(other, str(folder / store.INDEX))
+    faiss.write_index(other, str(folder / gallery.INDEX))
     with pytest.raises(DataError, match="holds 47 photos instead of 564"):
         method.load(folder)
-    (folder / store.INDEX).write_bytes(b"IxFI")
+    (folder / gallery.INDEX).write_bytes(b"IxFI")
     with pytest.raises(DataError, match="cannot be read"):
         method.load(folder)
 

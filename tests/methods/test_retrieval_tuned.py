@@ -217,7 +217,7 @@ def test_a_gallery_of_other_weights_is_refused(tiny_city: Dataset, tmp_path: Pat
         next(p for p in method.tower.parameters() if p.requires_grad).add_(1.0)
     other = tmp_path / "other"
     other.mkdir()
-    method.made_of = {**method.made_of, "encoder": method._encoder_digest}
+    method.gallery.made_of = {**method.gallery.made_of, "encoder": method._encoder_digest}
     method.save(other)
     (other / "encoder.safetensors").replace(tmp_path / "state" / "encoder.safetensors")
     with pytest.raises(DataError, match="made from other features: its encoder"):

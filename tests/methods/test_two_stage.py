@@ -18,12 +18,13 @@ from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord, record_path
 from ial_bench.engine.rescore import rescore
 from ial_bench.engine.run import Engine
-from ial_bench.errors import SkipMethod
+from ial_bench.errors import DataError, SkipMethod, StorageError
 from ial_bench.geo.points import haversine_m
 from ial_bench.method import NoReport, config_from_text
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.neighbours import grid
+from ial_methods.two_stage.pipeline import Pipeline
 from nominatim_server import Nominatim, serve, streets_of
 
 
@@ -138,7 +139,7 @@ def test_the_choice_on_val_is_the_least_median_distance(tiny_city: Dataset, tmp_
             tmp_path, tiny_city, stage1="mean-shift", k_grid=f"[{one.k}]", temperature_grid=f"[{one.temperature}]",
             bandwidth_grid=f"[{one.bandwidth_m}]",
         )  # fmt: skip
-        single.stage1.index([single.features(train)])  # as it was when the choice was made
+        single.stage1.index([single.features(train)], "encoder")  # as it was when the choice was made
         located = single.stage1.locate(np.asarray(single.features(val).x))
         medians[one] = float(np.median(haversine_m(located, val.positions)))
     assert len(medians) == 8
@@ -147,6 +148,45 @@ def test_the_choice_on_val_is_the_least_median_distance(tiny_city: Dataset, tmp_
     assert told["val_median_m"] == pytest.approx(min(medians.values()))
     assert set(told) == {"k", "temperature", "bandwidth_m", "val_median_m"}
     assert set(fitted(tmp_path, tiny_city).facts["stage1"]) == {"val_median_m"}
+
+
+def test_what_it_keeps_locates_as_it_does(tiny_city: Dataset, tmp_path: Path) -> None:
+    method = fitted(tmp_path, tiny_city, stage1="mean")
+    (tmp_path / "state").mkdir()
+    models.store(method, tmp_path / "state", {})
+    again = make(tmp_path, stage1="mean")
+    again.prepare()
+    models.restored(again, tmp_path / "state")
+    assert again.storage_bytes() == method.storage_bytes()
+    np.testing.assert_array_equal(ask(again, tiny_city).positions, ask(method, tiny_city).positions)
+
+
+def test_a_state_of_another_release_is_refused(tiny_city: Dataset, tmp_path: Path) -> None:
+    method = fitted(tmp_path, tiny_city)
+    (tmp_path / "state").mkdir()
+    models.store(method, tmp_path / "state", {})
+    (tmp_path / "state" / "gallery.npz").unlink()
+    models.seal(tmp_path / "state", {models.FACTS: {}})
+    with pytest.raises(DataError, match=r"another release of two-stage stored .*gallery\.npz") as caught:
+        models.restored(make(tmp_path), tmp_path / "state")
+    assert "--rerun" in str(caught.value.fix)
+
+
+def test_a_gallery_of_another_encoder_is_refused(
+    tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = fitted(tmp_path, tiny_city)
+    (tmp_path / "state").mkdir()
+    method.save(tmp_path / "state")
+    monkeypatch.setattr(Pipeline, "_encoder_digest", "another encoder's")
+    with pytest.raises(DataError, match=r"made from other features: its encoder is .* but another encoder"):
+        make(tmp_path).load(tmp_path / "state")
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error_of_storage(tiny_city: Dataset, tmp_path: Path) -> None:
+    method = fitted(tmp_path, tiny_city)
+    with pytest.raises(StorageError, match=r"nowhere.gallery\.faiss.*No such file"):
+        method.save(tmp_path / "nowhere")
 
 
 def test_the_loss_of_each_stage_on_val_is_told(tiny_city: Dataset, tmp_path: Path) -> None:

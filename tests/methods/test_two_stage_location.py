@@ -116,11 +116,11 @@ def test_it_learns_where_photos_are(middle: Points) -> None:
     x, positions = city(middle)
     learnt = stage(epochs="40", batch_size="40", width="64", photo_width="64", frequencies="32", wavelengths_m="[800]")
     learnt.fit(located(x, positions), located(x[:0], positions[:0]), print)
-    assert len(learnt.gallery.positions) == 50
+    assert len(learnt.gallery) == 50
     assert np.median(haversine_m(learnt.locate(x), positions)) < 25
     unseen, there = city(middle, seed=5)  # positions that only the index knows
     before = np.median(haversine_m(learnt.locate(unseen), there))
-    learnt.index([located(x, positions), located(unseen, there)])
+    learnt.index([located(x, positions), located(unseen, there)], "encoder")
     assert np.median(haversine_m(learnt.locate(unseen), there)) < before
     told = learnt.told()
     assert told["positions"] == 100
@@ -132,7 +132,7 @@ def test_the_answer_is_that_of_brute_force(top_k: int) -> None:
     x, positions = city(FIJI, 80)
     one = stage(top_k=str(top_k))
     one.fit(located(x[:60], positions[:60]), located(x[:0], positions[:0]), print)
-    one.index([located(x[:60], positions[:60]), located(x[60:], positions[60:])])
+    one.index([located(x[:60], positions[:60]), located(x[60:], positions[60:])], "encoder")
     gallery = np.unique(positions, axis=0)
     similarity = unit_norm(one.encode_photos(x)) @ unit_norm(one.encode_positions(gallery)).T
     scale = float(one.model.log_scale.detach().exp())

@@ -49,11 +49,15 @@ def restored(method: Method, folder: Path) -> dict[str, Any]:
     """Take over a fitted method with its facts; what the fit took.
 
     Raises:
-        DataError: as of `unsealed`.
+        DataError: as of `unsealed`; or another release of the method stored it in another form.
     """
     phases = unsealed(folder)
-    method.facts.update(phases.pop(FACTS))
-    method.load(folder)
+    try:
+        method.facts.update(phases.pop(FACTS))
+        method.load(folder)
+    except (KeyError, FileNotFoundError) as error:  # of a folder whose files are all as they were stored
+        name = method.info.name
+        raise DataError(f"another release of {name} stored the fitted method in {folder}: {error}", _ANEW) from error
     return phases
 
 

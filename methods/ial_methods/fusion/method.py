@@ -17,15 +17,14 @@ from ial_bench import Candidates, Features, MethodInfo, Photos, State
 from ial_bench.json_files import digest
 from ial_bench.method import Scores, chunks
 from ial_bench.parts import Part
-from ial_bench.training.told import told_as_array, told_from_array
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, choose
 from ial_methods.fusion.probabilities import Probabilities, log_scores
+from ial_methods.retrieval.gallery import Gallery, identity, labels_of
 from ial_methods.retrieval.knn import LISTED
 from ial_methods.retrieval.rerank import Labels, nearest_scores
-from ial_methods.retrieval.search import IndexSpec, StreamedExact, build_index, index_bytes, search, search_effort
-from ial_methods.retrieval.store import identity, read_gallery, write_gallery
+from ial_methods.retrieval.search import StreamedExact, search, search_effort
 
 FloatRows: TypeAlias = npt.NDArray[np.float32]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
@@ -33,7 +32,6 @@ Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 # For datasets without a val split.
 _DEFAULT = FusionParameters(weight=0.5, k=10, temperature=0.02, text_temperature=1.0)
-_EXACT = IndexSpec("flat")
 _CELLS = 1 << 22  # photos x candidates whose probabilities are looked at together
 _FLOPS_A_CELL = 20  # of a probability that a choice looks at, by what it takes
 
@@ -84,9 +82,7 @@ class Fusion(AddressClip):
 
     config: Config
     choice: FusionParameters
-    gallery: Any
-    labels: Labels
-    made_of: Mapping[str, str]
+    gallery: Gallery
 
     def parts(self) -> Mapping[str, Part]:
         """AddressCLIP with these settings."""
@@ -124,9 +120,8 @@ class Fusion(AddressClip):
         parts = [*self._labelled]
         if len(candidates.database):
             parts.append(self._tuned(candidates.database, "database"))
-        self.gallery = build_index(_EXACT, parts, _as_it_is)
-        self.labels = _labels(parts)
-        self.made_of = identity(self._tower_digest(), parts, "unit norm")
+        made_of = identity(self._tower_digest(), parts)
+        self.gallery = Gallery.of(parts, {"labels": labels_of(parts)}, made_of, transform=_as_it_is)
         del self._labelled
 
     def score_features(self, x: FloatRows) -> FloatRows:
@@ -134,7 +129,8 @@ class Fusion(AddressClip):
         logits = super().score_features(x)
         if self._texts_alone:
             return np.asarray(logits / np.float32(self.choice.text_temperature))
-        evidence = self._evidence(x, logits, self.gallery, self.labels, max(self.choice.k, LISTED))
+        gallery = self.gallery
+        evidence = self._evidence(x, logits, gallery.index, gallery.known["labels"], max(self.choice.k, LISTED))
         below = nearest_scores(evidence.similarity, evidence.labels, logits.shape[1])
         return log_scores(self._rescored(self.choice.fused(evidence)), below)
 
@@ -177,7 +173,7 @@ class Fusion(AddressClip):
     def _seen_from(self, train: Features, val: Features, k: int) -> Iterator[tuple[Evidence, Labels]]:
         """What texts and train photos say of val photos, with the truth; in blocks."""
         texts = self.scaled_texts(train.photos.candidates)
-        gallery, labels = StreamedExact(train, _as_it_is), _labels([train])
+        gallery, labels = StreamedExact(train, _as_it_is), labels_of([train])
         for part in chunks(len(val), max(1, _CELLS // len(texts))):
             x = val.x[part]
             yield self._evidence(x, x @ texts.T, gallery, labels, k), val.labels[part]
@@ -192,21 +188,16 @@ class Fusion(AddressClip):
         trained = {n: hashlib.sha256(a.tobytes()).hexdigest() for n, a in arrays.items()}
         return digest({"backbone": self.context.features.card(self.backbone).digest, "trained": trained})
 
-    def state(self) -> State:
-        """All but the gallery, which `save` stores as FAISS does."""
-        return {**super().state(), "labels": self.labels, "made_of": told_as_array(self.made_of)}
-
     def restore(self, state: State) -> None:
-        """Take it over."""
+        """Take over all but the gallery."""
         super().restore(state)
-        self.labels, self.made_of = state["labels"], told_from_array(state["made_of"])
         told = self.facts["fusion"]
         self.choice = FusionParameters(**{name: told[name] for name in asdict(_DEFAULT)})
 
     def save(self, folder: Path) -> None:
         """Store the state, and the gallery beside it."""
         super().save(folder)
-        write_gallery(folder, self.gallery, self.made_of)
+        self.gallery.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read both; the gallery memory-mapped.
@@ -215,19 +206,13 @@ class Fusion(AddressClip):
             DataError: the gallery was made by another tower than this one.
         """
         super().load(folder)
-        made_of = {**self.made_of, "encoder": self._tower_digest()}
-        self.gallery = read_gallery(folder, _EXACT, made_of, len(self.labels))
+        self.gallery = Gallery.load(folder, {"encoder": self._tower_digest()}, transform=_as_it_is)
 
     def storage_bytes(self) -> int:
         """The image tower, the texts' features, and the gallery with its labels."""
-        return super().storage_bytes() + index_bytes(self.gallery, _EXACT) + self.labels.nbytes
+        return super().storage_bytes() + self.gallery.nbytes
 
 
 def _as_it_is(x: FloatRows) -> FloatRows:
     """Tuned features have unit norm already."""
     return x
-
-
-def _labels(parts: list[Features]) -> Labels:
-    """int32 [rows]: addresses of the gallery's photos, which are those that have a candidate address."""
-    return np.concatenate([p.labels[p.labels >= 0] for p in parts]).astype(np.int32)

@@ -51,9 +51,11 @@ class MaPLeTask:
 
     def inputs(self, batches: list[Rows], epoch: int) -> Iterator[torch.Tensor]:
         """Pixels of each batch."""
-        context = self._method.context
+        context, kept = self._method.context, self._method.decoded
         pin = context.device.startswith("cuda")
-        yield from pixel_batches(self._train, self._view, batches, context.seed, epoch, context.workers, pin=pin)
+        yield from pixel_batches(
+            self._train, self._view, batches, context.seed, epoch, context.workers, pin=pin, kept=kept
+        )
 
     def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Mean over the joint batch of `match_loss`."""

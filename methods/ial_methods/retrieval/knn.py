@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pydantic import Field, field_validator
 
 from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, unit_norm
 from ial_bench.workload import PHOTO, Sizes, Workload
+from ial_methods.retrieval.gallery import UNIT_NORM, Gallery, identity, labels_of
 from ial_methods.retrieval.recall import Probe
 from ial_methods.retrieval.rerank import Rerank, nearest_scores, place_codes, pooling, vote_weights
 from ial_methods.retrieval.search import (
@@ -20,18 +20,17 @@ from ial_methods.retrieval.search import (
     StreamedExact,
     Transform,
     build_index,
-    index_bytes,
     search,
     search_effort,
     set_effort,
 )
-from ial_methods.retrieval.store import identity, read_gallery, write_gallery
 from ial_methods.retrieval.whiten import Whitening
 
 _DEFAULT_K, _DEFAULT_TEMPERATURE = 20, 0.05  # for datasets without a val split
 LISTED = 200
 """Neighbours whose addresses are listed after those that got votes."""
 _BLOCK = 4096
+_VOTES = "votes.npz"
 
 
 class Retrieval(FrozenEncoderMethod):
@@ -119,17 +118,18 @@ class Retrieval(FrozenEncoderMethod):
         if len(candidates.database):
             parts.append(self.features(candidates.database))
         self.facts["recall_at_10"] = 1.0  # the share of the 10 nearest train photos that the index finds
-        self.gallery = build_index(self.spec, parts, self._transform, self._measure_recall)
-        self._set_effort(self.gallery)
-        self.labels = _labels(parts)
-        self.places = self._places(parts)
-        self.made_of = identity(self._encoder_digest, parts, self._transform_digest)
+        known = {"labels": labels_of(parts)}
+        if (places := self._places(parts)) is not None:
+            known["places"] = places
+        made_of = identity(self._encoder_digest, parts, self._transform_digest)
+        self.gallery = Gallery.of(parts, known, made_of, self.spec, self._transform, self._measure_recall)
+        self._set_effort(self.gallery.index)
         del self._labelled, self._probe
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Votes; below them, addresses without one by their nearest photo."""
-        similarity, rows = search(self.gallery, self._transform(x), max(self.k, LISTED))
-        labels, places = _of_rows(rows, self.labels, self.places)
+        similarity, rows = self.gallery.search(x, max(self.k, LISTED))
+        labels, places = _of_rows(rows, self.gallery.known["labels"], self.gallery.known.get("places"))
         k = self.k
         pool = self._pooling(labels[:, :k], None if places is None else places[:, :k])
         votes = pool(vote_weights(similarity[:, :k], self.temperature))
@@ -141,7 +141,7 @@ class Retrieval(FrozenEncoderMethod):
 
     @property
     def _transform_digest(self) -> str:
-        return "unit norm" if self.whitening is None else self.whitening.digest
+        return UNIT_NORM if self.whitening is None else self.whitening.digest
 
     @property
     def _encoder_digest(self) -> str:
@@ -187,7 +187,7 @@ class Retrieval(FrozenEncoderMethod):
     def _right_on_val(self, train: Features, val: Features) -> npt.NDArray[np.int64]:
         """int64 [ks, temperatures]: val photos whose address the train photos get right."""
         ks, temperatures = self.config.k_grid, self.config.temperature_grid
-        gallery, gallery_labels, gallery_places = self._exact(train), _labels([train]), self._places([train])
+        gallery, gallery_labels, gallery_places = self._exact(train), labels_of([train]), self._places([train])
         right = np.zeros((len(ks), len(temperatures)), dtype=np.int64)
         for x, y in val.blocks(_BLOCK):
             similarity, rows = search(gallery, self._transform(x), max(ks))
@@ -204,23 +204,16 @@ class Retrieval(FrozenEncoderMethod):
         return self.gallery_bytes() + super().storage_bytes()
 
     def gallery_bytes(self) -> int:
-        """Index, labels, places and whitening where they are used."""
-        places = 0 if self.places is None else self.places.nbytes
-        whitening = 0 if self.whitening is None else self.whitening.nbytes
-        return index_bytes(self.gallery, self.spec) + self.labels.nbytes + places + whitening
+        """The gallery, and the whitening where there is one."""
+        return self.gallery.nbytes + (0 if self.whitening is None else self.whitening.nbytes)
 
     def save(self, folder: Path) -> None:
-        """Store the gallery as FAISS does, and what it takes to vote beside it."""
-        write_gallery(folder, self.gallery, self.made_of)
-        chosen: dict[str, Any] = {
-            "k": self.k, "temperature": self.temperature, "n_candidates": self.n_candidates,
-            "made_of": json.dumps(self.made_of),
-        }  # fmt: skip
-        if self.places is not None:
-            chosen["places"] = self.places
+        """Store the gallery, and what it takes to vote beside it."""
+        self.gallery.save(folder)
+        chosen: dict[str, Any] = {"k": self.k, "temperature": self.temperature, "n_candidates": self.n_candidates}
         if self.whitening is not None:
             chosen |= {"mean": self.whitening.mean, "projection": self.whitening.projection}
-        np.savez(folder / "votes.npz", labels=self.labels, **chosen)
+        np.savez(folder / _VOTES, **chosen)
 
     def load(self, folder: Path) -> None:
         """Read the gallery, memory-mapped.
@@ -228,21 +221,13 @@ class Retrieval(FrozenEncoderMethod):
         Raises:
             DataError: the index was made from other features than this method's.
         """
-        with np.load(folder / "votes.npz", allow_pickle=False) as stored:
-            self.labels = stored["labels"]
-            self.places = stored.get("places")
+        with np.load(folder / _VOTES, allow_pickle=False) as stored:
             self.whitening = Whitening(stored["mean"], stored["projection"]) if "mean" in stored else None
             self.k, self.temperature = int(stored["k"]), float(stored["temperature"])
             self.n_candidates = int(stored["n_candidates"])
-            self.made_of = json.loads(str(stored["made_of"]))
         now = {"encoder": self._encoder_digest, "transform": self._transform_digest}
-        self.gallery = read_gallery(folder, self.spec, {**self.made_of, **now}, len(self.labels))
-        self._set_effort(self.gallery)
-
-
-def _labels(parts: list[Features]) -> npt.NDArray[np.int32]:
-    """int32 [rows]: addresses of the gallery's photos, which are those that have a candidate address."""
-    return np.concatenate([p.labels[p.labels >= 0] for p in parts]).astype(np.int32)
+        self.gallery = Gallery.load(folder, now, self.spec, self._transform)
+        self._set_effort(self.gallery.index)
 
 
 def _of_rows(

@@ -106,8 +106,16 @@ def search_effort(sizes: Sizes) -> tuple[Effort, Effort]:
     return Effort(flops=2.0 * sizes.val * sizes.train * sizes.dim), Effort(flops=2.0 * sizes.labelled * sizes.dim)
 
 
+FLAT = IndexSpec("flat")
+
+
 def build_index(
-    spec: IndexSpec, parts: Sequence[Features], transform: Transform, after_train: Callable[[Any], None] | None = None
+    spec: IndexSpec,
+    parts: Sequence[Features],
+    transform: Transform,
+    after_train: Callable[[Any], None] | None = None,
+    *,
+    every_photo: bool = False,
 ) -> Any:
     """A FAISS inner-product index of the photos of `parts` whose address is a candidate, in their order.
 
@@ -120,6 +128,7 @@ def build_index(
         parts: train, then the rest.
         transform: applied to all.
         after_train: called with the index when it holds the train photos alone.
+        every_photo: whether those without a candidate address belong to it, too.
 
     Raises:
         ConfigError: such an index cannot be made of these photos.
@@ -130,10 +139,10 @@ def build_index(
     index = _empty(spec, dim)
     if spec.has_lists:
         index.train(_sample(train, transform, dim, max(_SAMPLE_PER_LIST * spec.numbers[0], _LEAST_SAMPLE)))
-    lists = _reserve(index, spec, parts, transform)
+    lists = _reserve(index, spec, parts, transform, every_photo)
     with _one_thread(when=spec.kind == "hnsw"):
         for number, part in enumerate(parts):
-            for x, _ in labelled_blocks(part, transform):
+            for x in vector_blocks(part, transform, every_photo):
                 if lists is None:
                     index.add(x)
                 else:
@@ -143,11 +152,12 @@ def build_index(
     return index
 
 
-def labelled_blocks(part: Features, transform: Transform, size: int = _BLOCK) -> Iterator[tuple[Rows, Any]]:
-    """Vectors and labels, in blocks, of the photos whose address is a candidate."""
+def vector_blocks(
+    part: Features, transform: Transform, every_photo: bool = False, size: int = _BLOCK
+) -> Iterator[Rows]:
+    """Vectors, in blocks, of the photos whose address is a candidate, or of every photo."""
     for x, y in part.blocks(size):
-        known = y >= 0
-        yield transform(x[known]), y[known]
+        yield transform(x if every_photo else x[y >= 0])
 
 
 def set_effort(index: Any, spec: IndexSpec, nprobe: int, ef_search: int) -> None:
@@ -186,7 +196,7 @@ class StreamedExact:
         similarity = np.zeros((len(x), 0), np.float32)
         rows = np.zeros((len(x), 0), np.int64)
         start = 0
-        for block, _ in labelled_blocks(self._part, self._transform, _EXACT_BLOCK):
+        for block in vector_blocks(self._part, self._transform, size=_EXACT_BLOCK):
             if len(block) == 0:
                 continue
             found, where = faiss.knn(x, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
@@ -251,10 +261,10 @@ def _sample(train: Features, transform: Transform, dim: int, size: int) -> Rows:
 
 
 def _reserve(
-    index: Any, spec: IndexSpec, parts: Sequence[Features], transform: Transform
+    index: Any, spec: IndexSpec, parts: Sequence[Features], transform: Transform, every_photo: bool
 ) -> npt.NDArray[np.int64] | None:
     """Take the memory at once: growing by doubling takes up to three times as much. The vectors' lists, if any."""
-    total = sum(int((p.labels >= 0).sum()) for p in parts)
+    total = sum(len(p) if every_photo else int((p.labels >= 0).sum()) for p in parts)
     if not spec.has_lists:
         import faiss
 
@@ -266,7 +276,7 @@ def _reserve(
     lists = np.empty(total, dtype=np.int64)
     done = 0
     for part in parts:
-        for x, _ in labelled_blocks(part, transform):
+        for x in vector_blocks(part, transform, every_photo):
             lists[done : done + len(x)] = index.quantizer.search(x, 1)[1][:, 0]
             done += len(x)
     for number, size in enumerate(np.bincount(lists, minlength=index.nlist).tolist()):

@@ -16,9 +16,9 @@ from ial_bench.geo.projections import to_equal_area_m
 from ial_bench.method import chunks
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
+from ial_methods.retrieval.gallery import Gallery
 from ial_methods.retrieval.rerank import vote_weights
 from ial_methods.two_stage.locate import weighted_mean
-from ial_methods.two_stage.neighbours import Gallery
 from ial_methods.two_stage.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ class LocationStage:
         metres = to_equal_area_m(distinct, self.origin).astype(np.float32)
         self._log = LocationTask(self, train, val, metres, position.reshape(-1).astype(np.int64)).trainer.run()
         self._trained = sum(p.numel() for p in self.model.parameters())
-        self.index([train])
+        self.index([train], "")
 
-    def index(self, parts: Sequence[Features]) -> None:
+    def index(self, parts: Sequence[Features], encoder: str) -> None:
         """Encode the distinct positions of all parts, and search them from now on."""
         import faiss
 
@@ -139,7 +139,7 @@ class LocationStage:
         index = faiss.IndexFlatIP(self.config.dim)
         for part in chunks(len(positions), _BLOCK):
             index.add(unit_norm(self.encode_positions(positions[part])))
-        self.gallery = Gallery(index, positions)
+        self.gallery = Gallery(index, {"positions": positions}, {"encoder": encoder})
 
     def encode_positions(self, positions: Points) -> npt.NDArray[np.float32]:
         """float32 [n, dim]: encodings of positions [n, 2], of any length."""
@@ -164,18 +164,19 @@ class LocationStage:
         """The most similar position of the gallery, or the mean of several, by the probabilities the training gave."""
         if len(x) == 0:
             return np.zeros((0, 2))
-        similarity, positions = self.gallery.search(self.encode_photos(x), self.config.top_k)
+        similarity, rows = self.gallery.search(self.encode_photos(x), self.config.top_k)
+        positions = self.gallery.known["positions"][rows]
         if self.config.top_k == 1:
             return positions[:, 0]
         return weighted_mean(positions, vote_weights(similarity, 1 / self._scale))
 
     def told(self) -> Mapping[str, Any]:
         """How the training went, and how many positions are searched; after a fit."""
-        return {"positions": len(self.gallery.positions), "scale": self._scale, "training": self._log.told()}
+        return {"positions": len(self.gallery), "scale": self._scale, "training": self._log.told()}
 
     def storage_bytes(self) -> int:
         """The head on photos and the gallery; the location encoder has done its work."""
-        return sum(p.numel() * p.element_size() for p in self.head.parameters()) + self.gallery.storage_bytes()
+        return sum(p.numel() * p.element_size() for p in self.head.parameters()) + self.gallery.nbytes
 
     def trained_parameters(self) -> int:
         """Those of both encoders, and the factor on cosines."""
@@ -189,7 +190,7 @@ class LocationStage:
         np.savez(folder / _FILE, scale=np.array(self._scale), trained=np.array(self._trained), **arrays)
         self.gallery.save(folder)
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, encoder: str) -> None:
         """Read them; the gallery memory-mapped."""
         import torch
 
@@ -202,4 +203,4 @@ class LocationStage:
         width, dim_in = arrays["hidden.weight"].shape
         self.head = PhotoHead(dim_in, width, arrays["out.weight"].shape[0]).to(self.context.device)
         put_tensors(self.head, {n: torch.from_numpy(a) for n, a in arrays.items()})
-        self.gallery = Gallery.load(folder)
+        self.gallery = Gallery.load(folder, {"encoder": encoder})

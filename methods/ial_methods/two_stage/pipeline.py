@@ -41,8 +41,8 @@ class Stage1(Protocol):
         """Learn from `train`; choose on `val`, which may be empty."""
         ...
 
-    def index(self, parts: Sequence[Features]) -> None:
-        """Take all labelled photos as reference."""
+    def index(self, parts: Sequence[Features], encoder: str) -> None:
+        """Take all labelled photos as reference, whose features are of the encoder with this digest."""
         ...
 
     def locate(self, x: npt.NDArray[np.float32]) -> Points:
@@ -65,8 +65,12 @@ class Stage1(Protocol):
         """Store it in `folder`."""
         ...
 
-    def load(self, folder: Path) -> None:
-        """Take over what `save` stored."""
+    def load(self, folder: Path, encoder: str) -> None:
+        """Take over what `save` stored.
+
+        Raises:
+            DataError: it was made from features of another encoder than that with this digest.
+        """
         ...
 
 
@@ -143,11 +147,15 @@ class Pipeline(FrozenEncoderMethod):
         """Build the gallery of all labelled photos, and the index of train places."""
         train, val = self._labelled
         database = [self.features(candidates.database)] if len(candidates.database) else []
-        self.stage1.index([train, val, *database])
+        self.stage1.index([train, val, *database], self._encoder_digest)
         self.facts["stage1"] = dict(self.stage1.told())
         streets = streets_for(self.config, candidates)
         self._build(PlaceIndex.of(train.photos, val.photos), candidates.addresses, streets)
         del self._labelled
+
+    @property
+    def _encoder_digest(self) -> str:
+        return self.context.features.card(self.backbone).digest
 
     def _build(self, places: PlaceIndex, addresses: list[Address], streets: StreetLines | None) -> None:
         self.places, self.addresses, self.streets = places, addresses, streets
@@ -191,7 +199,7 @@ class Pipeline(FrozenEncoderMethod):
 
     def load(self, folder: Path) -> None:
         """Read both."""
-        self.stage1.load(folder)
+        self.stage1.load(folder, self._encoder_digest)
         with np.load(folder / "places.npz", allow_pickle=False) as stored:
             told = told_from_array(stored["told"])
             places, streets = PlaceIndex.restored(stored), restored_streets(self.config, stored)

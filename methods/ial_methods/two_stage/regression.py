@@ -99,7 +99,7 @@ class Regression:
         self.head = new_head(train.x.shape[1], self.config.width, scale, self.context.seed).to(self.context.device)
         self._log = RegressionTask(self, train, val, metres).trainer.run()
 
-    def index(self, parts: Sequence[Features]) -> None:
+    def index(self, parts: Sequence[Features], encoder: str) -> None:
         """The head knows all it needs."""
 
     def locate(self, x: npt.NDArray[np.float32]) -> Points:
@@ -129,7 +129,7 @@ class Regression:
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
         np.savez(folder / _FILE, scale=np.array(self.head.scale), origin=self.origin, **arrays)
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, encoder: str) -> None:  # noqa: ARG002 - its weights are its own
         """Read them."""
         import torch
 
