@@ -84,7 +84,8 @@ class Gallery:
                 f"cannot write {path}: {_last_line(error)}",
                 "free some space on that disk, or point the command at another one; finished work is kept",
             ) from error
-        np.savez(folder / _KNOWN, made_of=json.dumps(self.made_of), **self.known)
+        arrays: dict[str, Any] = {**self.known, "made_of": json.dumps(self.made_of)}
+        np.savez(folder / _KNOWN, **arrays)
         write_json(folder / ABOUT, {"rows": len(self), "dim": int(self.index.d), "features": self.made_of})
 
     @classmethod

@@ -71,5 +71,5 @@ class LocationTask(LocatingTask):
         """SSA-1 on val by the nearest train place, located among train positions."""
         if len(self._val) == 0:
             return None
-        self._stage1.index([self._train])
+        self._stage1.index([self._train], "")
         return super().val_ssa1()
