@@ -178,6 +178,20 @@ def test_what_texts_share_changes_neither_features_nor_gradients(towers: ClipTow
             torch.testing.assert_close(found[name], grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
+def test_gradients_of_texts_are_the_same_each_time_by_several_threads(towers: ClipTowers) -> None:
+    for parameter in towers.text_parameters():
+        parameter.requires_grad = True
+    tokens = towers.tokenize([f"{text} {number}" for number in range(40) for text in BEGIN_ALIKE])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        once, *others = (gradients(towers, towers.encode_tokens(tokens)) for _ in range(4))
+    finally:
+        torch.set_num_threads(threads)
+    for other in others:
+        assert all(torch.equal(other[name], grad) for name, grad in once.items())
+
+
 def test_blocks_of_another_kind_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = write_config(tmp_path, VIT, TEXT, custom_text=True)
     towers = scrambled(load_towers(f"openclip:{config}/random-init", "cpu"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import platform
 import subprocess
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -351,6 +353,26 @@ def test_facts_that_are_no_json_fail_the_run_alone(tiny_city: Dataset, tmp_path:
     assert told.status == "failed"
     assert "not JSON" in str(told.reason)
     assert majority.status == "done"
+
+
+def test_nothing_of_a_run_is_held_when_it_is_over(tiny_city: Dataset, tmp_path: Path) -> None:
+    """Methods and what trains them hold each other; the next one needs their memory."""
+    seen: list[weakref.ref[Method]] = []
+
+    class Circle(built_in("majority")[0]):  # type: ignore[misc]
+        info = MethodInfo(name="circle", title="Circle", family="test")
+
+        def prepare(self) -> None:
+            self.task = [self]
+            seen.append(weakref.ref(self))
+
+    gc.disable()
+    try:
+        (record,) = Bench(tiny_city, tmp_path).run([Circle])
+    finally:
+        gc.enable()
+    assert record.status == "done"
+    assert [held() for held in seen] == [None]
 
 
 def test_a_method_that_cannot_run_is_skipped_with_its_reason(tiny_city: Dataset, tmp_path: Path) -> None:

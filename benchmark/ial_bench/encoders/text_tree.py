@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from ial_bench.encoders.blocks import Block
+from ial_bench.encoders.rows import repeatable_rows
 
 Keys = npt.NDArray[np.int64]
 
@@ -58,21 +59,21 @@ class TextTree:
 
     def along(self, x: torch.Tensor) -> torch.Tensor:
         """Nodes [t, d] to texts [n, l, d]."""
-        return _taken(x, self.nodes.flatten()).view(*self.nodes.shape, -1)
+        return repeatable_rows(x, self.nodes.flatten()).view(*self.nodes.shape, -1)
 
     def once(self, x: torch.Tensor) -> torch.Tensor:
         """Texts [n, l, d] to nodes [t, d]."""
-        return _taken(x.reshape(-1, x.shape[2]), self.rows * self.nodes.shape[1] + self.columns)
+        return repeatable_rows(x.reshape(-1, x.shape[2]), self.rows * self.nodes.shape[1] + self.columns)
 
     def at_ends(self, x: torch.Tensor) -> torch.Tensor:
         """Nodes [t, d] to the texts' ends [n, d]."""
-        return _taken(x, self.nodes[torch.arange(len(self.ends), device=x.device), self.ends])
+        return repeatable_rows(x, self.nodes[torch.arange(len(self.ends), device=x.device), self.ends])
 
     def with_prompt(self, x: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
         """Nodes [t, width] with those at the places 1..m replaced by the prompt's [m, width]."""
         behind = self.columns - 1
         places = ((behind >= 0) & (behind < len(prompt))).nonzero()[:, 0]
-        return x.index_copy(0, places, _taken(prompt.to(x.dtype), behind[places]))
+        return x.index_copy(0, places, repeatable_rows(prompt.to(x.dtype), behind[places]))
 
 
 def alike(keys: Keys) -> Keys:
@@ -107,8 +108,3 @@ def encode_tree(
             mixed = block.attention(asked, tree.along(block.keys_and_values(y)), seen[:, None, None])
             x = block.behind(tree.at_ends(x), mixed[:, 0])
     return x
-
-
-def _taken(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Rows of x; gradients repeat themselves, as those of `index_select` do not on a GPU. On the CPU it is quicker."""
-    return x[rows] if x.is_cuda else x.index_select(0, rows)

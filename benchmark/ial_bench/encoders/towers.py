@@ -20,6 +20,7 @@ from ial_bench.encoders.build import blank
 from ial_bench.encoders.convolutions import quicken
 from ial_bench.encoders.finite import require_finite
 from ial_bench.encoders.openclip import build_openclip
+from ial_bench.encoders.rows import repeatable_rows
 from ial_bench.encoders.spec import require_text_tower, shown_spec
 from ial_bench.encoders.text_tree import Keys, TextTree, alike, encode_tree
 from ial_bench.encoders.vit_parts import VitParts
@@ -249,7 +250,7 @@ class ClipTowers(nn.Module):
     ) -> torch.Tensor:
         text = self._opened_text
         x = embed(rows[tree.rows], tree.columns)
-        x = x + text.positional_embedding.to(x.dtype)[tree.columns]
+        x = x + repeatable_rows(text.positional_embedding.to(x.dtype), tree.columns)
         return self._project(text.ln_final(encode_tree(blocks, x, tree, text.attn_mask, deep)))
 
     def _encode_part(

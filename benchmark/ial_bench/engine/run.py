@@ -6,6 +6,7 @@ record, which is written when all else is in its place.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import traceback
 from contextlib import suppress
@@ -140,6 +141,7 @@ class Engine:
                 models.keep(work / STATE, self.options.cache, planned.spec.run_id)
             if outcome.status != "failed":
                 shutil.rmtree(work, ignore_errors=True)
+            gc.collect()  # a method and its training hold each other, and weights, gradients and moments with them
             return record
 
     def _run(self, planned: Planned, work: Path) -> _Outcome:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ial_bench import Photos, SkipMethod
+from ial_bench.encoders.rows import repeatable_rows
 from ial_bench.geo.projections import utm_metres
 from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.order import BatchOrder, Rows
@@ -123,7 +124,7 @@ class AddressClipTask:
     def _encode_addresses(self, labels: torch.Tensor) -> torch.Tensor:
         """[b, d]: each different address of the batch goes through the text tower once."""
         different, which = torch.unique(labels, return_inverse=True)
-        return self._towers.encode_tokens(self._address_tokens[different]).float()[which]
+        return repeatable_rows(self._towers.encode_tokens(self._address_tokens[different]).float(), which)
 
     def _encode_captions(self, rows: Rows) -> torch.Tensor:
         """[b, d]: each different caption with address of the batch goes through the text tower once."""
@@ -134,7 +135,7 @@ class AddressClipTask:
         tokens = self._captions.of([*first.values()]).to(self._towers.device)
         place = {text: i for i, text in enumerate(first)}
         which = torch.tensor([place[text] for text in ids], device=tokens.device)
-        return self._towers.encode_tokens(tokens).float()[which]
+        return repeatable_rows(self._towers.encode_tokens(tokens).float(), which)
 
     def _take_captions(self, captions: Sequence[str]) -> None:
         """Tokens of each photo's caption with its address, and which photos have the same; count what is cut."""
