@@ -18,7 +18,7 @@ _SPINS, _BLOCK_MS = "5000", "0"
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
     """Cores that this process may use at once: those it is bound to, or the fewer that its container is given."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    bound = _bound()
     return min(bound, _quota(cgroup) or bound)
 
 
@@ -37,9 +37,14 @@ def prepare_threads(variables: MutableMapping[str, str] = os.environ, cgroup: Pa
     """
     if not any(name in variables for name in WAITING):
         variables.update(GOMP_SPINCOUNT=_SPINS, KMP_BLOCKTIME=_BLOCK_MS)
-    quota = _quota(cgroup)
-    if quota is not None and not any(name in variables for name in _NUMBER):
-        variables["OMP_NUM_THREADS"] = str(usable_cores(cgroup))
+    cores = usable_cores(cgroup)
+    if cores < _bound() and not any(name in variables for name in _NUMBER):
+        variables["OMP_NUM_THREADS"] = str(cores)
+
+
+def _bound() -> int:
+    """Cores that this process is bound to, which OpenMP sees by itself."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quota(cgroup: Path) -> int | None:

@@ -104,15 +104,13 @@ class Gallery:
             DataError: it is made of other features, which are named beside those that it should be made of; or it is
                 damaged.
         """
-        path = folder / INDEX
-        fix = f"delete {folder} and run again"
+        path, fix = folder / INDEX, f"delete {folder} and run again"
         with np.load(folder / _KNOWN, allow_pickle=False) as stored:
             known = dict(stored)
-        expected_of = {**json.loads(str(known.pop("made_of"))), **now}
+        of_known: dict[str, str] = json.loads(str(known.pop("made_of")))
         about = read_json(folder / ABOUT)
         made_of: dict[str, str] = about["features"]
-        # An index of other photos than those that are known has labels of others.
-        for what, expected in expected_of.items():
+        for what, expected in {**of_known, **now}.items():  # what is known of other photos would be taken for theirs
             found = made_of.get(what)
             if found != expected:
                 raise DataError(
