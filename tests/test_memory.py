@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from ial_bench.memory import keep_freed_memory
+from ial_bench.memory import give_back_freed_memory, keep_freed_memory
 
 PAGES = """
 import resource, sys
@@ -35,6 +36,35 @@ def test_pages_are_mapped_once() -> None:
     assert faults("keep") < 100 < faults("as it is")
 
 
+HELD = """
+from pathlib import Path
+import numpy as np
+from ial_bench.memory import give_back_freed_memory, keep_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+
+assert keep_freed_memory()
+blocks = [np.ones(500_000, np.uint8) for _ in range(200)]
+last = np.ones(500_000, np.uint8)  # what lies behind keeps the heap from shrinking
+used = resident()
+del blocks
+kept = resident()
+give_back_freed_memory()
+print(used, kept, resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_what_is_free_is_given_back_when_asked() -> None:
+    done = subprocess.run([sys.executable, "-c", HELD], check=True, stdout=subprocess.PIPE, text=True)
+    used, kept, after = map(int, done.stdout.split())
+    assert used - kept < 5
+    assert kept - after > 80
+
+
 def test_with_another_c_library_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("there is no mallopt"))
     assert keep_freed_memory.__wrapped__() is False
+    give_back_freed_memory()

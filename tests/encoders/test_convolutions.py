@@ -11,6 +11,7 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
+import ial_bench.encoders.tiny_street  # noqa: F401 - registers it
 from ial_bench.encoders.convolutions import _convolve_same, _ReLU6, quicken
 
 SMOOTH = ["test_efficientnet", "tf_efficientnet_b0", "tinynet_e", "efficientnet_b0"]
@@ -135,3 +136,27 @@ def test_a_convolution_that_is_read_twice_is_left_as_it_is() -> None:
     before = model(pixels)
     assert quicken(model, model, pixels) == 0
     torch.testing.assert_close(model(pixels), before)
+
+
+def stem_before_blocks() -> Any:
+    torch.manual_seed(0)
+    model = timm.create_model("ial_tiny_street_vit").eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            module.running_mean.normal_(0, 0.3)
+    return model
+
+
+def test_a_plain_stem_where_it_is_asked_for() -> None:
+    plain = stem_before_blocks()
+    quick = copy.deepcopy(plain)
+    pixels = torch.randn(2, 3, 64, 64)
+    assert quicken(quick, quick, pixels[:1]) == 0
+    assert quicken(quick, quick, pixels[:1], stem=True) == 4
+    expected, own = gradients(plain, pixels)
+    found, theirs = gradients(quick, pixels)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    assert theirs.keys() == own.keys()
+    for key, gradient in own.items():
+        assert float((theirs[key] - gradient).norm() / gradient.norm().clamp(min=1e-6)) < 1e-3, key

@@ -79,6 +79,28 @@ def test_a_training_stopped_at_any_step_ends_alike(tmp_path: Path, every: int, a
         assert stop_at - 1 - done < every * accumulate + accumulate  # no more than that is done again
 
 
+def test_weights_with_channels_last_go_on_alike(tmp_path: Path) -> None:
+    """Moments are stored contiguous; a fused step would pair them with other weights."""
+
+    class Images(Regression):
+        def __init__(self, stop_at: int | None = None) -> None:
+            super().__init__(bend=task(stop_at)._bend)
+            torch.manual_seed(0)
+            self.x, self.y = torch.randn(24, 2, 4, 4), torch.randn(24, 3, 2, 2)
+            self.net = nn.Sequential(nn.Conv2d(2, 3, 3)).to(memory_format=torch.channels_last)
+
+    def trained(work: Path | None, stop_at: int | None = None) -> list[torch.Tensor]:
+        made = Images(stop_at)
+        trainer(made, work=work, checkpoint_steps=2).run()
+        assert made.net[0].weight.is_contiguous(memory_format=torch.channels_last)
+        return made.weights()
+
+    with pytest.raises(StoppedError):
+        trained(tmp_path, stop_at=6)
+    for found, expected in zip(trained(tmp_path), trained(None), strict=True):
+        assert torch.equal(found, expected)
+
+
 def test_a_training_that_had_ended_is_not_trained_again(tmp_path: Path) -> None:
     first, again = task(), task()
     log = trainer(first, work=tmp_path, **settings()).run()

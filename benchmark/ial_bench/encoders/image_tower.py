@@ -15,6 +15,7 @@ from ial_bench.encoders.openclip import build_openclip
 from ial_bench.encoders.pooling import Average, GeM, local_features
 from ial_bench.encoders.spec import OWN_POOLING, EncoderSpec, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.encoders.timm_backbone import build_timm
+from ial_bench.encoders.vit_parts import VitParts
 from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.images import RGB
 
@@ -57,7 +58,12 @@ class ImageTower(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalised pixels [n, 3, h, w] to features [n, d], not normalised."""
-        given: Any = self.visual(pixels) if self.head is None else self.head(self.local(pixels))
+        if self.head is not None:
+            return self.head(self.local(pixels))  # type: ignore[no-any-return]
+        parts = VitParts.of(self.visual)
+        if parts is not None and parts.last is not None:  # of the last block but one token is computed
+            return parts.features(pixels)
+        given: Any = self.visual(pixels)
         features: torch.Tensor = given[0] if isinstance(given, tuple) else given  # CoCa gives tokens beside it
         return features
 
@@ -113,7 +119,7 @@ def load_image_tower(text: str, pooling: str, device: str) -> ImageTower:
     spec, how = EncoderSpec.parse(text), PoolingSpec.parse(pooling)
     tower = _of_openclip(text, how) if spec.library == "openclip" else _of_timm(text, spec, how)
     tower.to(device)
-    quicken(tower, tower, tower.blank())
+    quicken(tower, tower, tower.blank(), stem=True)
     with torch.inference_mode():  # before training, which would blame its learning rate
         require_finite(tower(tower.blank()).float().cpu().numpy(), shown_spec(text), lambda _: "a grey photo")
     return tower

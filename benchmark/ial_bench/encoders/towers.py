@@ -288,10 +288,8 @@ class ClipTowers(nn.Module):
     @cached_property
     def _reads_first_alone(self) -> bool:
         """Whether the last image block need compute but one token."""
-        try:
-            return self._vit().last is not None
-        except SkipMethod:
-            return False
+        parts = VitParts.of(self.model.visual)
+        return parts is not None and parts.last is not None
 
     @property
     def image_width(self) -> int:
@@ -316,34 +314,18 @@ class ClipTowers(nn.Module):
 
         Args:
             pixels: [n, 3, h, w], normalised.
-            prompts: [m, width] for block 0, which follow the photo's tokens and pass the norm before the blocks, where
-                the tower has one, as they do (Khattak et al., 2023); then those that take their places before block
-                1, 2, ...
+            prompts: as of `VitParts.features`.
 
         Raises:
             SkipMethod: the image tower is no vision transformer.
         """
-        tower = self._vit()
-        x = tower.embed(pixels)
-        n_tokens = x.shape[1]
-        for i, block in enumerate(tower.blocks):
-            if i < len(prompts):
-                prompt = prompts[i] if i else tower.norm_before(prompts[i])
-                x = torch.cat([x[:, :n_tokens], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
-            if tower.last is not None and i == len(tower.blocks) - 1:
-                x = tower.last(x)
-            else:
-                x = block(x) if tower.batch_first else block(x.transpose(0, 1)).transpose(0, 1)
-        return tower.read(x[:, :n_tokens])  # the prompts' own outputs are not pooled
+        return self._vit().features(pixels, prompts)
 
     def _vit(self) -> VitParts:
         visual = self.model.visual
-        trunk = getattr(visual, "trunk", None)
-        if trunk is not None and hasattr(trunk, "blocks") and hasattr(trunk, "_pos_embed"):
-            return VitParts.of_timm(visual)
-        if hasattr(visual, "transformer") and hasattr(visual, "_embeds"):
-            return VitParts.of_openclip(visual)
-        raise SkipMethod(f"visual prompts need a vision transformer; this image tower is a {type(visual).__name__}")
+        if (parts := VitParts.of(visual)) is None:
+            raise SkipMethod(f"visual prompts need a vision transformer; this image tower is a {type(visual).__name__}")
+        return parts
 
 
 def joined_by_words(tokenizer: Any, heads: Sequence[str], tails: Sequence[str]) -> tuple[list[str], int]:
@@ -386,7 +368,7 @@ def load_towers(text: str, device: str) -> ClipTowers:
     built = build_openclip(text)
     towers = ClipTowers(built.model, built.tokenizer, built.preprocess, built.preprocessing).to(device)
     black = blank(built.preprocess, device)
-    quicken(towers.model.visual, towers.encode_pixels, black)
+    quicken(towers.model.visual, towers.encode_pixels, black, stem=True)
     if built.source.file is not None:
         with torch.inference_mode():  # before training, which would blame its learning rate
             features = towers.encode_pixels(black).float().cpu().numpy()

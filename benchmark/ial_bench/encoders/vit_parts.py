@@ -44,6 +44,39 @@ class VitParts:
         last = Block.of(blocks[-1]) if first_read else None
         self.last = None if last is None else last.first
 
+    def features(self, pixels: torch.Tensor, prompts: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """Normalised pixels [n, 3, h, w], and visual prompts, to features [n, d], not normalised.
+
+        Args:
+            pixels: of the photos.
+            prompts: [m, width] for block 0, which follow the photo's tokens and pass the norm before the blocks, where
+                there is one, as they do (Khattak et al., 2023); then those that take their places before block 1, 2,
+                ...
+        """
+        x = self.embed(pixels)
+        n_tokens = x.shape[1]
+        for i, block in enumerate(self.blocks):
+            if i < len(prompts):
+                prompt = prompts[i] if i else self.norm_before(prompts[i])
+                x = torch.cat([x[:, :n_tokens], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+            if self.last is not None and i == len(self.blocks) - 1:
+                x = self.last(x)
+            else:
+                x = block(x) if self.batch_first else block(x.transpose(0, 1)).transpose(0, 1)
+        return self.read(x[:, :n_tokens])  # the prompts' own outputs are not pooled
+
+    @classmethod
+    def of(cls, visual: Any) -> VitParts | None:
+        """The parts of an image tower of open_clip or of timm's class; None of one that is built otherwise."""
+        if type(visual) is VisionTransformer:
+            return cls.of_timm(visual, nn.Identity())
+        trunk = getattr(visual, "trunk", None)
+        if trunk is not None and hasattr(trunk, "blocks") and hasattr(trunk, "_pos_embed"):
+            return cls.of_timm(trunk, visual.head)
+        if hasattr(visual, "transformer") and hasattr(visual, "_embeds"):
+            return cls.of_openclip(visual)
+        return None
+
     @classmethod
     def of_openclip(cls, visual: Any) -> VitParts:
         """Of open_clip's own class."""
@@ -60,16 +93,15 @@ class VitParts:
         )  # fmt: skip
 
     @classmethod
-    def of_timm(cls, visual: Any) -> VitParts:
-        """Of timm's class in open_clip's wrapper."""
-        trunk = visual.trunk
+    def of_timm(cls, trunk: Any, head: Callable[[torch.Tensor], torch.Tensor]) -> VitParts:
+        """Of timm's class, with what open_clip's wrapper puts behind it."""
 
         def embed(pixels: torch.Tensor) -> torch.Tensor:
             x = trunk._pos_embed(trunk.patch_embed(pixels))  # noqa: SLF001 - timm has no public name for it
             return trunk.norm_pre(trunk.patch_drop(x))  # type: ignore[no-any-return]
 
         def read(x: torch.Tensor) -> torch.Tensor:
-            return visual.head(trunk.forward_head(trunk.norm(x)))  # type: ignore[no-any-return]
+            return head(trunk.forward_head(trunk.norm(x)))  # type: ignore[no-any-return]
 
         plain = type(trunk) is VisionTransformer and getattr(trunk, "attn_pool", None) is None
         first = plain and trunk.global_pool == "token"

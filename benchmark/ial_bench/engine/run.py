@@ -53,6 +53,7 @@ from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError, WorkerError
 from ial_bench.files import check_storage, check_target, check_writable, make_folder, storage_errors, sweep
+from ial_bench.memory import give_back_freed_memory
 from ial_bench.method import Method, Reporter, Scores, chunks
 from ial_bench.settings import BACKBONE, nearest_preset
 from ial_bench.topk import TopK
@@ -142,6 +143,7 @@ class Engine:
             if outcome.status != "failed":
                 shutil.rmtree(work, ignore_errors=True)
             gc.collect()  # a method and its training hold each other, and weights, gradients and moments with them
+            give_back_freed_memory()
             return record
 
     def _run(self, planned: Planned, work: Path) -> _Outcome:

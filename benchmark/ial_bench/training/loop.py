@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from ial_bench.errors import BenchError, ConfigError, DataError
+from ial_bench.memory import give_back_freed_memory
 from ial_bench.method import RunContext
 from ial_bench.seeds import derive_seed
 from ial_bench.training.checkpoint import (
@@ -231,6 +232,7 @@ class Trainer:
             self.log.best_epoch, self.best = epoch + 1, trained_tensors(self.task.module)
         self._sums = {}
         self._save()
+        give_back_freed_memory()  # steps of unlike texts leave holes of unlike sizes
         if self.ranks.main:
             told = "" if val is None else f", val SSA-1 {100 * val:.1f} %"
             self.context.report.log(
@@ -267,6 +269,7 @@ class Trainer:
         put_tensors(self.task.module, stored.weights)
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": stored.optimiser, "param_groups": groups})
+        _lay_out_alike(self.optimiser)
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(stored.told["scaler"])
         self.best, self._sums = stored.best, stored.told["sums"]
@@ -284,7 +287,21 @@ def _optimiser(groups: list[Group], config: TrainingConfig) -> torch.optim.Optim
     if config.optimiser == "sgd":
         return torch.optim.SGD(parts, lr=config.learning_rate, momentum=config.betas[0])
     kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
-    return kind(parts, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
+    # One pass over each tensor, where torch's default on CPUs makes ten; a GPU's default is fast as it is.
+    fused = True if all(p.device.type == "cpu" for part in parts for p in part["params"]) else None
+    return kind(parts, lr=config.learning_rate, betas=config.betas, eps=config.epsilon, fused=fused)
+
+
+def _lay_out_alike(optimiser: torch.optim.Optimizer) -> None:
+    """Give moments the memory layout of their parameters.
+
+    Checkpoints hold them contiguous. torch's fused steps (2.14) on CPUs pair elements by their place in memory, and
+    would without an error take those of other elements where the parameter lies with channels last.
+    """
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def full_precision(device: torch.device) -> Any:

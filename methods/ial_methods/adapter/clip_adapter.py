@@ -44,6 +44,7 @@ class ClipAdapter(FeatureTrainingMethod):
         stochastic=True,
         final_fit="train",
         scores="logits",
+        version="2",
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER}
 

@@ -156,6 +156,7 @@ class TipAdapterF(FeatureTrainingMethod):
         stochastic=True,
         final_fit="train",
         scores="logits",
+        version="2",
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER_F}
 

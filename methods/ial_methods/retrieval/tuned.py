@@ -49,6 +49,7 @@ class RetrievalTuned(Retrieval):
         reference="Wang et al., Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning, CVPR 2019; "
         "Wang et al., CosFace: Large Margin Cosine Loss for Deep Face Recognition, CVPR 2018",
         stochastic=True,
+        version="2",
     )
     uses_features = False
 

@@ -44,6 +44,7 @@ class TwoStageLocation(Pipeline):
         "Worldwide Geo-localization, NeurIPS 2023",
         stochastic=True,
         final_fit="train",
+        version="2",
     )
 
     class Config(TrainingConfig, Pipeline.Config):

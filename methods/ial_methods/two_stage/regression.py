@@ -39,6 +39,7 @@ class TwoStageRegression(Pipeline):
         reference=REFERENCE,
         stochastic=True,
         final_fit="train",
+        version="2",
     )
 
     class Config(TrainingConfig, Pipeline.Config):
