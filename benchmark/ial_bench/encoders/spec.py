@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ial_bench.encoders.places.names import FILES_JOINED_BY, PUBLISHED
+from ial_bench.encoders.vpr.published import FILES_JOINED_BY, PUBLISHED
 from ial_bench.errors import ConfigError, SkipMethod, unknown_name
 
 RANDOM_INIT = "random-init"

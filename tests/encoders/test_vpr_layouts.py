@@ -18,12 +18,12 @@ from torch import nn
 
 from ial_bench.encoders.checkpoints import fill, read_centres, read_state
 from ial_bench.encoders.load import load_encoder
-from ial_bench.encoders.places import dinov2, load
-from ial_bench.encoders.places.anyloc import AnyLoc
-from ial_bench.encoders.places.cosplace import CosPlace
-from ial_bench.encoders.places.mixvpr import MixVPR
-from ial_bench.encoders.places.names import PUBLISHED
-from ial_bench.encoders.places.salad import Salad
+from ial_bench.encoders.vpr import dinov2, load
+from ial_bench.encoders.vpr.anyloc import AnyLoc
+from ial_bench.encoders.vpr.cosplace import CosPlace
+from ial_bench.encoders.vpr.mixvpr import MixVPR
+from ial_bench.encoders.vpr.published import PUBLISHED
+from ial_bench.encoders.vpr.salad import Salad
 from ial_bench.errors import DataError, SkipMethod
 
 Layout = dict[str, tuple[int, ...]]

@@ -17,12 +17,12 @@ from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, card_of, inference, quiet_build
 from ial_bench.encoders.checkpoints import fill, read_centres, read_state
 from ial_bench.encoders.finite import require_finite_weights
-from ial_bench.encoders.places import anyloc, salad
-from ial_bench.encoders.places.cosplace import CosPlace
-from ial_bench.encoders.places.dinov2 import SIZES, build_dinov2, with_timm_names
-from ial_bench.encoders.places.mixvpr import MixVPR
-from ial_bench.encoders.places.names import FILES_JOINED_BY, IMAGENET_MEAN, IMAGENET_STD, PUBLISHED, Published
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
+from ial_bench.encoders.vpr import anyloc, salad
+from ial_bench.encoders.vpr.cosplace import CosPlace
+from ial_bench.encoders.vpr.dinov2 import SIZES, build_dinov2, with_timm_names
+from ial_bench.encoders.vpr.mixvpr import MixVPR
+from ial_bench.encoders.vpr.published import FILES_JOINED_BY, IMAGENET_MEAN, IMAGENET_STD, PUBLISHED, Published
 from ial_bench.encoders.weights import in_hub_cache
 from ial_bench.errors import ConfigError, SkipMethod
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ial_bench.encoders.places.dinov2 import Size, build_dinov2, embed
+from ial_bench.encoders.vpr.dinov2 import Size, build_dinov2, embed
 
 CLUSTERS, CLUSTER_DIM, TOKEN_DIM = 64, 128, 256
 SINKHORN_ITERATIONS = 3

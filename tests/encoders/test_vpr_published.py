@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ial_bench.encoders.load import load_encoder
-from ial_bench.encoders.places.load import transform_of
-from ial_bench.encoders.places.names import PUBLISHED
 from ial_bench.encoders.spec import EncoderSpec
+from ial_bench.encoders.vpr.load import transform_of
+from ial_bench.encoders.vpr.published import PUBLISHED
 from ial_bench.errors import ConfigError, SkipMethod
 
 

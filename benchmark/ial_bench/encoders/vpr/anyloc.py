@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ial_bench.encoders.places.dinov2 import embed
+from ial_bench.encoders.vpr.dinov2 import embed
 
 LAYER = 31  # of ViT-g/14's 40, counted from 0
 CLUSTERS = 32  # of the vocabularies that were released
