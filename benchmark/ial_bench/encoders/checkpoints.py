@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import pathlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from ial_bench.encoders.weights import opening
 from ial_bench.errors import DataError
 
 State = dict[str, torch.Tensor]
+Model = TypeVar("Model", bound=nn.Module)
 _AVERAGED = (
     "state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema_model_state_dict", "ema",
 )  # fmt: skip
@@ -97,6 +98,25 @@ def fill(model: nn.Module, state: State, file: Path, text: str) -> None:
             f"{file} does not hold weights of {text!r}: {'; '.join(problems)}",
             "check that model and checkpoint belong together, and that the file is whole",
         )
+
+
+def filled(
+    model: Model, files: Iterable[Path], text: str, renamed: Callable[[State], State] = lambda state: state
+) -> Model:
+    """`model` with the tensors of checkpoints that hold all of its weights each; as it is without a file.
+
+    Args:
+        model: that takes them.
+        files: checkpoints.
+        text: the encoder's name, for errors.
+        renamed: the tensors of a file under the model's names.
+
+    Raises:
+        DataError: as of `read_state` and `fill`.
+    """
+    for file in files:
+        fill(model, renamed(read_state(file, text, model.state_dict())), file, text)
+    return model
 
 
 def read_centres(file: Path, text: str, width: int) -> torch.Tensor:

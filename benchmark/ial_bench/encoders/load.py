@@ -29,6 +29,6 @@ def load_encoder(text: str, device: str, precision: Precision = FLOAT32) -> Enco
         from ial_bench.encoders.timm_backbone import load_timm
 
         return load_timm(text, spec, device, precision)
-    from ial_bench.encoders.vpr.load import load_place
+    from ial_bench.encoders.vpr.load import load_vpr
 
-    return load_place(text, spec, device, precision)
+    return load_vpr(text, spec, device, precision)
