@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ial_bench.datasets.photos import Photos
-from ial_bench.encoders.base import Encoder
+from ial_bench.encoders.encoder import Encoder
 from ial_bench.encoders.load import load_encoder
 from ial_bench.engine.features import FeatureStore, photo_loader
 from ial_bench.method import NoReport, chunks

@@ -14,7 +14,7 @@ import timm
 import torch
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.finite import names_of_batch, require_finite
+from ial_bench.encoders.encoder import names_of_batch, require_finite
 from ial_bench.encoders.image_tower import load_image_tower
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.openclip_source import OWN_MODELS

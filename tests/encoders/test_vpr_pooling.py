@@ -12,7 +12,7 @@ import timm
 import torch
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.base import file_fact, remember_card, remembered_card
+from ial_bench.encoders.encoder import file_fact, remember_card, remembered_card
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.pooling import PooledBackbone
 from ial_bench.encoders.spec import EncoderSpec

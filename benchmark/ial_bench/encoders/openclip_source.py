@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ial_bench.encoders.packages import PACKAGES, Package
 from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
-from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, parsed
+from ial_bench.encoders.weights import PACKAGES, Package, fetched, hub_host, in_hub_cache, parsed
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import sha256_file
 from ial_bench.json_files import read_json

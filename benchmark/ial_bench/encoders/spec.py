@@ -197,21 +197,6 @@ def require_trainable_tower(text: str) -> None:
         raise SkipMethod(f"{text} is used as published and not trained further; give an openclip: or timm: backbone")
 
 
-def require_text_tower(text: str) -> None:
-    """Refuse, before anything is encoded, the encoders that have no text tower, or no tokenizer here.
-
-    Raises:
-        SkipMethod: the spec `text` names one.
-        ConfigError: it names no encoder.
-    """
-    spec = EncoderSpec.parse(text)
-    if spec.library != "openclip":
-        raise SkipMethod(f"{spec.shown} has no text tower; give an openclip: backbone")
-    from ial_bench.encoders.openclip import require_tokenizer
-
-    require_tokenizer(text)
-
-
 def without_folders(message: str, text: str | None) -> str:
     """A message with the files of the spec `text` by their base names."""
     if text is None:

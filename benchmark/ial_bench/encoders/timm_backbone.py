@@ -12,15 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, blank, card_of, feature_dim, inference, plain, quiet_build
 from ial_bench.encoders.checkpoints import State, fill, read_state
 from ial_bench.encoders.convolutions import quicken
-from ial_bench.encoders.finite import require_finite_weights
-from ial_bench.encoders.packages import Package, package_of
+from ial_bench.encoders.encoder import FLOAT32, Encoder, Precision, require_finite_weights
 from ial_bench.encoders.pooling import PooledBackbone, pooled
 from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
-from ial_bench.encoders.weights import fetched, first_line, hub_host, in_hub_cache, opening
+from ial_bench.encoders.weights import Package, fetched, first_line, hub_host, in_hub_cache, opening, package_of
 from ial_bench.errors import ConfigError, DataError, SkipMethod, unknown_name
 from ial_bench.images import RGB
 from ial_bench.json_files import read_json

@@ -25,8 +25,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.datasets.loader import expect_processes, photo_tensors
-from ial_bench.encoders.base import FLOAT32, Encoder, EncoderCard, Precision, remember_card, remembered_card
-from ial_bench.encoders.finite import names_of_batch, require_finite
+from ial_bench.encoders.encoder import (
+    FLOAT32,
+    Encoder,
+    EncoderCard,
+    Precision,
+    names_of_batch,
+    remember_card,
+    remembered_card,
+    require_finite,
+)
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
 from ial_bench.files import check_target, make_folder, storage_errors

@@ -16,8 +16,9 @@ from pydantic import Field
 
 from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.photos import Candidates, Photos
-from ial_bench.encoders.finite import name_of_text, names_of_batch, require_finite
-from ial_bench.encoders.spec import require_text_tower, shown_spec
+from ial_bench.encoders.encoder import name_of_text, names_of_batch, require_finite
+from ial_bench.encoders.load import require_text_tower
+from ial_bench.encoders.spec import shown_spec
 from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State, chunks

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
 from ial_bench.datasets.decoded import DecodedPhotos
-from ial_bench.encoders.finite import names_of_batch, require_finite
+from ial_bench.encoders.encoder import names_of_batch, require_finite
 from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
@@ -182,7 +182,7 @@ class RetrievalTuned(Retrieval):
 
     @property
     def _encoder_digest(self) -> str:
-        from ial_bench.encoders.structure import tensor_digest
+        from ial_bench.encoders.build import tensor_digest
 
         told = {"encoder": super()._encoder_digest, "pooling": self.config.pooling}
         return digest({**told, "tuned": tensor_digest(self.tower.tensors())})

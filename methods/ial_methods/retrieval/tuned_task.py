@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ial_bench import Features, Photos, SkipMethod
-from ial_bench.encoders.netvlad import NetVLAD, start_centres
+from ial_bench.encoders.pooling import NetVLAD, start_centres
 from ial_bench.seeds import derive_seed, generator
 from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.order import BatchOrder, Rows

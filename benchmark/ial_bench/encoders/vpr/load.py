@@ -11,9 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
-from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, card_of, inference, quiet_build
-from ial_bench.encoders.finite import require_finite_weights
+from ial_bench.encoders.encoder import FLOAT32, Encoder, Precision, require_finite_weights
 from ial_bench.encoders.spec import RANDOM_INIT, EncoderSpec
 from ial_bench.encoders.vpr import anyloc, cosplace, mixvpr, salad
 from ial_bench.encoders.vpr.published import FILES_JOINED_BY, IMAGENET_MEAN, IMAGENET_STD, PUBLISHED, Built, Published

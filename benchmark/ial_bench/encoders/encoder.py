@@ -1,4 +1,8 @@
-"""What an encoder is to the rest of the harness, and the card that identifies it without loading it."""
+"""What an encoder is to the rest of the harness, and the card that identifies it without loading it.
+
+NaN and infinity are refused here, in weights as they are loaded and in features as they are made: a NaN compares with
+nothing, so a ranking by it would mean nothing and still be scored.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,9 @@ from ial_bench.json_files import digest, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from ial_bench.images import RGB
+    from ial_bench.images import RGB, ImageBatch
 
 Precision = Literal["float32", "bfloat16", "float16"]
 FLOAT32: Precision = "float32"
@@ -171,3 +176,58 @@ def remembered_spec(identity: str, cache: Path) -> str | None:
 
 def _card_path(text: str, cache: Path, precision: Precision) -> Path:
     return cache / "encoders" / f"{digest(text if precision == FLOAT32 else [text, precision])[:16]}.json"
+
+
+def require_finite_weights(model: nn.Module, text: str) -> None:
+    """Refuse a network with parameters or stored statistics that are NaN or infinite.
+
+    Args:
+        model: with weights, in any precision.
+        text: the encoder's name, for errors.
+
+    Raises:
+        DataError: with the first such tensor.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            bad = int((~tensor.isfinite()).sum())
+            raise DataError(
+                f"the weights of {text} are not all finite: {bad:,} of {tensor.numel():,} values of {name} are NaN "
+                "or infinite",
+                "take an earlier checkpoint, or get the file again",
+            )
+
+
+def require_finite(features: npt.NDArray[np.float32], text: str, name: Callable[[int], str]) -> None:
+    """Refuse features that are NaN or infinite.
+
+    Args:
+        features: [n, d].
+        text: name of the encoder that made them, for errors.
+        name: tells what row i is of, in words.
+
+    Raises:
+        DataError: with the first such row.
+    """
+    fine = np.isfinite(features).all(axis=1)
+    if not fine.all():
+        raise DataError(
+            f"{text} gives features of {name(int(fine.argmin()))} that are NaN or infinite",
+            "numbers overflow in it: where --precision is fp16, bf16 or fp32 has the range; else take another "
+            "checkpoint",
+        )
+
+
+def name_of_text(text: str) -> str:
+    """A text in words."""
+    return f"the text {text!r}"
+
+
+def names_of_batch(images: ImageBatch) -> Callable[[int], str]:
+    """Photos of a batch in words: where they lie, if that is known; else their numbers."""
+    source, names = images._source, images._names  # noqa: SLF001 - the engine's own marks
+    if source is None:
+        return lambda i: f"photo {i} of the batch" if names is None else names[i]
+    photos, part = source
+    rows = range(*part.indices(len(photos)))
+    return lambda i: photos.where(rows[i])
