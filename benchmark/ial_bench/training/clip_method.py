@@ -130,7 +130,7 @@ class ClipTrainingMethod(Method):
         return self.info.scores if self.towers.logit_bias is None else "sigmoid"
 
     def _pixels(self, images: ImageBatch, rows: range) -> torch.Tensor:
-        from ial_bench.training.pixels import image_tensors
+        from ial_bench.training.augmentation import image_tensors
 
         return image_tensors(images, rows, self.towers.preprocess, self.context.workers)
 
@@ -149,7 +149,7 @@ class ClipTrainingMethod(Method):
 
     def photo_features(self, photos: Photos) -> Iterator[tuple[slice, FloatRows]]:
         """Unit features of dataset photos by the towers as they are, with their rows: a batch of pixels at a time."""
-        from ial_bench.training.pixels import PlainView, pixel_batches
+        from ial_bench.training.augmentation import PlainView, pixel_batches
 
         rows = np.arange(len(photos))
         parts = list(chunks(len(rows), self.context.batch_size))

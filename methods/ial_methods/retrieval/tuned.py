@@ -131,7 +131,7 @@ class RetrievalTuned(Retrieval):
 
     def features(self, photos: Photos) -> Features:
         """Features of dataset photos by the tower as it is; on disk where the run has a folder, else in memory."""
-        from ial_bench.training.pixels import PlainView, pixel_batches
+        from ial_bench.training.augmentation import PlainView, pixel_batches
 
         rows = np.arange(len(photos))
         view, batches = PlainView(self.tower.preprocess), [rows[p] for p in chunks(len(rows), self.context.batch_size)]
@@ -144,7 +144,7 @@ class RetrievalTuned(Retrieval):
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos with the trained tower and answer as `retrieval` does."""
-        from ial_bench.training.pixels import image_tensors
+        from ial_bench.training.augmentation import image_tensors
 
         x, name = np.zeros((len(images), self._dim), np.float32), names_of_batch(images)
         for part in chunks(len(images), self.context.batch_size):

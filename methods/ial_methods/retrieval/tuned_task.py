@@ -13,9 +13,9 @@ from torch.nn import functional
 from ial_bench import Features, Photos, SkipMethod
 from ial_bench.encoders.pooling import NetVLAD, start_centres
 from ial_bench.seeds import derive_seed, generator
+from ial_bench.training.augmentation import Augmentation, PlainView, pixel_batches
 from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.order import BatchOrder, Rows
-from ial_bench.training.pixels import PlainView, View, pixel_batches
 from ial_bench.training.ranks import Ranks
 from ial_methods.retrieval.positives import classes_of
 
@@ -94,7 +94,7 @@ class MetricTask:
         self._classes = torch.from_numpy(classes)
         if isinstance(tower.head, NetVLAD):
             self._start(tower.head)
-        self._view = View.of(tower.preprocessing, config)
+        self._view = Augmentation.of(tower.preprocessing, config)
         self._module = nn.ModuleDict({"tower": tower, "loss": self._loss().to(tower.device)})
         pairs = config.loss == "multi-similarity"
         order = BatchOrder(

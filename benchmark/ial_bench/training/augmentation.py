@@ -31,7 +31,7 @@ _TINT = 0.4  # of the brightness change, in each colour alone
 
 
 @dataclass(frozen=True)
-class View:
+class Augmentation:
     """How a decoded photo becomes a normalised tensor, in training.
 
     Attributes:
@@ -56,7 +56,7 @@ class View:
     crop: float = 1.0
 
     @classmethod
-    def of(cls, preprocessing: dict[str, Any], config: ViewConfig) -> View:
+    def of(cls, preprocessing: dict[str, Any], config: ViewConfig) -> Augmentation:
         """The evaluation's preprocessing with the configured changes.
 
         Raises:
@@ -136,7 +136,7 @@ class PlainView:
 
 def pixel_batches(
     photos: Photos,
-    view: View | PlainView,
+    view: Augmentation | PlainView,
     batches: list[Rows],
     seed: int,
     epoch: int,
@@ -169,7 +169,7 @@ def image_tensors(
 
 @dataclass(frozen=True)
 class _Seeded:
-    view: View | PlainView
+    view: Augmentation | PlainView
     seed: int
     epoch: int
 
