@@ -13,10 +13,11 @@ from PIL import Image
 
 from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.loader import Prepared
 from ial_bench.encoders.build import OnArrays
 from ial_bench.errors import ImageError, SkipMethod
 from ial_bench.testing import make_tiny_city
-from ial_bench.training.augmentation import Augmentation, PlainView, feature_batches, pixel_batches
+from ial_bench.training.augmentation import Augmentation, pixel_batches
 from ial_bench.training.config import ViewConfig
 
 MEAN, STD = (0.48, 0.45, 0.4), (0.26, 0.25, 0.27)
@@ -51,7 +52,7 @@ def test_an_unchanged_view_is_the_evaluations(shape: tuple[int, int], mode: str,
         torch.testing.assert_close(found, expected, rtol=0, atol=1.01 / 255 / min(STD))  # a grey level
     else:  # the evaluation rounds to whole pixels between resizing and cutting
         assert float((found - expected).abs().mean()) < 4 / 255 / min(STD)
-    plain = PlainView(evaluation)(photo, np.random.default_rng(0))
+    plain = Prepared(evaluation)(photo, 0)
     assert torch.equal(plain, expected)
 
 
@@ -146,10 +147,3 @@ def test_a_broken_photo_is_named(tmp_path: Path, workers: int) -> None:
         next(loaded)
     assert str(path) in caught.value.problem
     Image.open(photos.path(1)).verify()  # the others are whole
-
-
-def test_features_of_batches() -> None:
-    x = np.arange(20, dtype=np.float32).reshape(10, 2)
-    rows = [np.array([3, 1]), np.array([9, 9])]
-    for found, expected in zip(feature_batches(x, rows), rows, strict=True):
-        np.testing.assert_array_equal(found.numpy(), x[expected])

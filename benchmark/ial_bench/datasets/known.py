@@ -152,7 +152,7 @@ _ADDRESSCLIP = (
 )
 _COSPLACE = "Berton, Masone, Caputo: Rethinking Visual Geo-localization for Large-Scale Applications. CVPR 2022"
 _TERMS = (
-    "for research. The photos are cut from Google Street Augmentation panoramas and given out by their authors for research; "
+    "for research. The photos are cut from Google Street View panoramas and given out by their authors for research; "
     "the terms that come with each download hold. Neither photos nor annotation are part of ial-bench, and a dataset "
     "folder made of them is not for passing on"
 )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench.datasets.decoded import DecodedPhotos
+from ial_bench.datasets.loader import DecodedPhotos
 from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.encoders.encoder import name_of_text, names_of_batch, require_finite
 from ial_bench.encoders.load import require_text_tower
@@ -130,7 +130,7 @@ class ClipTrainingMethod(Method):
         return self.info.scores if self.towers.logit_bias is None else "sigmoid"
 
     def _pixels(self, images: ImageBatch, rows: range) -> torch.Tensor:
-        from ial_bench.training.augmentation import image_tensors
+        from ial_bench.datasets.loader import image_tensors
 
         return image_tensors(images, rows, self.towers.preprocess, self.context.workers)
 
@@ -149,13 +149,12 @@ class ClipTrainingMethod(Method):
 
     def photo_features(self, photos: Photos) -> Iterator[tuple[slice, FloatRows]]:
         """Unit features of dataset photos by the towers as they are, with their rows: a batch of pixels at a time."""
-        from ial_bench.training.augmentation import PlainView, pixel_batches
+        from ial_bench.datasets.loader import Prepared, photo_tensors
 
-        rows = np.arange(len(photos))
-        parts = list(chunks(len(rows), self.context.batch_size))
-        view, batches = PlainView(self.towers.preprocess), [rows[p] for p in parts]
+        parts = list(chunks(len(photos), self.context.batch_size))
+        make, batches = Prepared(self.towers.preprocess), [range(p.start, p.stop) for p in parts]
         pin = self.context.device.startswith("cuda")
-        loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin, kept=self.decoded)
+        loaded = photo_tensors(photos, make, batches, self.context.workers, pin=pin, kept=self.decoded)
         for part, pixels in zip(parts, loaded, strict=True):
             yield part, self._features(pixels, range(part.start, part.stop), photos.where)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
-from ial_bench.datasets.decoded import DecodedPhotos
+from ial_bench.datasets.loader import DecodedPhotos
 from ial_bench.encoders.encoder import names_of_batch, require_finite
 from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
@@ -131,12 +131,12 @@ class RetrievalTuned(Retrieval):
 
     def features(self, photos: Photos) -> Features:
         """Features of dataset photos by the tower as it is; on disk where the run has a folder, else in memory."""
-        from ial_bench.training.augmentation import PlainView, pixel_batches
+        from ial_bench.datasets.loader import Prepared, photo_tensors
 
-        rows = np.arange(len(photos))
-        view, batches = PlainView(self.tower.preprocess), [rows[p] for p in chunks(len(rows), self.context.batch_size)]
+        parts = chunks(len(photos), self.context.batch_size)
+        make, batches = Prepared(self.tower.preprocess), [range(p.start, p.stop) for p in parts]
         pin = self.context.device.startswith("cuda")
-        pixels = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin, kept=self.decoded)
+        pixels = photo_tensors(photos, make, batches, self.context.workers, pin=pin, kept=self.decoded)
         blocks = (self._encode(p, rows, photos.where) for p, rows in zip(pixels, batches, strict=True))
         if self.context.work is None or len(photos) == 0:
             return Features(np.concatenate([np.zeros((0, self._dim), np.float32), *blocks]), photos)
@@ -144,7 +144,7 @@ class RetrievalTuned(Retrieval):
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos with the trained tower and answer as `retrieval` does."""
-        from ial_bench.training.augmentation import image_tensors
+        from ial_bench.datasets.loader import image_tensors
 
         x, name = np.zeros((len(images), self._dim), np.float32), names_of_batch(images)
         for part in chunks(len(images), self.context.batch_size):
