@@ -37,6 +37,9 @@ _AHEAD = 2  # batches in the making while one is used
 _PRELOAD = (
     "ial_bench.datasets.dataset", "ial_bench.training.augmentation", "PIL.Image", "open_clip.transform", "timm.data",
 )  # fmt: skip
+_BYTES = 1 << 28
+_PHOTOS = 1 << 14  # of which some megabytes of memory tell where they lie
+_OF_FREE = 8  # at most one in so many bytes of what is free on the disk
 
 
 @dataclass(frozen=True)
@@ -171,11 +174,6 @@ class _Arrays:
 
         torch.set_num_threads(1)  # there are as many of these processes as are to compute at once
         return self.items(i).numpy()
-
-
-_BYTES = 1 << 28
-_PHOTOS = 1 << 14  # of which some megabytes of memory tell where they lie
-_OF_FREE = 8  # at most one in so many bytes of what is free on the disk
 
 
 class DecodedPhotos:

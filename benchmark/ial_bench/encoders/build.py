@@ -26,6 +26,14 @@ from ial_bench.images import RGB
 from ial_bench.json_files import digest
 
 _RANDOM_INIT_SEED = 0
+_DISTRIBUTIONS = {
+    "open_clip": "open_clip_torch",
+    "timm": "timm",
+    "torchvision": "torchvision",
+    "transformers": "transformers",
+}
+_NO_ARITHMETIC = {"training", "inplace", "fused_attn", "grad_checkpointing", "image_mean", "image_std", "name_or_path"}
+"""What changes memory or speed alone, open_clip's copies of the preprocessing, and where transformers read from."""
 
 
 @contextmanager
@@ -153,16 +161,6 @@ def card_of(
         precision=precision,
         notes=list(notes),
     )
-
-
-_DISTRIBUTIONS = {
-    "open_clip": "open_clip_torch",
-    "timm": "timm",
-    "torchvision": "torchvision",
-    "transformers": "transformers",
-}
-_NO_ARITHMETIC = {"training", "inplace", "fused_attn", "grad_checkpointing", "image_mean", "image_std", "name_or_path"}
-"""What changes memory or speed alone, open_clip's copies of the preprocessing, and where transformers read from."""
 
 
 def structure_of(model: nn.Module) -> str:

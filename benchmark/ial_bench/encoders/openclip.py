@@ -33,6 +33,17 @@ from ial_bench.json_files import write_json
 
 _TEXT_BATCH = 256
 _POSITION_IDS = "text.transformer.embeddings.position_ids"
+_VOCABULARIES = (
+    "tokenizer.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+)
+EXTRA = "pip install 'ial-bench[texts]'"
+Tokenizer = Callable[[list[str]], torch.Tensor]
+"""Texts to int64 [n, context]."""
 
 
 def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Encoder:
@@ -213,19 +224,6 @@ def own_model(name: str) -> tuple[Network, Tokenizer]:
     """A model of ours: its network, and its tokenizer."""
     network = network_of(EncoderSpec("openclip", name, None))
     return network, tokenizer_of(network, None)
-
-
-Tokenizer = Callable[[list[str]], torch.Tensor]
-"""Texts to int64 [n, context]."""
-_VOCABULARIES = (
-    "tokenizer.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-    "vocab.txt",
-    "vocab.json",
-)
-EXTRA = "pip install 'ial-bench[texts]'"
 
 
 def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:

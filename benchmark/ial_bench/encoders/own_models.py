@@ -28,6 +28,10 @@ from ial_bench.seeds import generator
 _TRUNK = "visual.trunk."
 _KEPT = ("ln_1.", "ln_2.", "ln_final.", "logit_scale")
 """Norms and the scale of logits begin with constants."""
+PIXELS = 64
+STEM = (32, 64, 128, 192)
+"""Channels after each halving of the photo: 64 pixels become 4 x 4 tokens."""
+WIDTH, BLOCKS, HEADS, MLP_RATIO = 192, 4, 3, 2
 
 
 def start_on(model: Any, package: Package, file: Path) -> None:
@@ -71,12 +75,6 @@ def _deviation(name: str, shape: tuple[int, ...], layers: int) -> float:
     if name.endswith(("out_proj.weight", "mlp.c_proj.weight")):
         return float(shape[0] ** -0.5 * (2 * layers) ** -0.5)
     return float(into**-0.5)
-
-
-PIXELS = 64
-STEM = (32, 64, 128, 192)
-"""Channels after each halving of the photo: 64 pixels become 4 x 4 tokens."""
-WIDTH, BLOCKS, HEADS, MLP_RATIO = 192, 4, 3, 2
 
 
 def stem(channels: Sequence[int] = STEM) -> nn.Sequential:

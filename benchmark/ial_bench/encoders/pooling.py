@@ -17,6 +17,9 @@ from ial_bench.errors import ConfigError
 GEM_P = 3.0
 GEM_EPS = 1e-6
 _FEWEST_POSITIONS = 4
+_LOG_RATIO = math.log(100.0)
+"""Of the largest to the second largest assignment, on average, at the start (the paper's appendix A)."""
+_ITERATIONS = 25
 
 
 def gem(x: torch.Tensor, p: float | torch.Tensor = GEM_P, eps: float = GEM_EPS) -> torch.Tensor:
@@ -141,11 +144,6 @@ def pooled(backbone: Any, spec: EncoderSpec) -> PooledBackbone | None:
         ConfigError: it has no class token to take.
     """
     return None if spec.pooling is None else PooledBackbone(backbone, spec.pooling, spec.model)
-
-
-_LOG_RATIO = math.log(100.0)
-"""Of the largest to the second largest assignment, on average, at the start (the paper's appendix A)."""
-_ITERATIONS = 25
 
 
 class NetVLAD(nn.Module):

@@ -34,6 +34,7 @@ _CONNECT_SECONDS = 3.0
 _SHOWN = 200
 _REFUSED = re.compile(r"GLOBAL (?P<name>\S+)|allowlisted|unrecognized function")
 _UNEXPECTED = re.compile(r" (?=Unexpected key|size mismatch)")
+EXTRA = "pip install 'ial-bench[weights]'"
 
 
 def parsed(text: str) -> EncoderSpec:
@@ -159,9 +160,6 @@ def reachable(host: str) -> bool:
             return True
     except OSError:
         return False
-
-
-EXTRA = "pip install 'ial-bench[weights]'"
 
 
 @dataclass(frozen=True)

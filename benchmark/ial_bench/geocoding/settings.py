@@ -11,9 +11,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from ial_bench.addresses import Address
 from ial_bench.geo.lines import MAX_RANGE_M
-from ial_bench.geocoding.geocoder import ByName, Geocoder, NearestPlace, NearestStreet, RadiusVote
-from ial_bench.geocoding.place_index import PlaceIndex
-from ial_bench.geocoding.reverse import NearestTown, ReverseGeocoder
+from ial_bench.geocoding.geocoder import ByName, Geocoder, NearestPlace, NearestStreet, PlaceIndex, RadiusVote
+from ial_bench.geocoding.reverse import NearestTown, ReverseGeocoder, Service, ServiceOptions
 from ial_bench.method import MethodConfig
 
 if TYPE_CHECKING:
@@ -94,8 +93,6 @@ def new_reverse_geocoder(settings: GeocoderSettings, cache: Path | None) -> Reve
         return NearestTown()
     if not settings.asks_network:
         return None
-    from ial_bench.geocoding.service import Service, ServiceOptions
-
     options = ServiceOptions(
         settings.stage2.removeprefix("geopy:"), settings.geocoder_domain, settings.geocoder_scheme,
         settings.geocoder_user_agent, settings.geocoder_language, settings.geocoder_timeout_s,

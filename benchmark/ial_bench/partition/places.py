@@ -24,7 +24,7 @@ from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.geo.lines import Floats, nearest, shapely
 from ial_bench.geo.points import EARTH_RADIUS_M, Points, rolled, unit_vectors, unrolled
 from ial_bench.geo.projections import from_local_m, to_local_m
-from ial_bench.geocoding.reverse import ReverseGeocoder
+from ial_bench.geocoding.reverse import ReverseGeocoder, Service, ServiceError, ServiceOptions
 from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.network import UnionFind
 from ial_bench.partition.photos import SourcePhoto
@@ -273,8 +273,6 @@ def service_of(text: str, interval_s: float, language: str | None, cache: Path |
         ConfigError: not of that form, or geopy is not installed or knows no such service.
         ServiceError: it does not answer.
     """
-    from ial_bench.geocoding.service import Service, ServiceError, ServiceOptions
-
     match = _FORM.fullmatch(text)
     if match is None:
         raise ConfigError(

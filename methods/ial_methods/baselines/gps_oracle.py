@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ial_bench import Address, ImageBatch, Method, MethodInfo, Photos, RunContext, State, TopK
-from ial_bench.geocoding.geocoder import Geocoder
-from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.geocoder import Geocoder, PlaceIndex
 from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.settings import (
     GeocoderSettings,

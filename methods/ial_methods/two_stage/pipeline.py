@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
 from ial_bench.geo.points import Points, haversine_m
-from ial_bench.geocoding.geocoder import Geocoder
-from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.geocoder import Geocoder, PlaceIndex
 from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.settings import (
     GeocoderSettings,
