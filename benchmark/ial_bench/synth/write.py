@@ -34,7 +34,7 @@ from ial_bench.geo.points import unrolled
 from ial_bench.json_files import read_json, write_json
 from ial_bench.seeds import generator
 from ial_bench.synth.captures import QUERY, Shot, shots_of
-from ial_bench.synth.layout import City, make_layout
+from ial_bench.synth.city import City, plan_city
 from ial_bench.synth.options import CITY_VERSION, PRETRAIN_SEEDS, SUFFIXES, CityOptions
 from ial_bench.synth.photos import IMAGES, ROWS, kept_rows, photograph
 from ial_bench.synth.scene import Floats, Ints
@@ -73,7 +73,7 @@ def make_city(
         StorageError: the folder cannot be written to, or the disk is full. What is done is kept.
     """
     mark = check_folder(out, options, name, city.survey.source if city and city.survey else None)
-    city = city or make_layout(options)
+    city = city or plan_city(options)
     subs = range(len(city.sub_streets))
     made = (out / DESCRIPTION).is_file() and all(kept_rows(out, city, sub) is not None for sub in subs)
     # A city of an earlier release lacks its streets, a killed process leaves its lock: mended where that can be.
