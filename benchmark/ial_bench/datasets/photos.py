@@ -23,7 +23,7 @@ from ial_bench.json_files import digest
 if TYPE_CHECKING:
     from ial_bench.datasets.contents import Contents
     from ial_bench.datasets.shards import Shards
-    from ial_bench.datasets.streets import StreetLines
+    from ial_bench.geo.lines import StreetLines
 
 SPLITS = ("train", "val", "database", "query")
 """In table order. `val` is cut from the released train split; `database` holds reference photos that are not

@@ -28,10 +28,11 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.contents import CONTENTS, Sums, write_contents
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.shards import SHARD_SCHEMA, SHARDS
-from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
+from ial_bench.datasets.streets import STREETS, write_streets
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import atomic_path, checked_name, make_folder, read_toml, storage_errors, write_text
 from ial_bench.folders import LOCK, UNFINISHED, alone
+from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import rolled, unrolled
 from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.parquet import read_table

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ial_bench.addresses import Address
 from ial_bench.errors import SkipMethod
-from ial_bench.geo.lines import LineIndex
+from ial_bench.geo.lines import LineIndex, StreetLines
 from ial_bench.geo.points import EARTH_RADIUS_M, FARTHEST_M, Cell, Points, cells_of, unit_vectors
 from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.street_names import StreetMatcher
@@ -23,7 +23,6 @@ from ial_bench.topk import NO_ANSWER, TopK
 
 if TYPE_CHECKING:
     from ial_bench.datasets.photos import Photos
-    from ial_bench.datasets.streets import StreetLines
 
 _FIRST_NEIGHBOURS = 32
 

@@ -15,10 +15,10 @@ from ial_bench.datasets.importing.photo_files import checksums
 from ial_bench.datasets.importing.report import write_report
 from ial_bench.datasets.names import own_name
 from ial_bench.datasets.photos import SPLITS
-from ial_bench.datasets.streets import StreetLines
 from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
+from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import Points, haversine_m, rolled, unrolled
 from ial_bench.geocoding.street_names import NameNormalizer, street_words
 from ial_bench.method import NoReport, Reporter

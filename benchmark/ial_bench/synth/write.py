@@ -25,11 +25,12 @@ import numpy.typing as npt
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.names import own_name
 from ial_bench.datasets.places import cut_val
-from ial_bench.datasets.streets import STREETS, StreetLines
+from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import DESCRIPTION, Bounds, Description, write_dataset
 from ial_bench.errors import ConfigError, DataError, StorageError
 from ial_bench.files import sha256_file, storage_errors
 from ial_bench.folders import LOCK, alone, inside, is_free
+from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import unrolled
 from ial_bench.json_files import read_json, write_json
 from ial_bench.seeds import generator

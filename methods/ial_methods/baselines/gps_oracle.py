@@ -20,7 +20,7 @@ from ial_bench.training.told import told_as_array, told_from_array
 from ial_bench.workload import Effort, Sizes, Workload
 
 if TYPE_CHECKING:
-    from ial_bench.datasets.streets import StreetLines
+    from ial_bench.geo.lines import StreetLines
 
 
 class GpsOracle(Method):
