@@ -51,7 +51,7 @@ class Dataset:
         return int(self._photos.metadata.num_rows)
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Path]]:
-        return Dataset, (self.folder,)  # worker processes open the folder anew
+        return Dataset, (self.folder,)  # worker processes open the folder again
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ class Dataset:
 
     @cached_property
     def addresses(self) -> list[Address]:
-        """All addresses, of whatever split, sorted by canonical text."""
+        """The addresses of all splits, sorted by canonical text."""
         table = self._read(self._address_file, None)
         return [
             Address(street, neighbourhood, tuple(cross))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ial_bench.method import Reporter
 
 _SET_ASIDE = 0.01
-"""Share of its records that an import may set aside, unless told otherwise."""
+"""Share of its records that an import may set aside by default."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Expected:
         rounded_to: the published number's last digit: 234K is rounded to 1,000.
         source: who says so.
         cut: whether the digits behind the last were cut off, not rounded: 234K for 234,912.
-        tells: ``candidates`` or ``queries``, of a count that the dataset is known by, as published accuracies are
-            measured on so many; empty for what is only shown.
+        tells: ``candidates`` or ``queries``, of a count that identifies the dataset, since published accuracies are
+            measured on that many; empty for counts that are only shown.
     """
 
     what: str
@@ -72,7 +72,7 @@ class DatasetCard:
         citation: the works to cite.
         licence: its terms, in words.
         disk: how much room it takes.
-        place_rule: how its photos' names tell their place; empty to find out.
+        place_rule: how the place is read from a photo's name; empty to find out.
         utm_zone: zone of its UTM positions; empty where it has none.
         expected: its published counts.
         make: makes it in a folder, with nothing to obtain first; None where there is.
@@ -103,7 +103,7 @@ class DatasetCard:
 
     @property
     def keeps_its_name(self) -> bool:
-        """Whether nothing else may be called so: it has published counts, by which another dataset is told."""
+        """Whether no other dataset may have its name: its published counts show which one is meant."""
         return any(e.tells for e in self.expected)
 
     @property
@@ -126,7 +126,7 @@ class DatasetCard:
         return all(e.admits(found[e.tells]) for e in self.expected if e.tells)
 
     def facts(self) -> dict[str, str]:
-        """What is known of it beside its photos, for people; nothing that is empty."""
+        """What is known of it, for people, without empty entries."""
         facts = {
             "about": self.about,
             "cite": "; ".join(self.citation),

@@ -38,8 +38,8 @@ _PRELOAD = (
     "ial_bench.datasets.dataset", "ial_bench.training.augmentation", "PIL.Image", "open_clip.transform", "timm.data",
 )  # fmt: skip
 _BYTES = 1 << 28
-_PHOTOS = 1 << 14  # of which some megabytes of memory tell where they lie
-_OF_FREE = 8  # at most one in so many bytes of what is free on the disk
+_PHOTOS = 1 << 14  # their places in the file take some megabytes of memory
+_OF_FREE = 8  # at most an eighth of the free space of the disk
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _threads(items: _Tensors, number: int) -> Iterator[_Ask]:
 
 @contextmanager
 def _processes(items: _Tensors, number: int) -> Iterator[_Ask]:
-    known = [name for name in _PRELOAD if name in sys.modules]  # what is needed there is loaded here already
+    known = [name for name in _PRELOAD if name in sys.modules]  # they need what is loaded here
     with Workers(_Arrays(items), number, known) as pool:
         yield pool.submit
 
@@ -165,26 +165,26 @@ class _Tensors:
 
 @dataclass(frozen=True)
 class _Arrays:
-    """The same as arrays, for worker processes: torch would hand tensors over in shared memory."""
+    """The same as arrays, for worker processes: torch would pass tensors in shared memory."""
 
     items: _Tensors
 
     def __call__(self, i: int) -> npt.NDArray[Any]:
         import torch
 
-        torch.set_num_threads(1)  # there are as many of these processes as are to compute at once
+        torch.set_num_threads(1)  # there is a process for each core that may be used
         return self.items(i).numpy()
 
 
 class DecodedPhotos:
-    """Photos of one dataset as they were decoded: the first that come, as many as fit. Threads may share it.
+    """Decoded photos of one dataset in a file, for trainings that see them in every epoch. Threads may share it.
 
-    Small photos take longer to decode than to read back; of large ones few fit, and decoding them anew is as before.
-    The file has no name, so that nothing is left of it when the process ends, however it does.
+    The first photos are kept, as many as fit. Small ones take longer to decode than to read back; of large ones few
+    fit, and the others are decoded each time. The file has no name, so it is gone when the process ends in any way.
 
     Args:
-        folder: where the file is to lie; None: nothing is kept.
-        limit: bytes at most.
+        folder: of the file; None: nothing is kept.
+        limit: most bytes of the file.
     """
 
     def __init__(self, folder: Path | None, limit: int = _BYTES) -> None:
@@ -227,7 +227,7 @@ class DecodedPhotos:
             try:
                 self._file.seek(self._end)
                 written = self._file.write(photo.tobytes())
-            except OSError:  # a full disk: what is kept is a convenience
+            except OSError:  # a full disk only costs time
                 written = 0
             if written != photo.nbytes:
                 self._limit = 0

@@ -56,7 +56,7 @@ def installed(home: Path | None = None) -> list[Path]:
 
 
 def keeper_of(name: str) -> DatasetCard | None:
-    """The card that keeps `name`, in whatever case, as some file systems ignore case; None: it is free."""
+    """The card that keeps `name`, in upper or lower case, as some file systems ignore it; None: it is free."""
     cards = {called.casefold(): card for called, card in dataset_cards().items() if card.keeps_its_name}
     return cards.get(name.casefold())
 

@@ -265,7 +265,7 @@ class Photos:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of which image files these are: path, size and, where it is known, content of each, in order."""
+        """SHA-256 of the image files in order: path, size and, where it is known, content of each."""
         files, contents = self._dataset.hash_rows(("path", "bytes"), self.rows), self._dataset.contents
         return files if contents is None else digest([files, contents.digest_of(self.rows)])
 

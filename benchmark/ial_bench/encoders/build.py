@@ -173,9 +173,9 @@ def structure_of(model: nn.Module) -> str:
     facts: list[Any] = []
     for name, module in model.named_modules():
         settings = {
-            key: told
+            key: setting
             for key, value in sorted(vars(module).items())
-            if not key.startswith("_") and key not in _NO_ARITHMETIC and (told := _told(value)) is not None
+            if not key.startswith("_") and key not in _NO_ARITHMETIC and (setting := _as_json(value)) is not None
         }
         facts.append([name, type(module).__qualname__, settings])
     stored = model.state_dict().keys()
@@ -202,18 +202,18 @@ def tensor_digest(state: Mapping[str, torch.Tensor]) -> str:
     return total.hexdigest()
 
 
-def _told(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """A setting as a JSON value; None for what is no setting: modules, tensors, dictionaries, objects."""
     if isinstance(value, (bool, int, float, str)):
         return [type(value).__name__, str(value)] if isinstance(value, float) else value
     if isinstance(value, (list, tuple)):
-        told = [_told(v) for v in value]
-        return None if any(t is None for t in told) else told
+        items = [_as_json(v) for v in value]
+        return None if any(i is None for i in items) else items
     if isinstance(value, partial):
         return [
-            _told(value.func),
-            [_told(v) for v in value.args],
-            {k: _told(v) for k, v in sorted(value.keywords.items())},
+            _as_json(value.func),
+            [_as_json(v) for v in value.args],
+            {k: _as_json(v) for k, v in sorted(value.keywords.items())},
         ]
     if callable(value) and not isinstance(value, nn.Module):
         return getattr(value, "__qualname__", type(value).__qualname__)

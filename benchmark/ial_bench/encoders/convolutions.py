@@ -68,7 +68,7 @@ def quicken(network: nn.Module, encode: Callable[[torch.Tensor], Any], pixels: t
 
 
 def _pairs(network: nn.Module, run: Callable[[], Any]) -> list[Pair]:
-    """Convolutions whose output goes into a batch norm: seen in a run, whatever the modules' names are."""
+    """Convolutions whose output goes into a batch norm, as seen in a run; names of modules do not matter."""
     made: dict[int, tuple[nn.Conv2d, torch.Tensor]] = {}
     pairs: list[Pair] = []
     calls: Counter[nn.Module] = Counter()

@@ -56,7 +56,7 @@ class EncoderCard:
         libraries: versions of the libraries that define its arithmetic.
         files: what it came from, with size and modification time: checkpoints, configurations, and those beside
             them that were looked for.
-        head: what is computed from the network's features (pooling, assignment) that its weights do not tell.
+        head: what is computed from the network's features and does not follow from its weights: pooling, assignment.
         texts: how texts become tokens; empty without a text tower.
         logit_bias: as of `Encoder`; one of the weights.
         precision: of the image tower's arithmetic.
@@ -127,7 +127,7 @@ class Encoder:
 
 
 def file_fact(path: Path) -> dict[str, Any]:
-    """What tells whether a file is still the same: path, size, modification time; size -1 of one that is not there."""
+    """What shows whether a file is unchanged: path, size, modification time; the size is -1 if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -144,7 +144,7 @@ def remembered_card(text: str, cache: Path, precision: Precision = FLOAT32) -> E
         card = EncoderCard(**read_sealed(path))
         same = all(version(name) == number for name, number in card.libraries.items())
     except (OSError, DataError, TypeError, PackageNotFoundError):
-        return None  # never loaded, damaged, or of another harness or without a library: it is made anew
+        return None  # never loaded, damaged, of another harness or without its library: it is made again
     same = same and (card.spec, card.precision) == (text, precision)
     if not same or any(file_fact(Path(fact["path"])) != fact for fact in card.files):
         return None
@@ -204,7 +204,7 @@ def require_finite(features: npt.NDArray[np.float32], text: str, name: Callable[
     Args:
         features: [n, d].
         text: name of the encoder that made them, for errors.
-        name: tells what row i is of, in words.
+        name: describes what row i is of.
 
     Raises:
         DataError: with the first such row.

@@ -54,7 +54,7 @@ def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Enc
     bias = getattr(model, "logit_bias", None)
     card = card_of(
         text, model, model.visual, built.preprocessing, dim, source.files,
-        texts=tokens_told(source.network, source.own_file), logit_bias=None if bias is None else float(bias),
+        texts=token_facts(source.network, source.own_file), logit_bias=None if bias is None else float(bias),
         precision=precision, notes=source.notes,
     )  # fmt: skip
     quicken(model.visual, model.encode_image, blank(built.preprocess, device))
@@ -221,7 +221,7 @@ def require_tokenizer(text: str) -> None:
 
 
 def own_model(name: str) -> tuple[Network, Tokenizer]:
-    """A model of ours: its network, and its tokenizer."""
+    """The network and the tokenizer of a model that comes with the harness."""
     network = network_of(EncoderSpec("openclip", name, None))
     return network, tokenizer_of(network, None)
 
@@ -285,15 +285,15 @@ def require_texts(network: Network) -> None:
         )
 
 
-def tokens_told(network: Network, file: Path | None) -> dict[str, Any]:
+def token_facts(network: Network, file: Path | None) -> dict[str, Any]:
     """How texts become tokens, for the encoder's identity: JSON values, known without making the tokenizer."""
     texts: Mapping[str, Any] = network.config["text_cfg"]
-    told = {key: texts[key] for key in ("context_length", "tokenizer_kwargs", "tokenizer_mode") if texts.get(key)}
+    facts = {key: texts[key] for key in ("context_length", "tokenizer_kwargs", "tokenizer_mode") if texts.get(key)}
     name = texts.get("hf_tokenizer_name")
     if not name:
-        return {"tokenizer": "clip" if network.merges is None else sha256_file(network.merges), **told}
+        return {"tokenizer": "clip" if network.merges is None else sha256_file(network.merges), **facts}
     beside = _beside(file)
-    return {"tokenizer": name if beside is None else sha256_file(beside), **told}
+    return {"tokenizer": name if beside is None else sha256_file(beside), **facts}
 
 
 def _beside(file: Path | None) -> Path | None:

@@ -76,10 +76,10 @@ class PooledBackbone(nn.Module):
     @property
     def head(self) -> dict[str, Any]:
         """What is done here, every number of it, as JSON values."""
-        told: dict[str, Any] = {"pooling": self.pooling}
+        facts: dict[str, Any] = {"pooling": self.pooling}
         if self.pooling == "gem":
-            told |= {"p": GEM_P, "eps": GEM_EPS}
-        return told if self.prefix_told else told | {"prefix": self.prefix}
+            facts |= {"p": GEM_P, "eps": GEM_EPS}
+        return facts if self.prefix_told else facts | {"prefix": self.prefix}
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32 [n, 3, h, w] to [n, width].
@@ -122,8 +122,8 @@ def prefix_tokens(backbone: Any) -> tuple[int, bool]:
 
     VOLO and CoaT-Lite have a class token and do not (seen in timm 1.0.31).
     """
-    told = getattr(backbone, "num_prefix_tokens", None)
-    return (int(told), True) if told is not None else (1, False) if _class_tokens(backbone) else (0, True)
+    count = getattr(backbone, "num_prefix_tokens", None)
+    return (int(count), True) if count is not None else (1, False) if _class_tokens(backbone) else (0, True)
 
 
 def _class_tokens(backbone: Any) -> list[str]:
@@ -204,7 +204,7 @@ def start_centres(local: npt.NDArray[np.float32], clusters: int, seed: int) -> t
     )  # fmt: skip
     means.train(local)
     if clusters == 1:
-        return torch.from_numpy(means.centroids), 1.0  # all is assigned to it, whatever alpha
+        return torch.from_numpy(means.centroids), 1.0  # all is assigned to it for any alpha
     distances, _ = faiss.knn(local, means.centroids, 2)
     gap = float((distances[:, 1] - distances[:, 0]).mean())
     return torch.from_numpy(means.centroids), _LOG_RATIO / max(gap, 1e-6)

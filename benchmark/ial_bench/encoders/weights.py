@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ial_bench.encoders.spec import EncoderSpec
-from ial_bench.errors import ConfigError, DataError, SkipMethod, unknown_name
+from ial_bench.encoders.spec import EncoderSpec, unknown_in_spec
+from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.files import sha256_file
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def _unreadable(file: Path, error: pickle.UnpicklingError) -> DataError:
 
 def _shortened(error: Exception) -> str:
     """An error's text on one line; of torch's long lists of tensors the first missing ones and the first too many."""
-    told = " ".join(str(error).split()) or type(error).__name__
-    parts = [part if len(part) <= _SHOWN else f"{part[:_SHOWN]} ..." for part in _UNEXPECTED.split(told)]
+    text = " ".join(str(error).split()) or type(error).__name__
+    parts = [part if len(part) <= _SHOWN else f"{part[:_SHOWN]} ..." for part in _UNEXPECTED.split(text)]
     return " ".join(parts)
 
 
@@ -288,5 +288,4 @@ def package_of(network: str) -> Package:
     if network in PACKAGES:
         return PACKAGES[network]
     fix = f"timm:MODEL/package, MODEL one of {', '.join(PACKAGES)}"
-    error = unknown_name("model with packaged weights", network, tuple(PACKAGES), fix)
-    raise ConfigError(error.problem, error.fix)
+    raise unknown_in_spec("model with packaged weights", network, PACKAGES, fix)

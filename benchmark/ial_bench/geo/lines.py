@@ -98,7 +98,7 @@ def away(line: Floats, metres: float) -> Floats:
 
 @dataclass(frozen=True)
 class StreetLines:
-    """Polylines and whose they are, as flat arrays: 100,000 lines are no 100,000 objects.
+    """Polylines, each of an address, as flat arrays: 100,000 objects would take too long.
 
     Attributes:
         addresses: int32 [n], the address of each line.
@@ -138,7 +138,7 @@ class StreetLines:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all addresses and points, whatever the order of the lines."""
+        """SHA-256 of all addresses and points; the order of the lines does not matter."""
         lines = self.ordered()
         total = hashlib.sha256()
         for array in (lines.addresses.astype("<i4"), lines.starts.astype("<i8"), lines.points.astype("<f8")):

@@ -242,7 +242,7 @@ class Service:
             except fatal as error:
                 self._counts["failed_requests"] += 1
                 raise ServiceError(f"{self._options.name} refuses: {error}", f"is ${KEY_VARIABLE} right?") from error
-            # geopy's readers of answers meet whatever a broken server sends.
+            # geopy parses what a broken server sends, which may raise anything.
             except (exc.GeopyError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
                 self._counts["failed_requests"] += 1
                 problem = f"{type(error).__name__}: {error}"
@@ -285,7 +285,7 @@ def _geocoder(options: ServiceOptions) -> Any:
     accepted = inspect.signature(cls.__init__).parameters
     if options.domain is not None and "domain" not in accepted:
         raise ConfigError(f"geocoder {options.name} has no domain of one's own", "leave geocoder_domain out")
-    # The library's own adapter: one connection a request, whatever other packages are installed.
+    # The library's own adapter makes one connection for each request, whichever other packages are installed.
     wanted = {
         "timeout": options.timeout_s, "scheme": options.scheme, "user_agent": options.user_agent,
         "domain": options.domain, "adapter_factory": adapters.URLLibAdapter,

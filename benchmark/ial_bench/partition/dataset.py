@@ -111,7 +111,7 @@ def read_streets(options: BuildOptions) -> StreetSource:
 
 
 def _lines_in_reach(source: StreetSource, origin: Points) -> StreetSource:
-    """The lines of which a part is not too far from `origin` for metres to be true; all, where none of these is.
+    """The lines with a part near enough to `origin` for metres to be true there; all lines if there is none.
 
     A country's map may have islands on the other side of the Earth.
     """

@@ -81,7 +81,7 @@ class SplitRule:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """What ``dataset.toml`` says of it."""
+        """The rule as ``dataset.toml`` has it."""
         by_kind: dict[str, dict[str, Any]] = {
             "place": {"query_fraction": self.query_fraction, "gap_m": self.gap_m},
             "heading": {"query_headings": list(self.headings), "tolerance_degrees": HEADING_TOLERANCE},

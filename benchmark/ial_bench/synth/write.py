@@ -61,7 +61,7 @@ def make_city(
 
     Args:
         out: the dataset folder. May be new, empty, or a synth city of the same options, whole or in part.
-        options: what it is to be.
+        options: of the city.
         workers: processes that render; photos do not depend on it.
         progress: called with the number of photos done since the last call.
         name: the name the dataset is reported by.
@@ -282,7 +282,7 @@ def _labels(city: City) -> Ints:
     labels = np.repeat(np.arange(len(subs))[:, None], options.train_places + 1, axis=1)
     for sub in range(len(subs)):
         rng = generator("synth-city", options.seed, "label noise", sub)
-        # The same draws whatever the share, so that more noise is the same mistakes and others.
+        # The draws do not depend on the share, so that more noise keeps the mistakes of less.
         wrong, which = rng.random(options.train_places), rng.random(options.train_places)
         beside = np.array(subs.neighbours[sub], dtype=np.int64)
         if len(beside):

@@ -130,7 +130,7 @@ class FileNames:
         return folder[:-1]
 
     def has(self, path: str) -> bool:
-        """Whether there is a file at `path`, in whatever spelling."""
+        """Whether there is a file at `path`, in any spelling."""
         return os.path.isfile(f"{self._root}/{self.spelled(path)}")  # noqa: PTH113 - Path.is_file raises at long names
 
     def _names(self, folder: str) -> dict[str, str]:

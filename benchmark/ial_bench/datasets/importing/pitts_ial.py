@@ -252,7 +252,7 @@ def _read(path: Path) -> tuple[list[str], npt.NDArray[np.float64], list[str], np
         raise DataError(f"cannot read {path}: {error.strerror or error}", "get the file again") from error
     except DataError:
         raise
-    except Exception as error:  # scipy raises whatever it stumbles on in a damaged file
+    except Exception as error:  # scipy raises any error for a damaged file
         raise DataError(f"{path} is not a MATLAB file, or a damaged one: {error}", "get the file again") from error
     for value in variables.values():
         if all(hasattr(value, name) for name in _FIELDS):

@@ -1,6 +1,6 @@
 """Loading published VPR encoders from their authors' files.
 
-Nothing is fetched: without a file there is a reason to skip, with the page where the weights are to be had.
+Nothing is downloaded: without a file the encoder is skipped, with the page that has the weights.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ class Published:
         family: the module beside this one that builds it, such as ``cosplace`` (EigenPlaces too).
         trunk: torchvision's or DINOv2's name of the network below.
         dim: length of a descriptor; 0 where the weights decide.
-        size: photos are resized to this height and width, whatever their shape was.
+        size: photos are resized to this height and width, regardless of their shape.
         crop: then cut to this height and width in the middle.
         interpolation: of the resizing.
-        page: where the authors' weights are to be had.
+        page: where the authors offer the weights.
         files: what the weights are, for a message.
     """
 
