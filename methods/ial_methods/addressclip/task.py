@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ial_bench import Photos, SkipMethod
-from ial_bench.encoders.rows import repeatable_rows
+from ial_bench.encoders.blocks import repeatable_rows
 from ial_bench.geo.projections import utm_metres
 from ial_bench.training.augmentation import Augmentation, pixel_batches
 from ial_bench.training.loop import Group, Trainer, full_precision
