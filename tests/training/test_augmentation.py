@@ -18,10 +18,10 @@ from ial_bench.encoders.build import OnArrays
 from ial_bench.errors import ImageError, SkipMethod
 from ial_bench.testing import make_tiny_city
 from ial_bench.training.augmentation import Augmentation, pixel_batches
-from ial_bench.training.config import ViewConfig
+from ial_bench.training.config import AugmentationConfig
 
 MEAN, STD = (0.48, 0.45, 0.4), (0.26, 0.25, 0.27)
-AS_IT_IS = ViewConfig(min_scale=1.0, jitter=0.0)
+AS_IT_IS = AugmentationConfig(min_scale=1.0, jitter=0.0)
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_other_preprocessing_is_a_skip(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("width", "height"), [(100, 60), (60, 100), (64, 64)])
 def test_cuts_stay_inside_and_are_not_all_alike(width: int, height: int, whole: bool) -> None:
     mode = "squash" if whole else "shortest"
-    view = Augmentation.of(settings(resize_mode=mode), ViewConfig(min_scale=0.5))
+    view = Augmentation.of(settings(resize_mode=mode), AugmentationConfig(min_scale=0.5))
     rng = np.random.default_rng(0)
     boxes = np.array([view._box(width, height, rng) for _ in range(500)])
     left, top, right, bottom = boxes.T
@@ -92,7 +92,7 @@ def test_never_mirrored() -> None:
     """Dark on the left, bright on the right, and so it stays in every view; so for top and bottom."""
     ramp = np.linspace(0, 255, 80).astype(np.uint8)
     across = np.broadcast_to(ramp[None, :, None], (80, 80, 3))
-    view = Augmentation.of(settings(), ViewConfig(min_scale=0.3, jitter=0.3))
+    view = Augmentation.of(settings(), AugmentationConfig(min_scale=0.3, jitter=0.3))
     for seed in range(200):
         for photo in (across, across.transpose(1, 0, 2)):
             pixels = view(np.ascontiguousarray(photo), np.random.default_rng(seed)).mean(dim=0)
@@ -106,7 +106,7 @@ def test_light_changes_as_much_as_asked() -> None:
     low, high = (0 - torch.tensor(MEAN)) / torch.tensor(STD), (1 - torch.tensor(MEAN)) / torch.tensor(STD)
     means = []
     for jitter in (0.02, 0.1, 0.4):
-        view = Augmentation.of(settings(), ViewConfig(jitter=jitter))
+        view = Augmentation.of(settings(), AugmentationConfig(jitter=jitter))
         views = torch.stack([view(photo, np.random.default_rng(s)) for s in range(100)])
         assert bool((views.amin(dim=(0, 2, 3)) >= low - 1e-5).all())
         assert bool((views.amax(dim=(0, 2, 3)) <= high + 1e-5).all())
@@ -116,7 +116,7 @@ def test_light_changes_as_much_as_asked() -> None:
 
 def tensors(city: Dataset, workers: int, seed: int = 0, epoch: int = 0, **changes: Any) -> list[torch.Tensor]:
     photos = city.split("train")
-    view = Augmentation.of(settings(), ViewConfig(**{"min_scale": 0.6, "jitter": 0.2, **changes}))
+    view = Augmentation.of(settings(), AugmentationConfig(**{"min_scale": 0.6, "jitter": 0.2, **changes}))
     batches = [np.arange(0, 7), np.array([11, 3, 40]), np.arange(20, 25)]
     return list(pixel_batches(photos, view, batches, seed, epoch, workers))
 

@@ -20,7 +20,7 @@ from ial_bench.datasets.photos import Photos
 from ial_bench.errors import SkipMethod
 from ial_bench.images import RGB
 from ial_bench.seeds import generator
-from ial_bench.training.config import ViewConfig
+from ial_bench.training.config import AugmentationConfig
 from ial_bench.training.order import Rows
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -54,7 +54,7 @@ class Augmentation:
     crop: float = 1.0
 
     @classmethod
-    def of(cls, preprocessing: dict[str, Any], config: ViewConfig) -> Augmentation:
+    def of(cls, preprocessing: dict[str, Any], config: AugmentationConfig) -> Augmentation:
         """The evaluation's preprocessing with the configured changes.
 
         Raises:

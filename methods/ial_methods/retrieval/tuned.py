@@ -20,7 +20,7 @@ from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, req
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
 from ial_bench.method import ParameterCount, chunks
-from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.training.config import AugmentationConfig, TrainingConfig
 from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.positives import Positives
@@ -52,7 +52,7 @@ class RetrievalTuned(Retrieval):
     )
     uses_features = False
 
-    class Config(TrainingConfig, ViewConfig, Retrieval.Config):
+    class Config(TrainingConfig, AugmentationConfig, Retrieval.Config):
         """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
 
         loss: Literal["multi-similarity", "cosface"] = Field(
