@@ -79,7 +79,7 @@ def export_webdataset(
     force: bool = False,
     reporter: Reporter | None = None,
 ) -> ExportSummary:
-    """Write `data` to `out`, its photos in tar shards. Its digest stays; what was interrupted goes on.
+    """Write `data` to `out`, its photos in tar shards. Its digest stays the same. An interrupted export is resumed.
 
     Args:
         data: what to export; its photos may lie in shards already.
@@ -376,7 +376,7 @@ class _Packable:
             mode = file.lstat().st_mode
             out = not self._below(file.parent) or (stat.S_ISLNK(mode) and not self._is_below(file))
             mode = file.stat().st_mode
-        except (OSError, RuntimeError):  # missing, or links in a circle: reading it says so
+        except (OSError, RuntimeError):  # missing, or links in a circle: reading it will raise
             return
         if out:
             raise DataError(

@@ -22,7 +22,7 @@ class Expected:
         what: what is counted.
         count: how many.
         rounded_to: the published number's last digit: 234K is rounded to 1,000.
-        source: who says so.
+        source: of the number.
         cut: whether the digits behind the last were cut off, not rounded: 234K for 234,912.
         tells: ``candidates`` or ``queries``, of a count that identifies the dataset, since published accuracies are
             measured on that many; empty for counts that are only shown.

@@ -1,6 +1,6 @@
 """Names of datasets: from what a user types to a folder, and which names are kept for published datasets.
 
-No pyarrow here before a dataset is opened: tables and boards ask for kept names alone.
+pyarrow is not imported before a dataset is opened: tables and boards only ask for kept names.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def keeper_of(name: str) -> DatasetCard | None:
 
 
 def own_name(name: str) -> str:
-    """`name`, if a dataset of one's own can have it.
+    """`name`, if a user's dataset may have it.
 
     Raises:
-        ConfigError: it can be no dataset's name, or it is kept for a published dataset.
+        ConfigError: it is not a valid name, or it is kept for a published dataset.
     """
     card = keeper_of(checked_name(name))
     if card is not None:

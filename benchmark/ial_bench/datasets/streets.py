@@ -51,7 +51,7 @@ def write_streets(folder: Path, lines: StreetLines) -> None:
     """Write ``streets.parquet`` in a dataset folder, whole or not at all.
 
     Raises:
-        DataError: a line of fewer than two points, a point that is none, an address below 0.
+        DataError: a line of fewer than two points, an invalid point, an address below 0.
         StorageError: the folder cannot be written to.
     """
     _check(folder / STREETS, lines, None)
@@ -70,7 +70,7 @@ def read_streets(folder: Path, n_addresses: int) -> StreetLines | None:
         n_addresses: rows of its ``addresses.parquet``.
 
     Raises:
-        DataError: the file is damaged, or holds a line of fewer than two points, a point that is none, or an
+        DataError: the file is damaged, or holds a line of fewer than two points, an invalid point, or an
             address that the dataset does not have.
     """
     path = folder / STREETS

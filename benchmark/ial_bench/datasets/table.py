@@ -251,7 +251,7 @@ def new_dataset(out: Path, force: bool, made_by: str, *of: object) -> Iterator[N
         out: the dataset folder.
         force: replace a dataset that is there.
         made_by: the command.
-        of: what the dataset is made of, as texts. The same command goes on where it was killed, without `force`.
+        of: what the dataset is made of, as texts. The same command may be repeated after a kill, without `force`.
 
     Raises:
         ConfigError: it is a dataset already, and `force` is not given, or another process writes to it.

@@ -104,7 +104,7 @@ def load_image_tower(text: str, pooling: str, device: str) -> ImageTower:
         device: torch device.
 
     Raises:
-        SkipMethod: its weights cannot be had here, or it is not to be trained here.
+        SkipMethod: its weights cannot be had here, or it cannot be trained here.
         ConfigError: no such encoder, or a pooling that it does not take.
         DataError: a checkpoint that is damaged, unsafe, not finite or for another model.
     """

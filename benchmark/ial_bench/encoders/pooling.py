@@ -118,7 +118,7 @@ def local_features(backbone: Any, name: str, pixels: torch.Tensor) -> torch.Tens
 
 
 def prefix_tokens(backbone: Any) -> tuple[int, bool]:
-    """How many of a timm backbone's tokens stand before its positions, and whether it says so itself.
+    """How many prefix tokens a timm backbone has before its positions, and whether it declares them.
 
     VOLO and CoaT-Lite have a class token and do not (seen in timm 1.0.31).
     """
