@@ -47,7 +47,7 @@ def predict(
     """
     from ial_bench.cli.choices import Wanted, settings_of
     from ial_bench.cli.console import ConsoleReporter
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.engine import models
     from ial_bench.engine.answer import answer, config_of, fitted, fitting
     from ial_bench.errors import ConfigError, DataError, unknown_name

@@ -173,9 +173,8 @@ def run(
 
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
     """The dataset called `name`; one that its card can make is made where it is not there yet."""
-    from ial_bench.datasets.names import installed, open_dataset
+    from ial_bench.datasets.known import dataset_cards, installed, open_dataset
     from ial_bench.homes import data_home
-    from ial_bench.registry import dataset_cards
 
     here = "/" in name or any(f.name == name for f in installed(home))
     card = None if here else dataset_cards().get(name)
@@ -185,7 +184,7 @@ def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
 
 
 def _dataset_names(text: str, home: Path | None) -> list[str]:
-    from ial_bench.datasets.names import installed
+    from ial_bench.datasets.known import installed
     from ial_bench.errors import ConfigError
 
     names = [f.name for f in installed(home)] if text == "all" else [n.strip() for n in text.split(",") if n.strip()]

@@ -174,7 +174,7 @@ def show(
     import io
 
     from ial_bench.datasets.contact_sheet import contact_sheet
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.errors import ConfigError
     from ial_bench.files import write_bytes
 

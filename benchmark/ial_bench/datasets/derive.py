@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.names import own_name
+from ial_bench.datasets.known import own_name
 from ial_bench.datasets.places import cut_val
 from ial_bench.datasets.shards import moved_index, read_index
 from ial_bench.datasets.table import (

@@ -13,7 +13,7 @@ from ial_bench.addresses import Address
 from ial_bench.datasets import columns
 from ial_bench.datasets.importing.photo_files import checksums
 from ial_bench.datasets.importing.report import write_report
-from ial_bench.datasets.names import own_name
+from ial_bench.datasets.known import own_name
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.names import own_name
+from ial_bench.datasets.known import own_name
 from ial_bench.datasets.places import cut_val
 from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import DESCRIPTION, Bounds, Description, write_dataset
