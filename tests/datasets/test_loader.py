@@ -14,7 +14,7 @@ import torch
 from ial_bench import images
 from ial_bench.datasets import loader
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.loader import DecodedPhotos, Prepared, feature_batches, photo_tensors
+from ial_bench.datasets.loader import DecodedPhotos, Prepared, feature_batches, image_tensors, photo_tensors
 from ial_bench.encoders.load import load_encoder
 from ial_bench.errors import ImageError, WorkerError
 from ial_bench.images import RGB
@@ -170,3 +170,14 @@ def test_features_of_batches() -> None:
     rows = [np.array([3, 1]), np.array([9, 9])]
     for found, expected in zip(feature_batches(x, rows), rows, strict=True):
         np.testing.assert_array_equal(found.numpy(), x[expected])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_photos_that_a_method_is_asked_about_come_in_the_order_of_the_rows(tiny_city: Dataset, workers: int) -> None:
+    photos, rows = tiny_city.split("train"), [4, 0, 4, 2]
+
+    def preprocess(photo: RGB) -> torch.Tensor:
+        return torch.from_numpy(photo.astype(np.float32)).permute(2, 0, 1)
+
+    found = image_tensors(photos.batch(), rows, preprocess, workers)
+    assert torch.equal(found, torch.stack([preprocess(photos.image(i)) for i in rows]))
