@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ial_bench.encoders.packages import PACKAGES, Package
+from ial_bench.encoders.weights import PACKAGES, Package
 from ial_bench.errors import SkipMethod
 
 LITE0 = "timm:tf_efficientnet_lite0/package"

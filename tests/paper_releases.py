@@ -16,7 +16,7 @@ from scipy.io import savemat
 
 from ial_bench.addresses import Address
 from ial_bench.datasets import known
-from ial_bench.registry import dataset_cards
+from ial_bench.datasets.known import dataset_cards
 
 ADDRESSES = (
     "Forbes Avenue, Oakland (Craig Street, Bellefield Avenue)",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ial_bench.synth import scene as t
 from ial_bench.synth import styles
 from ial_bench.synth.captures import Capture
+from ial_bench.synth.city import City
 from ial_bench.synth.ground import DASH, FIELD, MARK, PAVEMENT, ROAD, YARD, ZEBRA
-from ial_bench.synth.layout import City
 from ial_bench.synth.scene import CELLS, sprites
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench.datasets.photos import Photos
-from ial_bench.encoders.spec import require_text_tower
+from ial_bench.encoders.load import require_text_tower
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, MethodConfig, ParameterCount, Scores, chunks
 from ial_bench.topk import TopK

@@ -32,7 +32,7 @@ from ial_bench.seeds import generator
 
 if TYPE_CHECKING:
     from ial_bench.datasets.photos import Candidates, Photos
-    from ial_bench.encoders.base import Encoder, EncoderCard
+    from ial_bench.encoders.encoder import Encoder, EncoderCard
     from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
     from ial_bench.images import ImageBatch

@@ -18,10 +18,9 @@ from ial_bench.errors import BenchError, ConfigError, UnknownNameError, unknown_
 from ial_bench.plugin_source import distribution_digest, file_digest, import_file
 
 if TYPE_CHECKING:
-    from ial_bench.datasets.known import DatasetCard
     from ial_bench.method import Method
 
-METHODS, DATASETS = "ial_bench.methods", "ial_bench.datasets"
+METHODS = "ial_bench.methods"
 _OWN = "ial-bench"
 
 
@@ -203,7 +202,7 @@ class Registry:
                 raise TypeError(f"its info.name is {loaded.info.name!r}, its entry point {entry.name!r}")
             check_presets(loaded)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; it is listed as broken
-            return Broken(entry.name, entry.origin, _reason(error, entry.file), traceback.format_exc())
+            return Broken(entry.name, entry.origin, error_line(error, entry.file), traceback.format_exc())
         return loaded
 
 
@@ -215,7 +214,7 @@ def _broken(problem: str, found: Broken, entry: Entry) -> ConfigError:
     return ConfigError(f"{problem}: {found.reason}", f"`bench show {found.name}{option}` prints its traceback; {mend}")
 
 
-def _reason(error: BaseException, file: Path | None) -> str:
+def error_line(error: BaseException, file: Path | None) -> str:
     """An error in a line, with FILE:LINE: the last place in a plugin's file, of an installed one where it was raised.
 
     An error that is found here, of a class that is no method say, has no place.
@@ -274,21 +273,3 @@ class _Unread:
 
 def _no_source() -> None:
     """A method that comes with ial-bench has a version in place of a digest."""
-
-
-def dataset_cards() -> dict[str, DatasetCard]:
-    """The datasets known by name, sorted.
-
-    Raises:
-        ConfigError: one of a plugin cannot be imported.
-    """
-    cards = {}
-    for point in sorted(entry_points(group=DATASETS), key=lambda p: p.name):
-        try:
-            cards[point.name] = point.load()
-        except (Exception, SystemExit) as error:
-            origin = point.dist.name if point.dist else point.value
-            raise ConfigError(
-                f"dataset {point.name!r} of {origin} is broken: {_reason(error, None)}", "mend or uninstall the plugin"
-            ) from error
-    return cards

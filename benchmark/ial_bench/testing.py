@@ -21,11 +21,11 @@ import numpy.typing as npt
 from ial_bench.addresses import Address
 from ial_bench.datasets.contents import sums_of
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.streets import StreetLines
 from ial_bench.datasets.table import Bounds, Description, write_dataset
 from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import BenchError, SkipMethod
+from ial_bench.geo.lines import StreetLines
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, MethodConfig, NoReport, RunContext
 from ial_bench.seeds import generator

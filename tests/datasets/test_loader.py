@@ -12,12 +12,10 @@ import pytest
 import torch
 
 from ial_bench import images
-from ial_bench.datasets import decoded
+from ial_bench.datasets import loader
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.decoded import DecodedPhotos
-from ial_bench.datasets.loader import photo_tensors
+from ial_bench.datasets.loader import DecodedPhotos, Prepared, feature_batches, image_tensors, photo_tensors
 from ial_bench.encoders.load import load_encoder
-from ial_bench.engine.features import _Preprocessed
 from ial_bench.errors import ImageError, WorkerError
 from ial_bench.images import RGB
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
@@ -63,11 +61,11 @@ def test_no_more_photos_are_kept_than_fit(tiny_city: Dataset, tmp_path: Path, mo
     size = photos.image(0).nbytes
     kept, none = DecodedPhotos(tmp_path, 3 * size + 1), DecodedPhotos(None)
     few = DecodedPhotos(tmp_path)
-    monkeypatch.setattr(decoded, "_PHOTOS", 2)
+    monkeypatch.setattr(loader, "_PHOTOS", 2)
     for i in range(6):
         for photo in (kept, none, few):
             assert np.array_equal(photo.image(photos, i), photos.image(i))
-        monkeypatch.setattr(decoded, "_PHOTOS", 100 if i < 1 else 4)
+        monkeypatch.setattr(loader, "_PHOTOS", 100 if i < 1 else 4)
     assert (len(kept._places), len(none._places), len(few._places)) == (3, 0, 4)
     full = DecodedPhotos(tmp_path)
     full._file.close()
@@ -89,7 +87,7 @@ class FullDisk:
 def test_processes_make_what_threads_make_of_a_real_preprocessing(tiny_city: Dataset) -> None:
     photos, encoder = tiny_city.split("train"), load_encoder(CHECK_BACKBONE, "cpu")
     made = [
-        list(photo_tensors(photos, _Preprocessed(encoder.preprocess), BATCHES, workers, processes=processes))
+        list(photo_tensors(photos, Prepared(encoder.preprocess), BATCHES, workers, processes=processes))
         for workers, processes in ((0, False), (2, False), (2, True))
     ]
     for straight, threads, worked in zip(*made, strict=True):
@@ -165,3 +163,21 @@ def test_no_more_is_read_ahead_than_needed(tiny_city: Dataset) -> None:
     next(loaded)
     loaded.close()  # type: ignore[attr-defined]
     assert len(seen) <= 4
+
+
+def test_features_of_batches() -> None:
+    x = np.arange(20, dtype=np.float32).reshape(10, 2)
+    rows = [np.array([3, 1]), np.array([9, 9])]
+    for found, expected in zip(feature_batches(x, rows), rows, strict=True):
+        np.testing.assert_array_equal(found.numpy(), x[expected])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_photos_that_a_method_is_asked_about_come_in_the_order_of_the_rows(tiny_city: Dataset, workers: int) -> None:
+    photos, rows = tiny_city.split("train"), [4, 0, 4, 2]
+
+    def preprocess(photo: RGB) -> torch.Tensor:
+        return torch.from_numpy(photo.astype(np.float32)).permute(2, 0, 1)
+
+    found = image_tensors(photos.batch(), rows, preprocess, workers)
+    assert torch.equal(found, torch.stack([preprocess(photos.image(i)) for i in rows]))

@@ -12,9 +12,10 @@ import pytest
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.streets import STREET_SCHEMA, STREETS, StreetLines, needed, read_streets, write_streets
+from ial_bench.datasets.streets import STREET_SCHEMA, STREETS, needed, read_streets, write_streets
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import DataError, SkipMethod
+from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import haversine_m
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.write import make_city

@@ -11,7 +11,7 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
-import ial_bench.encoders.tiny_street  # noqa: F401 - registers it
+import ial_bench.encoders.own_models  # noqa: F401 - registers it
 from ial_bench.encoders.convolutions import _convolve_same, _ReLU6, quicken
 
 SMOOTH = ["test_efficientnet", "tf_efficientnet_b0", "tinynet_e", "efficientnet_b0"]

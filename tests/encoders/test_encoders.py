@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from ial_bench.encoders import load, openclip_source, weights
-from ial_bench.encoders.base import remember_card, remembered_card, remembered_spec
 from ial_bench.encoders.build import quiet_build
+from ial_bench.encoders.encoder import remember_card, remembered_card, remembered_spec
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.openclip_source import OWN_MODELS
 from ial_bench.encoders.spec import EncoderSpec

@@ -14,13 +14,13 @@ import timm
 import torch
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.finite import names_of_batch, require_finite
+from ial_bench.encoders.encoder import names_of_batch, require_finite
 from ial_bench.encoders.image_tower import load_image_tower
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.openclip_source import OWN_MODELS
-from ial_bench.encoders.places.cosplace import CosPlace
 from ial_bench.encoders.spec import OWN_POOLING
 from ial_bench.encoders.towers import load_towers
+from ial_bench.encoders.vpr.cosplace import CosPlace
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import DataError
 from ial_bench.images import ImageBatch

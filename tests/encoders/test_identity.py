@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import save_file
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders import openclip_source, structure, weights
-from ial_bench.encoders.base import EncoderCard, Precision, remember_card, remembered_card, remembered_spec
+from ial_bench.encoders import build as building
+from ial_bench.encoders import openclip_source, weights
+from ial_bench.encoders.encoder import EncoderCard, Precision, remember_card, remembered_card, remembered_spec
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.engine.features import FeatureStore
@@ -114,7 +115,7 @@ def test_libraries_and_precision_are_part_of_it(monkeypatch: pytest.MonkeyPatch,
     remember_card(plain, tmp_path)
     assert remembered_card(text, tmp_path) == plain
     assert remembered_card(text, tmp_path, "bfloat16") is None
-    monkeypatch.setattr(structure, "version", lambda _: "99.1")
+    monkeypatch.setattr(building, "version", lambda _: "99.1")
     later = card(text)
     assert later.digest != plain.digest
     assert later.structure == plain.structure
@@ -153,7 +154,7 @@ def test_pairs_of_timm_that_take_each_others_checkpoints(one: str, other: str, e
     models = [timm.create_model(name, num_classes=0) for name in (one, other)]
     shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in models]
     assert shapes[0] == shapes[1]
-    assert (structure.structure_of(models[0]) == structure.structure_of(models[1])) == equal
+    assert (building.structure_of(models[0]) == building.structure_of(models[1])) == equal
 
 
 def test_tables_that_no_checkpoint_holds_are_part_of_it() -> None:
@@ -164,7 +165,7 @@ def test_tables_that_no_checkpoint_holds_are_part_of_it() -> None:
     )
     named = [{n for n, _ in m.named_modules()} for m in (first, second)]
     assert named[0] == named[1]
-    assert structure.structure_of(first) != structure.structure_of(second)
+    assert building.structure_of(first) != building.structure_of(second)
 
 
 def test_features_of_both_stand_side_by_side(tiny_city: Dataset, tmp_path: Path) -> None:
@@ -374,6 +375,6 @@ def test_an_encoder_is_found_again_by_its_identity(tmp_path: Path) -> None:
 @pytest.mark.parametrize("build", [lambda: timm.create_model("test_efficientnet"), lambda: made(SMALL)])
 def test_the_structure_repeats_itself_and_knows_no_weights(build: Callable[[], Any]) -> None:
     torch.manual_seed(1)
-    one = structure.structure_of(build().eval())
+    one = building.structure_of(build().eval())
     torch.manual_seed(2)
-    assert structure.structure_of(build().train()) == one
+    assert building.structure_of(build().train()) == one

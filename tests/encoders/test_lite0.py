@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from ial_bench.encoders.lite_clip import _deviation, _drawn
+from ial_bench.encoders.build import tensor_digest
 from ial_bench.encoders.load import load_encoder
-from ial_bench.encoders.openclip import build_openclip
+from ial_bench.encoders.openclip import build_openclip, tokenizer_of
 from ial_bench.encoders.openclip_source import Network
-from ial_bench.encoders.openclip_tokens import tokenizer_of
-from ial_bench.encoders.structure import tensor_digest
+from ial_bench.encoders.own_models import _deviation, _drawn
 from ial_bench.encoders.towers import load_towers
 from ial_bench.errors import ConfigError
 from packaged_weights import CLIP, LITE0, lite

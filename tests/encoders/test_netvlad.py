@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from ial_bench.encoders.netvlad import NetVLAD, start_centres
+from ial_bench.encoders.pooling import NetVLAD, start_centres
 from ial_bench.errors import ConfigError
 
 Array = npt.NDArray[np.float64]

@@ -13,13 +13,12 @@ import pytest
 import timm
 import torch
 
-from ial_bench.encoders import openclip, openclip_tokens, weights
-from ial_bench.encoders.build import quiet_build
+from ial_bench.encoders import openclip, weights
+from ial_bench.encoders.build import libraries_of, quiet_build, structure_of
 from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.openclip import new_model, require_tokenizer
 from ial_bench.encoders.openclip_source import Network, network_of
 from ial_bench.encoders.spec import EncoderSpec
-from ial_bench.encoders.structure import libraries_of, structure_of
 from ial_bench.errors import SkipMethod
 from published_models import HUB, SMALL, WORDS, made, publish, weights_of, write_tokenizer
 
@@ -189,9 +188,9 @@ def test_a_tokenizer_beside_the_checkpoint_is_taken(monkeypatch: pytest.MonkeyPa
 
 def test_a_tokenizer_that_cannot_be_made_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
-    monkeypatch.setattr(openclip_tokens, "in_hub_cache", lambda *_: tmp_path / "tokenizer.json")
+    monkeypatch.setattr(openclip, "in_hub_cache", lambda *_: tmp_path / "tokenizer.json")
     with pytest.raises(SkipMethod, match="tokenizer of small-hub, made/words, cannot be made"):
-        openclip_tokens.tokenizer_of(Network("small-hub", HUB, {}), None)
+        openclip.tokenizer_of(Network("small-hub", HUB, {}), None)
 
 
 def test_a_coca_whose_texts_open_clip_cannot_encode_is_a_reason() -> None:
@@ -199,4 +198,4 @@ def test_a_coca_whose_texts_open_clip_cannot_encode_is_a_reason() -> None:
     config = network("coca_roberta-ViT-B-32").config
     without = {**config, "text_cfg": {**config["text_cfg"], "output_tokens": False}}
     with pytest.raises(SkipMethod, match="cannot encode texts with mine"):
-        openclip_tokens.tokenizer_of(Network("mine", without, {}), None)
+        openclip.tokenizer_of(Network("mine", without, {}), None)

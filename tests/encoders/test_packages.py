@@ -14,12 +14,11 @@ from PIL import Image
 from torch import nn
 
 from conftest import CAMBRIDGE
-from ial_bench.encoders import packages
-from ial_bench.encoders.at_hand import weights_at_hand
-from ial_bench.encoders.load import load_encoder
-from ial_bench.encoders.packages import PACKAGES, Package, in_order, package_of
+from ial_bench.encoders import weights
+from ial_bench.encoders.load import load_encoder, weights_at_hand
 from ial_bench.encoders.spec import EncoderSpec, long_name
 from ial_bench.encoders.timm_backbone import build_timm
+from ial_bench.encoders.weights import PACKAGES, Package, in_order, package_of
 from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.files import sha256_file
 from packaged_weights import LITE0, lite
@@ -212,7 +211,7 @@ def test_photographs_prepared_so_are_what_the_norms_have_seen() -> None:
 
 def test_nothing_of_a_package_is_run(tiny: Package, tmp_path: Path) -> None:
     (tmp_path / "tiny_weights" / "__init__.py").write_text("raise RuntimeError('imported')\n")
-    assert packages.package_of(tiny.network).path() == tmp_path / tiny.file
+    assert weights.package_of(tiny.network).path() == tmp_path / tiny.file
 
 
 def test_a_pickle_that_runs_code_is_refused(tiny: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 
 from ial_bench.encoders import load
-from ial_bench.encoders.base import remember_card, remembered_card
-from ial_bench.encoders.load import load_encoder, own_model
+from ial_bench.encoders.encoder import remember_card, remembered_card
+from ial_bench.encoders.load import load_encoder
+from ial_bench.encoders.openclip import own_model
 from ial_bench.errors import ConfigError
 from ial_bench.json_files import read_json
 from ial_bench.synth.pretraining import N_MERGES, new_model, vocabulary_size

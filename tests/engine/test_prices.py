@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ial_bench.encoders.base import EncoderCard
+from ial_bench.encoders.encoder import EncoderCard
 from ial_bench.engine import prices, provenance, room
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import EngineOptions, Selection

@@ -11,8 +11,7 @@ import shapely
 from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
 
-from ial_bench.datasets.streets import StreetLines
-from ial_bench.geo.lines import MAX_RANGE_M, LineIndex
+from ial_bench.geo.lines import MAX_RANGE_M, LineIndex, StreetLines
 from ial_bench.geo.points import Points, haversine_m, points_of, unit_vectors
 from ial_bench.geo.projections import from_local_m, to_local_m
 from ial_bench.geocoding.geocoder import NearestStreet

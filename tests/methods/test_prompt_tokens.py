@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ial_bench.encoders.load import build_openclip
+from ial_bench.encoders.openclip import build_openclip
 from ial_bench.encoders.towers import ClipTowers, load_towers
 from ial_bench.errors import ConfigError
 from ial_bench.method import NoReport

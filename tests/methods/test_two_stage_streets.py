@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
+from ial_bench.datasets.streets import STREETS, write_streets
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, plan
 from ial_bench.engine.run import Engine
 from ial_bench.errors import SkipMethod
+from ial_bench.geo.lines import StreetLines
 from ial_bench.method import NoReport, RunContext, config_from_text
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city

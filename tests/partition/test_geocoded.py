@@ -11,7 +11,7 @@ import pytest
 from drawn_streets import degrees, line, partition_of
 from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError
-from ial_bench.geocoding.service import ServiceError
+from ial_bench.geocoding.reverse import ServiceError
 from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.network import StreetNetwork
 from ial_bench.partition.photos import SourcePhoto

@@ -26,7 +26,7 @@ from ial_bench.partition.places import (
     match_places,
     places_of,
 )
-from ial_bench.partition.splits import SplitRule, part
+from ial_bench.partition.splits import SplitRule, split_photos
 
 STREETS = [line("Main St", (-200, 0), (200, 0)), line("Oak St", (0, -200), (0, 200))]
 NETWORK = StreetNetwork.of(STREETS)
@@ -109,7 +109,7 @@ def parted(photos: list[SourcePhoto], rule: SplitRule, addresses: Sequence[int] 
     places: list[Place] = places_of(photos)
     of = {k: p for p in places for k in p.photos}
     labels = np.array(addresses if addresses is not None else [0] * len(photos))
-    return part(rule, photos, [of[k].name for k in range(len(photos))],
+    return split_photos(rule, photos, [of[k].name for k in range(len(photos))],
                 np.array([of[k].position for k in range(len(photos))]), labels)  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def test_by_heading() -> None:
     )
     assert found.splits[:4] == ["query", "query", "train", "train"]
     assert found.places[:4] == ["00@query", "00@query", "00", "00"]
-    assert found.told_apart == 9
+    assert found.straddling == 9
 
 
 def test_by_date() -> None:

@@ -25,7 +25,7 @@ from ial_bench.geo.points import haversine_m
 from ial_bench.seeds import derive_seed, generator
 from ial_bench.synth import captures, write
 from ial_bench.synth.captions import spelled
-from ial_bench.synth.layout import make_layout
+from ial_bench.synth.city import plan_city
 from ial_bench.synth.options import PRESETS, PRETRAIN_SEEDS, CityOptions, changed, preset
 from ial_bench.synth.styles import N_LINE_NAMES, line_names, neighbourhood_names
 from ial_bench.synth.write import make_city, options_of
@@ -85,7 +85,7 @@ def test_addresses_are_those_of_a_street_grid(small: Dataset) -> None:
 
 
 def test_photos_lie_on_their_sub_street_and_apart(small: Dataset) -> None:
-    city = make_layout(SMALL)
+    city = plan_city(SMALL)
     train, query = small.split("train", "val"), small.split("query")
     gaps = haversine_m(query.positions[:, None], train.positions[None])
     assert gaps.min() > 1.0  # no query was taken where a train photo was
@@ -101,7 +101,7 @@ def test_photos_lie_on_their_sub_street_and_apart(small: Dataset) -> None:
 
 def test_places_keep_clear_of_crossings_unless_told() -> None:
     def nearest(crossings: str) -> float:
-        city = make_layout(replace(SMALL, crossings=crossings, train_places=12))
+        city = plan_city(replace(SMALL, crossings=crossings, train_places=12))
         subs = city.sub_streets
         margins = []
         for sub in range(len(subs)):
@@ -217,7 +217,7 @@ def test_no_seed_is_shared_between_roles_and_cities(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(captures, "generator", recorded)
     seeds: list[int] = []
     for seed in (SMALL.seed, SMALL.seed + 1, PRETRAIN_SEEDS.start):
-        city = make_layout(replace(SMALL, seed=seed))
+        city = plan_city(replace(SMALL, seed=seed))
         for role in captures.ROLES:
             captures.day_of.cache_clear()
             for sub in range(len(city.sub_streets)):
@@ -259,7 +259,7 @@ def test_label_noise(small: Dataset, tmp_path: Path) -> None:
     wrong_some, wrong_more = ({p for p in truth if of[p] != truth[p]} for of in (some, more))
     assert wrong_some < wrong_more
     assert len(wrong_some) / len(truth) == pytest.approx(0.3, abs=0.2)
-    subs = make_layout(SMALL).sub_streets
+    subs = plan_city(SMALL).sub_streets
     at = {a.text: i for i, a in enumerate(subs.addresses)}
     assert all(at[more[p]] in subs.neighbours[at[truth[p]]] for p in wrong_more)
     assert addresses_by_place(more_data, "query") == addresses_by_place(small, "query")
@@ -288,7 +288,7 @@ def test_coverage_is_nested(small: Dataset, tmp_path: Path) -> None:
 
 def test_lot_variation() -> None:
     def spread(variation: float) -> float:
-        boxes = make_layout(replace(SMALL, blocks=(4, 4), lot_variation=variation)).boxes
+        boxes = plan_city(replace(SMALL, blocks=(4, 4), lot_variation=variation)).boxes
         rows = boxes.kind >= 0
         face = boxes.block[rows] * 4 + boxes.dressed[rows].argmax(axis=1)
         return float(np.mean([boxes.storeys[rows][face == f].std() for f in np.unique(face)]))

@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from ial_bench.cli.main import app
-from ial_bench.encoders.load import load_encoder, own_model
+from ial_bench.encoders.load import load_encoder
+from ial_bench.encoders.openclip import own_model
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.json_files import read_json
 from ial_bench.method import NoReport

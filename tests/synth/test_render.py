@@ -13,7 +13,7 @@ from ial_bench.synth import scene as t
 from ial_bench.synth import styles
 from ial_bench.synth.captions import MAX_WORDS, caption, facts
 from ial_bench.synth.captures import PRETRAIN, QUERY, TRAIN, Capture, captures_of, day_of, places_of
-from ial_bench.synth.layout import City, make_layout
+from ial_bench.synth.city import City, plan_city
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.render import Camera, Seen, flat_light, photo_of, trace, wall_light
 from ial_bench.synth.scene import Boxes, Props, joined, rows_of
@@ -23,7 +23,7 @@ SIZE = 16
 
 @pytest.fixture(scope="module")
 def town() -> City:
-    return make_layout(CityOptions(seed=3, blocks=(3, 3), train_places=3, query_places=2))
+    return plan_city(CityOptions(seed=3, blocks=(3, 3), train_places=3, query_places=2))
 
 
 def some_captures(city: City, step: int) -> list[Capture]:
@@ -65,7 +65,7 @@ def looking(x: float, y: float, heading: float, passers: Props | None = None) ->
 @pytest.mark.parametrize("crossing", ["exclude", "keep"])
 def test_pixels_against_the_scalar_twin(crossing: str, every: int) -> None:
     """By default a third of each photo's, others in the next one: all places in the picture, and all photos."""
-    city = make_layout(CityOptions(seed=5, blocks=(2, 3), crossings=crossing, occluders=2.0))
+    city = plan_city(CityOptions(seed=5, blocks=(2, 3), crossings=crossing, occluders=2.0))
     looked_at = np.zeros((SIZE, SIZE), dtype=np.int64)
     for number, capture in enumerate(some_captures(city, step=4)):
         seen = trace(city, capture, SIZE)

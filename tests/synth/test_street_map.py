@@ -23,6 +23,7 @@ from ial_bench.geo.points import haversine_m
 from ial_bench.geo.projections import to_local_m
 from ial_bench.synth.captions import MAX_WORDS, caption
 from ial_bench.synth.captures import QUERY, TRAIN, Capture, captures_of, day_of, places_of
+from ial_bench.synth.city import City, lay_map, plan_city
 from ial_bench.synth.ground import (
     DASH,
     FIELD,
@@ -36,7 +37,6 @@ from ial_bench.synth.ground import (
     ZEBRA,
     MapGround,
 )
-from ial_bench.synth.layout import City, lay_map, make_layout
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.render import photo_of, trace
 from ial_bench.synth.scene import Floats, Props
@@ -224,7 +224,7 @@ def test_a_side_street_ends_square_and_a_dead_end_round(city: City) -> None:
 
 @pytest.mark.parametrize("degrees", [0.0, 33.0, 90.0, 161.5])
 def test_a_scene_turned_as_a_whole_looks_the_same(degrees: float) -> None:
-    town = make_layout(CityOptions(seed=3, blocks=(3, 3)))
+    town = plan_city(CityOptions(seed=3, blocks=(3, 3)))
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
     def turned(points: Floats) -> Floats:

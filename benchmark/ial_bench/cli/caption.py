@@ -40,7 +40,7 @@ def caption(
     Example: bench data caption my-city --captioner blip-large
     """
     from ial_bench.captions.captioners import CaptionLength
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.datasets.photos import SPLITS
     from ial_bench.errors import ConfigError, unknown_name
     from ial_bench.folders import alone

@@ -28,7 +28,7 @@ def contents(
     Example: bench data contents my-city
     """
     from ial_bench.cli.console import ConsoleReporter, print_rows
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.datasets.verify import take_contents
 
     data = open_dataset(dataset, data_home)

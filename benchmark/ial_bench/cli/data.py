@@ -40,7 +40,7 @@ def verify(
     from dataclasses import asdict
 
     from ial_bench.cli.console import ConsoleReporter, print_json, print_rows
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.datasets.verify import verify as check
 
     data = open_dataset(dataset, data_home)

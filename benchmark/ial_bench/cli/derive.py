@@ -33,7 +33,7 @@ def subset(
     Example: bench data subset pitts-ial --coverage 0.125 --seed 0
     """
     from ial_bench.datasets.derive import take_places
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.homes import data_home as home
 
     data = open_dataset(dataset, data_home)
@@ -55,7 +55,7 @@ def join(
     Example: bench data join pitts-ial sf-ial-base
     """
     from ial_bench.datasets.derive import join as join_datasets
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.homes import data_home as home
 
     parts = [open_dataset(dataset, data_home) for dataset in datasets]

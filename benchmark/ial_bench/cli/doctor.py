@@ -18,8 +18,8 @@ def doctor(
     import os
 
     from ial_bench.cli.console import print_json
-    from ial_bench.datasets.names import installed
-    from ial_bench.encoders.at_hand import weights_at_hand
+    from ial_bench.datasets.known import installed
+    from ial_bench.encoders.load import weights_at_hand
     from ial_bench.engine import models, provenance
     from ial_bench.engine.devices import resolve_device
     from ial_bench.engine.room import existing, free_disk

@@ -45,7 +45,7 @@ def export(
     """
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.export import export_webdataset
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
 
     if not webdataset:
         raise ConfigError("no form to export to is named", "give --webdataset")

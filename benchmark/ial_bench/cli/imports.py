@@ -205,7 +205,7 @@ def _import(wanted: ReleasedOptions, out: Path | None, known: str | None = None)
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.importing.released import import_released as run_import
     from ial_bench.datasets.importing.report import REPORT, kinds
-    from ial_bench.registry import dataset_cards
+    from ial_bench.datasets.known import dataset_cards
 
     if known is not None:
         wanted = wanted.published_as(dataset_cards()[known])

@@ -52,9 +52,8 @@ def datasets(data_home: options.DataHome = None, as_json: options.AsJson = False
     """
     from ial_bench.cli.console import print_json, print_rows
     from ial_bench.datasets.dataset import Dataset
-    from ial_bench.datasets.names import installed
+    from ial_bench.datasets.known import dataset_cards, installed
     from ial_bench.errors import DataError
-    from ial_bench.registry import dataset_cards
 
     rows = []
     for folder in installed(data_home):

@@ -105,7 +105,7 @@ def _told(scene: Scene, file: Path) -> None:
 
 def _dataset(selected: Selected, home: Path | None) -> Dataset | None:
     """The dataset that was run on, where it is at hand: only the map asks for it, and does without."""
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.errors import BenchError
 
     try:

@@ -167,7 +167,7 @@ def _sizes(photos: float | None, spread: float | None) -> tuple[Sizes, None]:
 
 
 def _sizes_of(dataset: str, data_home: Path | None, photos: float | None, spread: float | None) -> tuple[Sizes, int]:
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.errors import ConfigError, DataError
     from ial_bench.metrics.power import Sizes
 

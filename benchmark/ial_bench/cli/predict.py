@@ -13,7 +13,7 @@ from ial_bench.cli import options
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
-    from ial_bench.encoders.base import EncoderCard
+    from ial_bench.encoders.encoder import EncoderCard
     from ial_bench.engine.answer import PhotoAnswer
     from ial_bench.engine.record import RunRecord
     from ial_bench.method import Method, Reporter, RunContext
@@ -47,7 +47,7 @@ def predict(
     """
     from ial_bench.cli.choices import Wanted, settings_of
     from ial_bench.cli.console import ConsoleReporter
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.engine import models
     from ial_bench.engine.answer import answer, config_of, fitted, fitting
     from ial_bench.errors import ConfigError, DataError, unknown_name
@@ -114,7 +114,7 @@ def _own_encoder(texts: Mapping[str, str], cache: Path | None, report: Reporter)
 
 def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> RunContext:
     """What the method of a run is given to answer: encoders in the run's own precision."""
-    from ial_bench.encoders.base import FLOAT32
+    from ial_bench.encoders.encoder import FLOAT32
     from ial_bench.engine.devices import resolve_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.method import RunContext

@@ -196,7 +196,7 @@ def _verified(
     Raises:
         DataError: it is no pack, or about another dataset, version or ground truth.
     """
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.errors import DataError
     from ial_bench.packs.file import Pack
     from ial_bench.packs.verify import Verifier

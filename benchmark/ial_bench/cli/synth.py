@@ -132,7 +132,7 @@ def synth(
     report = ConsoleReporter()
     city = None
     if street_map is not None:
-        from ial_bench.synth.layout import lay_map
+        from ial_bench.synth.city import lay_map
 
         check_folder(folder, wanted, called, street_map.to_json())  # reading a city's streets takes a while
         city = lay_map(wanted, street_map, report.log)
@@ -174,7 +174,7 @@ def show(
     import io
 
     from ial_bench.datasets.contact_sheet import contact_sheet
-    from ial_bench.datasets.names import open_dataset
+    from ial_bench.datasets.known import open_dataset
     from ial_bench.errors import ConfigError
     from ial_bench.files import write_bytes
 

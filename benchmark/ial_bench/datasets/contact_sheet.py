@@ -24,7 +24,7 @@ def contact_sheet(dataset: Dataset, rows: int = 8, each: int = 6, cell: int = 12
     Args:
         dataset: any dataset.
         rows: sub-streets at most.
-        each: photos at most on either side, of as many places as there are.
+        each: most photos on either side; they show as many places as possible.
         cell: height and width that a photo is fitted into, in pixels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Content digests: the SHA-256 of each photo's file, by which a photo that was replaced is noticed.
+"""Content digests: the SHA-256 of each photo's file, which shows that a photo was replaced.
 
     contents.parquet    one row a photo, in the order of photos.parquet; a dataset may have none
 
@@ -58,7 +58,7 @@ class Contents:
 
 
 def differ(a: str | None, b: str | None) -> bool:
-    """Whether two digests of contents are of different photos; nothing is held against one that is not known."""
+    """Whether two digests of contents are of different photos; an unknown one differs from none."""
     return a is not None and b is not None and a != b
 
 

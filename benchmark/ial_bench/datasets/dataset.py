@@ -20,9 +20,10 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.contents import Contents, differ, read_contents
 from ial_bench.datasets.photos import SPLITS, Candidates, Photos
 from ial_bench.datasets.shards import SHARDS, Shards
-from ial_bench.datasets.streets import StreetLines, read_streets
+from ial_bench.datasets.streets import read_streets
 from ial_bench.datasets.table import ADDRESS_SCHEMA, ADDRESSES, PHOTO_SCHEMA, PHOTOS, Description
 from ial_bench.errors import DataError
+from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import centroids
 from ial_bench.json_files import digest
 from ial_bench.parquet import open_table, read_columns, schema_of
@@ -50,7 +51,7 @@ class Dataset:
         return int(self._photos.metadata.num_rows)
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Path]]:
-        return Dataset, (self.folder,)  # worker processes open the folder anew
+        return Dataset, (self.folder,)  # worker processes open the folder again
 
     @property
     def name(self) -> str:
@@ -79,7 +80,7 @@ class Dataset:
 
     @cached_property
     def addresses(self) -> list[Address]:
-        """All addresses, of whatever split, sorted by canonical text."""
+        """The addresses of all splits, sorted by canonical text."""
         table = self._read(self._address_file, None)
         return [
             Address(street, neighbourhood, tuple(cross))

@@ -1,4 +1,4 @@
-"""Datasets made of others: a part of the train places, or several cities as one. Photos stay where they are."""
+"""Datasets made of others: a part of the train places, or several cities joined. Photos stay where they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.names import own_name
+from ial_bench.datasets.known import own_name
 from ial_bench.datasets.places import cut_val
 from ial_bench.datasets.shards import moved_index, read_index
 from ial_bench.datasets.table import (
@@ -32,7 +32,7 @@ def take_places(data: Dataset, coverage: float, seed: int, name: str, out: Path,
     """A dataset of a share of the train and val places; queries and database photos are all kept.
 
     Places are drawn until they hold the share of the photos, and every address keeps at least one for training, so
-    the candidates stay the same. Of one seed, less coverage is a part of more.
+    the candidates stay the same. With one seed, less coverage is a subset of more.
 
     Args:
         data: the whole.

@@ -44,7 +44,7 @@ from ial_bench.method import NoReport, Reporter
 FOLDER = "shards"
 DEFAULT_SHARD_BYTES = 10**9
 _MARK = "export.json"
-_FORMAT = 1  # of what is written; a raise starts exports that were interrupted anew
+_FORMAT = 1  # of the output; where it is raised, interrupted exports start again
 _METADATA = ("photo_id", "split", "place_id", "address", "lat", "lon", "heading", "caption")
 _SUFFIXES = frozenset({"avif", "bmp", "gif", "heic", "heif", "jp2", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"})
 _AT_ONCE = 32  # photos read ahead
@@ -79,7 +79,7 @@ def export_webdataset(
     force: bool = False,
     reporter: Reporter | None = None,
 ) -> ExportSummary:
-    """Write `data` to `out`, its photos in tar shards. Its digest stays; what was interrupted goes on.
+    """Write `data` to `out`, its photos in tar shards. Its digest stays the same. An interrupted export is resumed.
 
     Args:
         data: what to export; its photos may lie in shards already.
@@ -185,7 +185,7 @@ def _finished(folder: Path, k: int) -> int:
     try:
         sizes = pq.read_table(part, columns=["shard_bytes"])["shard_bytes"].to_pylist()
     except (pa.ArrowException, OSError):
-        return 0  # written anew
+        return 0  # written again
     return len(sizes) if set(sizes) == {tar.stat().st_size} else 0
 
 
@@ -376,7 +376,7 @@ class _Packable:
             mode = file.lstat().st_mode
             out = not self._below(file.parent) or (stat.S_ISLNK(mode) and not self._is_below(file))
             mode = file.stat().st_mode
-        except (OSError, RuntimeError):  # missing, or links in a circle: reading it says so
+        except (OSError, RuntimeError):  # missing, or links in a circle: reading it will raise
             return
         if out:
             raise DataError(

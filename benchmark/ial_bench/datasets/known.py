@@ -1,17 +1,27 @@
-"""Datasets known by name: what each is, where to get it, how to import it."""
+"""Datasets by name: the cards of known ones, the names that are kept for them, and the folder that a name stands for.
+
+pyarrow is not imported before a dataset is opened: tables and boards only ask for kept names.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ial_bench.errors import ConfigError, DataError, unknown_name
+from ial_bench.files import checked_name
+from ial_bench.homes import data_home
+from ial_bench.registry import error_line
+
 if TYPE_CHECKING:
+    from ial_bench.datasets.dataset import Dataset
     from ial_bench.method import Reporter
 
 _SET_ASIDE = 0.01
-"""Share of its records that an import may set aside, unless told otherwise."""
+"""Share of its records that an import may set aside by default."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +32,10 @@ class Expected:
         what: what is counted.
         count: how many.
         rounded_to: the published number's last digit: 234K is rounded to 1,000.
-        source: who says so.
+        source: of the number.
         cut: whether the digits behind the last were cut off, not rounded: 234K for 234,912.
-        tells: ``candidates`` or ``queries``, of a count that the dataset is known by, as published accuracies are
-            measured on so many; empty for what is only shown.
+        tells: ``candidates`` or ``queries``, of a count that identifies the dataset, since published accuracies are
+            measured on that many; empty for counts that are only shown.
     """
 
     what: str
@@ -72,7 +82,7 @@ class DatasetCard:
         citation: the works to cite.
         licence: its terms, in words.
         disk: how much room it takes.
-        place_rule: how its photos' names tell their place; empty to find out.
+        place_rule: how the place is read from a photo's name; empty to find out.
         utm_zone: zone of its UTM positions; empty where it has none.
         expected: its published counts.
         make: makes it in a folder, with nothing to obtain first; None where there is.
@@ -103,7 +113,7 @@ class DatasetCard:
 
     @property
     def keeps_its_name(self) -> bool:
-        """Whether nothing else may be called so: it has published counts, by which another dataset is told."""
+        """Whether no other dataset may have its name: its published counts show which one is meant."""
         return any(e.tells for e in self.expected)
 
     @property
@@ -126,7 +136,7 @@ class DatasetCard:
         return all(e.admits(found[e.tells]) for e in self.expected if e.tells)
 
     def facts(self) -> dict[str, str]:
-        """What is known of it beside its photos, for people; nothing that is empty."""
+        """What is known of it, for people, without empty entries."""
         facts = {
             "about": self.about,
             "cite": "; ".join(self.citation),
@@ -230,3 +240,86 @@ SF_IAL_LARGE = DatasetCard(
         Expected(_QUERY_ADDRESSES, 3_406),
     ),
 )
+
+
+def dataset_cards() -> dict[str, DatasetCard]:
+    """The datasets known by name, sorted.
+
+    Raises:
+        ConfigError: one of a plugin cannot be imported.
+    """
+    cards = {}
+    for point in sorted(entry_points(group="ial_bench.datasets"), key=lambda p: p.name):
+        try:
+            cards[point.name] = point.load()
+        except (Exception, SystemExit) as error:
+            origin = point.dist.name if point.dist else point.value
+            raise ConfigError(
+                f"dataset {point.name!r} of {origin} is broken: {error_line(error, None)}",
+                "mend or uninstall the plugin",
+            ) from error
+    return cards
+
+
+def open_dataset(name_or_path: str, home: Path | None = None) -> Dataset:
+    """Open a dataset by path, or by name in the data home.
+
+    Args:
+        name_or_path: anything with a ``/``, or an existing dataset folder, is a path.
+        home: the data home; None for the default.
+
+    Raises:
+        DataError: a known dataset that is not there (says how to get it), or a folder that is no dataset.
+        UnknownNameError: no such name.
+    """
+    from ial_bench.datasets.dataset import Dataset
+    from ial_bench.datasets.table import DESCRIPTION
+
+    path = Path(name_or_path).expanduser()
+    if "/" in name_or_path or (path / DESCRIPTION).is_file():
+        if not path.is_dir():
+            raise DataError(f"no such dataset folder: {path}", "`bench list datasets` shows what is there")
+        return Dataset(path)
+    folder = data_home(home) / name_or_path
+    if (folder / DESCRIPTION).is_file():
+        return Dataset(folder)
+    cards = dataset_cards()
+    if name_or_path in cards:
+        raise DataError(f"dataset {name_or_path!r} is not in {data_home(home)}", cards[name_or_path].how_to_get())
+    known = {*cards, *(f.name for f in installed(home))}
+    raise unknown_name("dataset", name_or_path, known, "`bench list datasets` shows all; a folder is given as ./FOLDER")
+
+
+def installed(home: Path | None = None) -> list[Path]:
+    """The dataset folders in the data home, sorted by name."""
+    from ial_bench.datasets.table import DESCRIPTION
+
+    root = data_home(home)
+    return sorted(p.parent for p in root.glob(f"*/{DESCRIPTION}")) if root.is_dir() else []
+
+
+def keeper_of(name: str) -> DatasetCard | None:
+    """The card that keeps `name`, in upper or lower case, as some file systems ignore it; None: it is free."""
+    cards = {called.casefold(): card for called, card in dataset_cards().items() if card.keeps_its_name}
+    return cards.get(name.casefold())
+
+
+def own_name(name: str) -> str:
+    """`name`, if a user's dataset may have it.
+
+    Raises:
+        ConfigError: it is not a valid name, or it is kept for a published dataset.
+    """
+    card = keeper_of(checked_name(name))
+    if card is not None:
+        raise ConfigError(
+            f"the name {name} is kept for {card.title} as it is published, with {card.size}",
+            f"give another name, such as --name {another_name(card)}; {card.title} itself is made by "
+            f"`bench data import {card.name}`",
+        )
+    return name
+
+
+def another_name(card: DatasetCard) -> str:
+    """A name for a part of a published dataset, such as ``my-sf-part``."""
+    return f"my-{card.name.split('-')[0]}-part"

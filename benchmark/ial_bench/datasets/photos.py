@@ -23,7 +23,7 @@ from ial_bench.json_files import digest
 if TYPE_CHECKING:
     from ial_bench.datasets.contents import Contents
     from ial_bench.datasets.shards import Shards
-    from ial_bench.datasets.streets import StreetLines
+    from ial_bench.geo.lines import StreetLines
 
 SPLITS = ("train", "val", "database", "query")
 """In table order. `val` is cut from the released train split; `database` holds reference photos that are not
@@ -265,7 +265,7 @@ class Photos:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of which image files these are: path, size and, where it is known, content of each, in order."""
+        """SHA-256 of the image files in order: path, size and, where it is known, content of each."""
         files, contents = self._dataset.hash_rows(("path", "bytes"), self.rows), self._dataset.contents
         return files if contents is None else digest([files, contents.digest_of(self.rows)])
 

@@ -1,4 +1,4 @@
-"""Places: which photos were taken at one, by their paths, and a validation split of whole places."""
+"""Places: which photos share one, by their paths, and a validation split of whole places."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ial_bench.seeds import generator
 SAME_PLACE_M = 1.0
 """Photos of one place share a camera position, up to rounding."""
 
-_GLANCE = 100  # paths that rule most rules out
+_GLANCE = 100  # paths, enough to exclude most rules
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Photos in tar shards: where in which file each one lies, and how it is read.
 
-``shards.parquet`` has a row for each of ``photos.parquet``, in its order. A photo is one read of known offset and
-length: no tar file is parsed, so any order of reading costs the same, in threads and in processes.
+``shards.parquet`` has a row for each of ``photos.parquet``, in its order. A photo is read in one go by its offset
+and length. No tar file is parsed, so reading costs the same in any order, in threads and in processes.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Shards:
 
 
 class _File:
-    """A shard open for reading. Closed when nobody holds it: a thread may still read what the cache has dropped."""
+    """A shard open for reading. Closed when no longer used: a thread may still read one that the cache dropped."""
 
     def __init__(self, path: Path) -> None:
         self._handle = -1
@@ -129,7 +129,7 @@ class _File:
         self._bytes = os.fstat(self._handle).st_size
 
     def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset`, or none where the shard ends before: a wrong size takes no memory."""
+        """`size` bytes from `offset`, or none where the shard ends earlier, so that a wrong size takes no memory."""
         # pread has no position that threads and forked processes would share.
         return os.pread(self._handle, size, offset) if offset + size <= self._bytes else b""
 

@@ -8,12 +8,7 @@ may have several, or none.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +17,8 @@ import pyarrow.parquet as pq
 
 from ial_bench.errors import DataError, SkipMethod
 from ial_bench.files import atomic_path
-from ial_bench.geo.points import Points, valid
+from ial_bench.geo.lines import StreetLines
+from ial_bench.geo.points import valid
 from ial_bench.parquet import open_table, read_columns
 
 STREETS = "streets.parquet"
@@ -35,65 +31,6 @@ STREET_SCHEMA = pa.schema(
     ]
 )
 _MEND = "import the dataset again"
-
-
-@dataclass(frozen=True)
-class StreetLines:
-    """Polylines and whose they are, as flat arrays: 100,000 lines are no 100,000 objects.
-
-    Attributes:
-        addresses: int32 [n], the address of each line.
-        starts: int64 [n + 1]; the points of line i are ``points[starts[i] : starts[i + 1]]``.
-        points: float64 [m, 2], latitude and longitude in degrees.
-    """
-
-    addresses: npt.NDArray[np.int32]
-    starts: npt.NDArray[np.int64]
-    points: Points
-
-    def __len__(self) -> int:
-        return len(self.addresses)
-
-    @classmethod
-    def of(cls, addresses: Sequence[int] | npt.NDArray[np.integer], lines: Sequence[Points]) -> StreetLines:
-        """The lines of a sequence, in its order.
-
-        Args:
-            addresses: n numbers.
-            lines: n arrays [points of the line, 2].
-        """
-        if len(addresses) != len(lines):
-            raise ValueError(f"{len(addresses)} addresses for {len(lines)} lines")
-        arrays = [np.asarray(line, dtype=np.float64).reshape(-1, 2) for line in lines]
-        starts = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int64)
-        return cls(np.asarray(addresses, dtype=np.int32), starts, np.concatenate([np.zeros((0, 2)), *arrays]))
-
-    def line(self, i: int) -> Points:
-        """The points of line i, [points, 2]."""
-        return self.points[self.starts[i] : self.starts[i + 1]]
-
-    def ordered(self) -> StreetLines:
-        """The same lines sorted by address and points, the order in which they are stored."""
-        order = sorted(range(len(self)), key=lambda i: (self.addresses[i], self.line(i).tolist()))
-        return StreetLines.of(self.addresses[order], [self.line(i) for i in order])
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all addresses and points, whatever the order of the lines."""
-        lines = self.ordered()
-        total = hashlib.sha256()
-        for array in (lines.addresses.astype("<i4"), lines.starts.astype("<i8"), lines.points.astype("<f8")):
-            total.update(array.tobytes())
-        return total.hexdigest()
-
-    def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Arrays from which `restored` makes the lines again."""
-        return {"street_addresses": self.addresses, "street_starts": self.starts, "street_points": self.points}
-
-    @classmethod
-    def restored(cls, state: Any) -> StreetLines:
-        """The lines that `state` was made from."""
-        return cls(*(state[name] for name in ("street_addresses", "street_starts", "street_points")))
 
 
 def needed(lines: StreetLines | None) -> StreetLines:
@@ -114,7 +51,7 @@ def write_streets(folder: Path, lines: StreetLines) -> None:
     """Write ``streets.parquet`` in a dataset folder, whole or not at all.
 
     Raises:
-        DataError: a line of fewer than two points, a point that is none, an address below 0.
+        DataError: a line of fewer than two points, an invalid point, an address below 0.
         StorageError: the folder cannot be written to.
     """
     _check(folder / STREETS, lines, None)
@@ -133,7 +70,7 @@ def read_streets(folder: Path, n_addresses: int) -> StreetLines | None:
         n_addresses: rows of its ``addresses.parquet``.
 
     Raises:
-        DataError: the file is damaged, or holds a line of fewer than two points, a point that is none, or an
+        DataError: the file is damaged, or holds a line of fewer than two points, an invalid point, or an
             address that the dataset does not have.
     """
     path = folder / STREETS

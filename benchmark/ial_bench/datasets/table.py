@@ -28,10 +28,11 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.contents import CONTENTS, Sums, write_contents
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.shards import SHARD_SCHEMA, SHARDS
-from ial_bench.datasets.streets import STREETS, StreetLines, write_streets
+from ial_bench.datasets.streets import STREETS, write_streets
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import atomic_path, checked_name, make_folder, read_toml, storage_errors, write_text
 from ial_bench.folders import LOCK, UNFINISHED, alone
+from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import rolled, unrolled
 from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.parquet import read_table
@@ -250,7 +251,7 @@ def new_dataset(out: Path, force: bool, made_by: str, *of: object) -> Iterator[N
         out: the dataset folder.
         force: replace a dataset that is there.
         made_by: the command.
-        of: what the dataset is made of, as texts. The same command goes on where it was killed, without `force`.
+        of: what the dataset is made of, as texts. The same command may be repeated after a kill, without `force`.
 
     Raises:
         ConfigError: it is a dataset already, and `force` is not given, or another process writes to it.

@@ -16,7 +16,7 @@ from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.datasets.contents import CONTENTS, Contents, sums_of, write_contents
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.names import keeper_of
+from ial_bench.datasets.known import keeper_of
 from ial_bench.datasets.photos import SPLITS, Photos
 from ial_bench.datasets.shards import SHARDS
 from ial_bench.datasets.streets import STREETS

@@ -1,14 +1,14 @@
-"""State dicts of checkpoints, under whatever training scripts wrapped them in, compared name by name."""
+"""State dicts of checkpoints, freed of what training scripts wrap them in, and compared name by name."""
 
 from __future__ import annotations
 
 import argparse
 import pathlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from ial_bench.encoders.weights import opening
 from ial_bench.errors import DataError
 
 State = dict[str, torch.Tensor]
+Model = TypeVar("Model", bound=nn.Module)
 _AVERAGED = (
     "state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema_model_state_dict", "ema",
 )  # fmt: skip
-"""Averaged weights are those that an evaluation is to use: where there are any, they go before the others."""
+"""Averaged weights are meant for evaluation, so they are preferred to others."""
 _WRAPPERS = (
     *_AVERAGED,
     "state_dict",
@@ -34,7 +35,7 @@ _WRAPPERS = (
     "network",
 )
 _WRAPPING = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""Parts of names that torch's own wrappers put in, wherever they stand."""
+"""Parts of names that torch's own wrappers insert, anywhere in a name."""
 _PREFIXES = ("model.", "encoder.", "net.", "network.", "backbone.", "clip.", "clip_model.", "ema_model.")
 _COUNTERS = ("n_averaged", "num_batches_tracked")
 """Of averaged models and batch norm: no feature depends on them."""
@@ -47,7 +48,7 @@ def read_state(file: Path, text: str, names: Collection[str] = ()) -> State:
     Args:
         file: with the wrappers and prefixes that training scripts add, or without.
         text: the encoder's name, for errors.
-        names: of the tensors that are wanted; they tell what is a prefix.
+        names: of the wanted tensors, which show what is a prefix.
 
     Raises:
         DataError: damaged, unsafe, without a state dict or with several.
@@ -66,7 +67,7 @@ def fill(model: nn.Module, state: State, file: Path, text: str) -> None:
     """Load `state`, which came from `file`, into `model`, every tensor of it.
 
     Raises:
-        DataError: not the weights of this model: which tensors are too many, missing or of another shape.
+        DataError: not the weights of this model: which tensors it has besides, lacks or has in another shape.
     """
     own = model.state_dict()
     given = {
@@ -79,7 +80,7 @@ def fill(model: nn.Module, state: State, file: Path, text: str) -> None:
         for k in own
         if k in given and own[k].shape != given[k].shape
     ]
-    if not shapes:  # modules may know names of earlier releases, so that it is theirs to say what is too much
+    if not shapes:  # a module may accept names of earlier releases, so it decides what is foreign
         lacking, unknown = model.load_state_dict(given, strict=False)
         foreign = [k for k in given if k in set(unknown)]  # in the file's order
     lacking = [k for k in lacking if not k.endswith(_COUNTERS)]
@@ -97,6 +98,25 @@ def fill(model: nn.Module, state: State, file: Path, text: str) -> None:
             f"{file} does not hold weights of {text!r}: {'; '.join(problems)}",
             "check that model and checkpoint belong together, and that the file is whole",
         )
+
+
+def filled(
+    model: Model, files: Iterable[Path], text: str, renamed: Callable[[State], State] = lambda state: state
+) -> Model:
+    """`model` with the tensors of checkpoints that hold all of its weights each; as it is without a file.
+
+    Args:
+        model: that takes them.
+        files: checkpoints.
+        text: the encoder's name, for errors.
+        renamed: the tensors of a file under the model's names.
+
+    Raises:
+        DataError: as of `read_state` and `fill`.
+    """
+    for file in files:
+        fill(model, renamed(read_state(file, text, model.state_dict())), file, text)
+    return model
 
 
 def read_centres(file: Path, text: str, width: int) -> torch.Tensor:
@@ -130,7 +150,7 @@ def _read(file: Path, text: str) -> Any:
 
 
 def _harmless() -> list[Any]:
-    """Classes without code of their own that training scripts put beside tensors: losses, options, paths."""
+    """Harmless classes that training scripts store with tensors: losses, options, paths."""
     core: Any = np._core.multiarray  # type: ignore[attr-defined]  # noqa: SLF001 - where pickles say they come from
     numbers = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdg"]
     return [
@@ -172,7 +192,7 @@ def _holds_tensors(found: Mapping[Any, Any]) -> bool:
 
 
 def _tensors(found: Mapping[str, Any], names: Collection[str]) -> State:
-    """The tensors by bare names; of numbers beside them those that are wanted, none where there is no tensor."""
+    """The tensors by bare names, and the wanted ones of the plain numbers with them; nothing if there is no tensor."""
     if not any(isinstance(value, torch.Tensor) for value in found.values()):
         return {}
     state = {}
@@ -185,7 +205,7 @@ def _tensors(found: Mapping[str, Any], names: Collection[str]) -> State:
 
 
 def _bare(state: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """The same under names without prefixes, in whatever order they were put before them."""
+    """The same under names without prefixes, in any order of these."""
     wanted = set(names)
     dropped = _WRAPPING - {part for name in wanted for part in name.split(".")}
     state = _renamed(state, {k: ".".join(part for part in k.split(".") if part not in dropped) for k in state})

@@ -82,7 +82,7 @@ def _channels_last(_: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch
 
 
 def _pairs(network: nn.Module, run: Callable[[], Any]) -> list[Pair]:
-    """Convolutions whose output goes into a batch norm: seen in a run, whatever the modules' names are."""
+    """Convolutions whose output goes into a batch norm, as seen in a run; names of modules do not matter."""
     made: dict[int, tuple[nn.Conv2d, torch.Tensor]] = {}
     pairs: list[Pair] = []
     calls: Counter[nn.Module] = Counter()

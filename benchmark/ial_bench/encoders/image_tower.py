@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from ial_bench.encoders.blocks import VitParts
 from ial_bench.encoders.convolutions import quicken
-from ial_bench.encoders.finite import require_finite
-from ial_bench.encoders.netvlad import NetVLAD
+from ial_bench.encoders.encoder import require_finite
 from ial_bench.encoders.openclip import build_openclip
-from ial_bench.encoders.pooling import Average, GeM, local_features
+from ial_bench.encoders.pooling import Average, GeM, NetVLAD, local_features
 from ial_bench.encoders.spec import OWN_POOLING, EncoderSpec, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.encoders.timm_backbone import build_timm
-from ial_bench.encoders.vit_parts import VitParts
 from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.images import RGB
 
@@ -29,7 +28,7 @@ class ImageTower(nn.Module):
         visual: the encoder's own: pixels [n, 3, h, w] to features [n, d].
         local: pixels to local features [n, width, positions], by parts of `visual`.
         preprocess: a decoded photo to a float tensor [3, h, w], as in evaluation.
-        preprocessing: size, mean, std, interpolation, resize_mode and crop, as `View.of` takes them.
+        preprocessing: size, mean, std, interpolation, resize_mode and crop, as `Augmentation.of` takes them.
         pooling: how local features become one, where not by the encoder itself.
     """
 
@@ -111,7 +110,7 @@ def load_image_tower(text: str, pooling: str, device: str) -> ImageTower:
         device: torch device.
 
     Raises:
-        SkipMethod: its weights cannot be had here, or it is not to be trained here.
+        SkipMethod: its weights cannot be had here, or it cannot be trained here.
         ConfigError: no such encoder, or a pooling that it does not take.
         DataError: a checkpoint that is damaged, unsafe, not finite or for another model.
     """

@@ -1,4 +1,9 @@
-"""Models of open_clip: published, of ours, or of a configuration of one's own."""
+"""Models of open_clip: published ones, those that come with the harness, and any other by its configuration.
+
+Their tokenizers are CLIP's, the harness's own or Hugging Face's, and are made when texts are first encoded. One of
+Hugging Face's is looked for beside the checkpoint, then in the hub's cache, then on the hub. Where it cannot be had,
+what needs texts is skipped with the reason; photos are encoded all the same.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +18,32 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, blank, card_of, feature_dim, inference, plain, quiet_build
 from ial_bench.encoders.checkpoints import fill, read_state
 from ial_bench.encoders.convolutions import quicken
-from ial_bench.encoders.finite import name_of_text, require_finite, require_finite_weights
-from ial_bench.encoders.lite_clip import start_on
+from ial_bench.encoders.encoder import FLOAT32, Encoder, Precision, name_of_text, require_finite, require_finite_weights
 from ial_bench.encoders.openclip_source import SIDECAR, Network, Source, network_of, source_of
-from ial_bench.encoders.openclip_tokens import EXTRA, Tokenizer, require_texts, tokenizer_of, tokens_told
+from ial_bench.encoders.own_models import start_on  # which also registers an image tower with timm
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.encoders.weights import first_line, hub_host, in_hub_cache, opening, unreachable
 from ial_bench.errors import ConfigError, DataError, SkipMethod
+from ial_bench.files import sha256_file
 from ial_bench.images import RGB
 from ial_bench.json_files import write_json
 
 _TEXT_BATCH = 256
 _POSITION_IDS = "text.transformer.embeddings.position_ids"
+_VOCABULARIES = (
+    "tokenizer.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+)
+EXTRA = "pip install 'ial-bench[texts]'"
+Tokenizer = Callable[[list[str]], torch.Tensor]
+"""Texts to int64 [n, context]."""
 
 
 def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Encoder:
@@ -39,7 +54,7 @@ def load_openclip(text: str, device: str, precision: Precision = FLOAT32) -> Enc
     bias = getattr(model, "logit_bias", None)
     card = card_of(
         text, model, model.visual, built.preprocessing, dim, source.files,
-        texts=tokens_told(source.network, source.own_file), logit_bias=None if bias is None else float(bias),
+        texts=token_facts(source.network, source.own_file), logit_bias=None if bias is None else float(bias),
         precision=precision, notes=source.notes,
     )  # fmt: skip
     quicken(model.visual, model.encode_image, blank(built.preprocess, device))
@@ -152,8 +167,6 @@ def new_model(network: Network, preprocessing: Mapping[str, Any], device: str = 
     """
     import open_clip
 
-    import ial_bench.encoders.tiny_street  # noqa: F401 - registers its image tower with timm
-
     config = _with_text_config(network)
     # By a folder of its own: adding a configuration to open_clip's list would hide a model of the same name there.
     with tempfile.TemporaryDirectory() as folder:
@@ -208,6 +221,100 @@ def require_tokenizer(text: str) -> None:
 
 
 def own_model(name: str) -> tuple[Network, Tokenizer]:
-    """A model of ours: its network, and its tokenizer."""
+    """The network and the tokenizer of a model that comes with the harness."""
     network = network_of(EncoderSpec("openclip", name, None))
     return network, tokenizer_of(network, None)
+
+
+def tokenizer_of(network: Network, file: Path | None) -> Tokenizer:
+    """The tokenizer of a network, whose checkpoint is `file`.
+
+    Raises:
+        SkipMethod: it cannot be had here; with the command that gets it. Or open_clip cannot encode its texts.
+        ConfigError: it has more tokens than the text tower.
+    """
+    from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
+
+    require_texts(network)
+
+    texts = network.config["text_cfg"]
+    context = texts.get("context_length", DEFAULT_CONTEXT_LENGTH)
+    settings = texts.get("tokenizer_kwargs") or {}
+    name = texts.get("hf_tokenizer_name")
+    if not name:
+        if network.merges is not None:
+            settings = {**settings, "bpe_path": str(network.merges)}
+        found = SimpleTokenizer(context_length=context, **settings)
+        if found.vocab_size > texts.get("vocab_size", found.vocab_size):
+            raise ConfigError(
+                f"the text tower of {network.name} has {texts['vocab_size']:,} tokens, its tokenizer "
+                f"{found.vocab_size:,}",
+                f"set vocab_size in its text_cfg to {found.vocab_size}, or name the tokenizer that it was trained with "
+                "(hf_tokenizer_name)",
+            )
+        made_here: Tokenizer = found
+        return made_here
+    source = _source(network, name, file)
+    try:
+        made: Tokenizer = HFTokenizer(
+            source, context_length=context, tokenizer_mode=texts.get("tokenizer_mode"), **settings,
+        )  # fmt: skip
+    except ImportError as error:
+        raise SkipMethod(f"the tokenizer of {network.name} needs {error.name or 'transformers'}: {EXTRA}") from error
+    except Exception as error:
+        raise SkipMethod(
+            f"the tokenizer of {network.name}, {name}, cannot be made: {first_line(error)}; `hf download {name}` gets "
+            f"it anew, and {EXTRA} all that tokenizers need"
+        ) from error
+    return made
+
+
+def require_texts(network: Network) -> None:
+    """Refuse the networks whose texts open_clip cannot encode.
+
+    CoCa takes a feature and tokens from its text tower, which gives it the feature alone where it is not configured
+    otherwise (seen in open_clip 3.3: the rows of a batch of two are then taken for the two).
+
+    Raises:
+        SkipMethod: it is such a one.
+    """
+    texts = network.config["text_cfg"]
+    if "multimodal_cfg" in network.config and not texts.get("output_tokens"):
+        raise SkipMethod(
+            f"open_clip cannot encode texts with {network.name}: a CoCa needs output_tokens in its text_cfg"
+        )
+
+
+def token_facts(network: Network, file: Path | None) -> dict[str, Any]:
+    """How texts become tokens, for the encoder's identity: JSON values, known without making the tokenizer."""
+    texts: Mapping[str, Any] = network.config["text_cfg"]
+    facts = {key: texts[key] for key in ("context_length", "tokenizer_kwargs", "tokenizer_mode") if texts.get(key)}
+    name = texts.get("hf_tokenizer_name")
+    if not name:
+        return {"tokenizer": "clip" if network.merges is None else sha256_file(network.merges), **facts}
+    beside = _beside(file)
+    return {"tokenizer": name if beside is None else sha256_file(beside), **facts}
+
+
+def _beside(file: Path | None) -> Path | None:
+    """The vocabulary in the folder of a checkpoint."""
+    if file is None:
+        return None
+    return next((file.parent / name for name in _VOCABULARIES if (file.parent / name).is_file()), None)
+
+
+def _source(network: Network, name: str, file: Path | None) -> str:
+    """What transformers is to load: a folder, or a name on the hub.
+
+    Raises:
+        SkipMethod: neither is at hand.
+    """
+    for found in (_beside(file), in_hub_cache(name, _VOCABULARIES)):
+        if found is not None:
+            return str(found.parent)
+    if (why := unreachable(hub_host())) is not None:
+        raise SkipMethod(
+            f"the tokenizer of {network.name} is not on this machine and {why}: get it where the hub can be reached "
+            f"(`hf download {name}`), or put its tokenizer.json beside the checkpoint; photos need none"
+        )
+    return name

@@ -1,7 +1,7 @@
 """Which network an ``openclip:`` spec names, which checkpoint, and how photos are prepared for it.
 
-All of it is known before a model is built. What a name does not tell is looked for beside the checkpoint, among the
-published checksums, and last assumed and said so.
+All of it is known before a model is built. What does not follow from the name is looked up next to the checkpoint, then
+among the published checksums; what is still open is assumed, with a note.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ial_bench.encoders.packages import PACKAGES, Package
-from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
-from ial_bench.encoders.weights import fetched, hub_host, in_hub_cache, parsed
-from ial_bench.errors import ConfigError, DataError, unknown_name
+from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec, unknown_in_spec
+from ial_bench.encoders.weights import PACKAGES, Package, fetched, hub_host, in_hub_cache, parsed
+from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import sha256_file
 from ial_bench.json_files import read_json
 
 OWN_MODELS = Path(__file__).parent / "openclip_models"
-"""Small models of ours, by name."""
+"""Small models that come with the harness, by name."""
 SIDECAR = "open_clip_config.json"
-"""What open_clip writes beside the weights that it publishes: ``model_cfg`` and ``preprocess_cfg``."""
+"""What open_clip writes next to the weights that it publishes: ``model_cfg`` and ``preprocess_cfg``."""
 _HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 _NEEDED = {"embed_dim", "vision_cfg", "text_cfg"}
@@ -34,12 +33,12 @@ class Network:
     """An open_clip network by its configuration, without weights.
 
     Attributes:
-        name: in open_clip's list or ours, or the stem of a configuration's file.
+        name: in open_clip's list or the harness's, or the stem of a configuration's file.
         config: open_clip's ``model_cfg``.
-        preprocessing: what a configuration of one's own says of it, in open_clip's words; else empty.
-        own: whether it is one of ours.
-        merges: of one of ours, the byte-pair merges that its texts are read with; None: CLIP's.
-        files: the configuration, where it is a file of ours or of the user's.
+        preprocessing: from a configuration of the user's, in open_clip's words; else empty.
+        own: whether it comes with the harness.
+        merges: the byte-pair merges of its tokenizer, where it comes with the harness; None: CLIP's.
+        files: the configuration, where it is a file of the harness or of the user.
     """
 
     name: str
@@ -67,7 +66,7 @@ class Network:
 
     @property
     def package(self) -> Package | None:
-        """The package with weights of the image tower, where one is known for a model of ours."""
+        """The package with weights of the image tower, where the harness knows one for its own model."""
         return PACKAGES.get(self.config["vision_cfg"].get("timm_model_name", "")) if self.own else None
 
 
@@ -79,9 +78,9 @@ class Source:
         network: its configuration, with the activation that its weights were trained with.
         preprocessing: changes to open_clip's usual one: mean, std, interpolation, resize_mode.
         file: the checkpoint, None for untrained weights.
-        files: everything that was read or looked for beside it.
+        files: all files that were read or looked for.
         notes: what had to be assumed.
-        given: whether the checkpoint is the user's own file, beside which more may lie.
+        given: whether the checkpoint is a file of the user's, which may have others next to it.
         package: whose `file` it is, with weights of the image tower alone.
     """
 
@@ -121,8 +120,7 @@ def network_of(spec: EncoderSpec) -> Network:
     if spec.model not in open_clip.list_models():
         ours = sorted(path.stem for path in OWN_MODELS.glob("*.json") if "." not in path.stem)
         known = [*ours, *open_clip.list_models()]
-        error = unknown_name("open_clip model", spec.model, known, "see open_clip.list_models()")
-        raise ConfigError(error.problem, error.fix)
+        raise unknown_in_spec("open_clip model", spec.model, known, "see open_clip.list_models()")
     found: dict[str, Any] = open_clip.get_model_config(spec.model)
     return Network(spec.model, found, {})
 
@@ -161,7 +159,7 @@ def source_of(text: str) -> Source:
 
 
 def _of_file(spec: EncoderSpec, network: Network, file: Path) -> Source:
-    """A checkpoint of the user's: with the settings of the tag that it is said to be, or of what lies beside it."""
+    """A checkpoint of the user's, with the settings of the given tag or of the configuration next to it."""
     beside = file.parent / SIDECAR
     files = (file, *network.files, beside)
     if spec.tag is not None:
@@ -171,10 +169,10 @@ def _of_file(spec: EncoderSpec, network: Network, file: Path) -> Source:
         return Source(network, network.preprocessing, file, files, given=True)
     if beside.is_file() and not network.files:
         config, preprocessing = _read_config(beside)
-        told = Network(network.name, config, preprocessing)
-        notes = _differences(network, told, beside)
+        own = Network(network.name, config, preprocessing)
+        notes = _differences(network, own, beside)
         source = (
-            Source(told, preprocessing, file, files, given=True) if preprocessing else _assumed(spec, told, file, files)
+            Source(own, preprocessing, file, files, given=True) if preprocessing else _assumed(spec, own, file, files)
         )
         return replace(source, notes=(*notes, *source.notes))
     if (tag := _tag_by_digest(network, file)) is not None:
@@ -211,8 +209,7 @@ def _published(network: Network, tag: str) -> Mapping[str, Any]:
     if not found:
         known = [*network.shipped, *([PACKAGE] if network.package else []), *network.tags, RANDOM_INIT]
         fix = f"one of {', '.join(known)}, or the path of a checkpoint"
-        error = unknown_name(f"weights of {network.name}", tag, known, fix)
-        raise ConfigError(error.problem, error.fix)
+        raise unknown_in_spec(f"weights of {network.name}", tag, known, fix)
     return found
 
 
@@ -282,20 +279,20 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     if not path.is_file():
         raise ConfigError(f"no such model configuration: {path}", "give the path of an open_clip JSON that exists")
-    told = read_json(path)
-    model = told.get("model_cfg", told) if isinstance(told, dict) else None
+    content = read_json(path)
+    model = content.get("model_cfg", content) if isinstance(content, dict) else None
     if not isinstance(model, dict) or not set(model) >= _NEEDED:
         raise DataError(
             f"{path} is not an open_clip model configuration",
             "it needs embed_dim, vision_cfg and text_cfg, at the top or in model_cfg",
         )
-    preprocessing = told.get("preprocess_cfg") if model is not told else None
+    preprocessing = content.get("preprocess_cfg") if model is not content else None
     return model, _preprocessing(preprocessing) if isinstance(preprocessing, dict) else {}
 
 
-def _differences(named: Network, told: Network, beside: Path) -> tuple[str, ...]:
-    """What the configuration beside a checkpoint says otherwise than the model that was named."""
-    keys = _differing(named.config, told.config)
+def _differences(named: Network, found: Network, beside: Path) -> tuple[str, ...]:
+    """How the configuration next to a checkpoint differs from the model that was named."""
+    keys = _differing(named.config, found.config)
     if not keys:
         return ()
     return (f"{beside.name} beside the weights goes before {named.name}, from which it differs in {', '.join(keys)}",)

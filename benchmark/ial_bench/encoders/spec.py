@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ial_bench.encoders.places.names import FILES_JOINED_BY, PUBLISHED
+from ial_bench.encoders.vpr.published import FILES_JOINED_BY, PUBLISHED
 from ial_bench.errors import ConfigError, SkipMethod, unknown_name
 
 RANDOM_INIT = "random-init"
 PACKAGE = "package"
-"""In place of the weights: those of an installed package."""
+"""Stands for the weights of an installed package."""
 SHORT = {"lite0": "openclip:lite0/package"}
 """Encoders that have a name of one word."""
 LIBRARIES = ("openclip", "timm", "vpr")
@@ -77,18 +78,18 @@ class EncoderSpec:
         if not model or (library == "openclip" and not weights):
             raise ConfigError(f"{text!r} does not say which weights", _FORMS)
         if pooling is not None and pooling not in POOLINGS:
-            raise _unknown("pooling", pooling, POOLINGS, f"one of {', '.join(POOLINGS)}: timm:{model}+gem")
+            raise unknown_in_spec("pooling", pooling, POOLINGS, f"one of {', '.join(POOLINGS)}: timm:{model}+gem")
         if library == "vpr" and model not in PUBLISHED:
-            raise _unknown("place-recognition encoder", model, tuple(PUBLISHED), _VPR_NAMES)
+            raise unknown_in_spec("place-recognition encoder", model, tuple(PUBLISHED), _VPR_NAMES)
         if weights and library == "vpr" and not all(weights.split(FILES_JOINED_BY)):
             raise ConfigError(f"{text!r} leaves a file out", f"write vpr:{model}/{PUBLISHED[model].files}")
-        told = (
+        tagged = (
             _FILE_AT_TAG.fullmatch(weights)
             if library == "openclip" and not Path(weights).expanduser().is_file()
             else None
         )
-        if told is not None:
-            return cls(library, model, told["file"], pooling, told["tag"])
+        if tagged is not None:
+            return cls(library, model, tagged["file"], pooling, tagged["tag"])
         return cls(library, model, weights or None, pooling)
 
     @property
@@ -123,7 +124,7 @@ class EncoderSpec:
 
     @property
     def published(self) -> bool:
-        """Whether the name alone says which encoder it is: no file of the user's own."""
+        """Whether the name alone identifies the encoder: it has no file of the user's."""
         return not (self.weights_files or self.model_file)
 
     @property
@@ -181,7 +182,8 @@ def long_name(text: str) -> str:
     return SHORT.get(text, text)
 
 
-def _unknown(kind: str, name: str, known: tuple[str, ...], fix: str) -> ConfigError:
+def unknown_in_spec(kind: str, name: str, known: Collection[str], fix: str) -> ConfigError:
+    """A ConfigError for a part of a spec that names nothing, with the nearest known names if any is near."""
     error = unknown_name(kind, name, known, fix)
     return ConfigError(error.problem, error.fix)
 
@@ -195,21 +197,6 @@ def require_trainable_tower(text: str) -> None:
     """
     if EncoderSpec.parse(text).library == "vpr":
         raise SkipMethod(f"{text} is used as published and not trained further; give an openclip: or timm: backbone")
-
-
-def require_text_tower(text: str) -> None:
-    """Refuse, before anything is encoded, the encoders that have no text tower, or no tokenizer here.
-
-    Raises:
-        SkipMethod: the spec `text` names one.
-        ConfigError: it names no encoder.
-    """
-    spec = EncoderSpec.parse(text)
-    if spec.library != "openclip":
-        raise SkipMethod(f"{spec.shown} has no text tower; give an openclip: backbone")
-    from ial_bench.encoders.openclip import require_tokenizer
-
-    require_tokenizer(text)
 
 
 def without_folders(message: str, text: str | None) -> str:

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ial_bench.encoders.blocks import Block
-from ial_bench.encoders.rows import repeatable_rows
+from ial_bench.encoders.blocks import Block, repeatable_rows
 
 Keys = npt.NDArray[np.int64]
 

@@ -12,22 +12,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from ial_bench.encoders.base import FLOAT32, Encoder, Precision
 from ial_bench.encoders.build import OnArrays, blank, card_of, feature_dim, inference, plain, quiet_build
 from ial_bench.encoders.checkpoints import State, fill, read_state
 from ial_bench.encoders.convolutions import quicken
-from ial_bench.encoders.finite import require_finite_weights
-from ial_bench.encoders.packages import Package, package_of
+from ial_bench.encoders.encoder import FLOAT32, Encoder, Precision, require_finite_weights
 from ial_bench.encoders.pooling import PooledBackbone, pooled
-from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec
-from ial_bench.encoders.weights import fetched, first_line, hub_host, in_hub_cache, opening
-from ial_bench.errors import ConfigError, DataError, SkipMethod, unknown_name
+from ial_bench.encoders.spec import PACKAGE, RANDOM_INIT, EncoderSpec, unknown_in_spec
+from ial_bench.encoders.weights import Package, fetched, first_line, hub_host, in_hub_cache, opening, package_of
+from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.images import RGB
 from ial_bench.json_files import read_json
 
 _HUB_NAMES = ("model.safetensors", "pytorch_model.bin")
 _SIDECAR = "config.json"
-"""What timm writes beside the weights that it publishes: ``architecture`` and ``pretrained_cfg``."""
+"""What timm writes next to the weights that it publishes: ``architecture`` and ``pretrained_cfg``."""
 _PREPROCESSING = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
 
 
@@ -41,7 +39,7 @@ class Timm:
         dim: length of a feature.
         preprocess: a decoded photo to a float tensor [3, h, w].
         preprocessing: size, mean, deviation and crop, as timm names them.
-        files: the checkpoint, where there is one, and the configuration that was looked for beside it.
+        files: the checkpoint, if any, and the configuration that was looked for next to it.
         notes: what had to be assumed.
     """
 
@@ -86,8 +84,7 @@ def build_timm(text: str, spec: EncoderSpec) -> Timm:
     from timm.data import create_transform, resolve_model_data_config
 
     if not timm.is_model(spec.model.split(".")[0]):
-        error = unknown_name("timm model", spec.model, timm.list_models(), "see timm.list_models()")
-        raise ConfigError(error.problem, error.fix)
+        raise unknown_in_spec("timm model", spec.model, timm.list_models(), "see timm.list_models()")
     file = spec.weights_file
     package = package_of(spec.model) if spec.packaged else None
     if spec.weights is not None and file is None and package is None and not spec.random_init:
@@ -146,7 +143,7 @@ def _new_model(spec: EncoderSpec, overlay: Mapping[str, Any] | None) -> Any:
 
 
 def _beside(file: Path, spec: EncoderSpec) -> dict[str, Any] | None:
-    """The preprocessing in timm's configuration beside a checkpoint, None without one.
+    """The preprocessing in timm's configuration next to a checkpoint, None without one.
 
     Raises:
         DataError: it is of another architecture, or cannot be read.
@@ -154,20 +151,22 @@ def _beside(file: Path, spec: EncoderSpec) -> dict[str, Any] | None:
     path = file.parent / _SIDECAR
     if not path.is_file():
         return None
-    told = read_json(path)
-    if not isinstance(told, dict) or not isinstance(told.get("pretrained_cfg"), dict):
+    config = read_json(path)
+    if not isinstance(config, dict) or not isinstance(config.get("pretrained_cfg"), dict):
         return None  # of another library
-    architecture = str(told.get("architecture") or spec.model).split(".")[0]
+    architecture = str(config.get("architecture") or spec.model).split(".")[0]
     if architecture != spec.model.split(".")[0]:
         raise DataError(
             f"{path} says that the weights beside it are of {architecture}, not of {spec.model}",
             f"write timm:{architecture}/{file.name}, or move the weights away from it",
         )
-    return {key: told["pretrained_cfg"][key] for key in _PREPROCESSING if told["pretrained_cfg"].get(key) is not None}
+    return {
+        key: config["pretrained_cfg"][key] for key in _PREPROCESSING if config["pretrained_cfg"].get(key) is not None
+    }
 
 
 def _assumed(spec: EncoderSpec, model: Any) -> tuple[str, ...]:
-    """What a checkpoint by itself does not tell."""
+    """Notes on what a checkpoint alone leaves open."""
     tag = (getattr(model, "pretrained_cfg", None) or {}).get("tag")
     if "." in spec.model or not tag:
         return ()

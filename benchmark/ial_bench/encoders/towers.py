@@ -15,15 +15,14 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from ial_bench.encoders.blocks import Block
+from ial_bench.encoders.blocks import Block, VitParts, repeatable_rows
 from ial_bench.encoders.build import blank
 from ial_bench.encoders.convolutions import quicken
-from ial_bench.encoders.finite import require_finite
+from ial_bench.encoders.encoder import require_finite
+from ial_bench.encoders.load import require_text_tower
 from ial_bench.encoders.openclip import build_openclip
-from ial_bench.encoders.rows import repeatable_rows
-from ial_bench.encoders.spec import require_text_tower, shown_spec
+from ial_bench.encoders.spec import shown_spec
 from ial_bench.encoders.text_tree import Keys, TextTree, alike, encode_tree
-from ial_bench.encoders.vit_parts import VitParts
 from ial_bench.errors import SkipMethod
 from ial_bench.images import RGB
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ial_bench import images
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.base import EncoderCard, remembered_spec
+from ial_bench.encoders.encoder import EncoderCard, remembered_spec
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
 from ial_bench.engine import models
 from ial_bench.engine.record import RunRecord

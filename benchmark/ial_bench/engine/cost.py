@@ -17,7 +17,7 @@ from typing import Any
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
-from ial_bench.encoders.base import EncoderCard
+from ial_bench.encoders.encoder import EncoderCard
 from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec

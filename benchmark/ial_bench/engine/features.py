@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.loader import expect_processes, photo_tensors
-from ial_bench.encoders.base import FLOAT32, Encoder, EncoderCard, Precision, remember_card, remembered_card
-from ial_bench.encoders.finite import names_of_batch, require_finite
+from ial_bench.datasets.loader import Prepared, expect_processes, image_tensors, photo_tensors
+from ial_bench.encoders.encoder import (
+    FLOAT32,
+    Encoder,
+    EncoderCard,
+    Precision,
+    names_of_batch,
+    remember_card,
+    remembered_card,
+    require_finite,
+)
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
 from ial_bench.files import check_target, make_folder, storage_errors
@@ -35,12 +43,10 @@ from ial_bench.memory import keep_freed_memory
 from ial_bench.method import Reporter, chunks
 
 if TYPE_CHECKING:
-    import torch
-
     from ial_bench.datasets.photos import Photos
     from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
-    from ial_bench.images import RGB, ImageBatch
+    from ial_bench.images import ImageBatch
 
 CHUNK_ROWS = 1024
 FloatRows = npt.NDArray[np.float32]
@@ -169,12 +175,10 @@ class FeatureStore:
 
     def encode(self, spec: str, images: ImageBatch) -> FloatRows:
         """float32 [n, d]: features of a batch, computed now."""
-        import torch
-
         encoder = self.encoder(spec)
         blocks = []
         for part in chunks(len(images), self.batch_size):
-            pixels = torch.stack([encoder.preprocess(images[i]) for i in range(part.start, part.stop)])
+            pixels = image_tensors(images, range(part.start, part.stop), encoder.preprocess)
             blocks.append(encoder.encode_images(pixels.to(self.device)).cpu().numpy())
         features = np.concatenate(blocks) if blocks else np.zeros((0, encoder.card.dim), np.float32)
         require_finite(features, spec, names_of_batch(images))
@@ -225,7 +229,8 @@ class FeatureStore:
     ) -> Iterator[tuple[slice, FloatRows]]:
         """Features chunk by chunk, reading ahead in worker processes across chunk borders."""
         batches = [range(c.start, c.stop)[b] for c in missing for b in chunks(c.stop - c.start, self.batch_size)]
-        loader = photo_loader(photos, encoder, batches, self.workers)
+        pin = encoder.device.startswith("cuda")
+        loader = photo_tensors(photos, Prepared(encoder.preprocess), batches, self.workers, pin=pin)
         for chunk in missing:
             rows = np.empty((chunk.stop - chunk.start, encoder.card.dim), dtype=np.float32)
             for part in chunks(len(rows), self.batch_size):
@@ -233,24 +238,6 @@ class FeatureStore:
                 advance(part.stop - part.start)
             require_finite(rows, shown_spec(encoder.card.spec), lambda i, first=chunk.start: photos.where(first + i))  # type: ignore[misc]
             yield chunk, rows
-
-
-def photo_loader(photos: Photos, encoder: Encoder, batches: Sequence[range], workers: int) -> Iterator[torch.Tensor]:
-    """Preprocessed tensors [b, 3, h, w] of the batches, in order.
-
-    Raises:
-        ImageError: a photo cannot be decoded.
-    """
-    pin = encoder.device.startswith("cuda")
-    return photo_tensors(photos, _Preprocessed(encoder.preprocess), batches, workers, pin=pin)
-
-
-@dataclass(frozen=True)
-class _Preprocessed:
-    preprocess: Callable[[RGB], torch.Tensor]
-
-    def __call__(self, photo: RGB, _: int) -> torch.Tensor:
-        return self.preprocess(photo)
 
 
 class _FeatureFile:

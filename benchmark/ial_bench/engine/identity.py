@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ial_bench.datasets.photos import SPLITS
-from ial_bench.encoders.base import FLOAT32
+from ial_bench.encoders.encoder import FLOAT32
 from ial_bench.json_files import digest
 from ial_bench.settings import BACKBONE
 

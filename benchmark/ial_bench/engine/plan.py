@@ -12,7 +12,7 @@ import numpy as np
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.datasets.streets import needed
-from ial_bench.encoders.base import FLOAT32, EncoderCard, Precision
+from ial_bench.encoders.encoder import FLOAT32, EncoderCard, Precision
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
 from ial_bench.engine.features import CHUNK_ROWS, FeatureStore
 from ial_bench.engine.identity import RunSpec

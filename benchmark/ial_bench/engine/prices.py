@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ial_bench.encoders.base import EncoderCard
+from ial_bench.encoders.encoder import EncoderCard
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.engine.probe import Probe
 from ial_bench.files import read_toml

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from ial_bench.encoders.base import Precision
+from ial_bench.encoders.encoder import Precision
 from ial_bench.engine.identity import RunSpec
 from ial_bench.errors import DataError
 from ial_bench.geo.points import FARTHEST_M

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.base import EncoderCard
+from ial_bench.encoders.encoder import EncoderCard
 from ial_bench.encoders.spec import without_folders
 from ial_bench.engine import models, predictions, provenance
 from ial_bench.engine.features import FeatureStore

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ial_bench.datasets.photos import Photos
-from ial_bench.encoders.base import EncoderCard
+from ial_bench.encoders.encoder import EncoderCard
 from ial_bench.engine.plan import Selection
 from ial_bench.errors import BenchError
 from ial_bench.workload import Sizes

@@ -1,8 +1,11 @@
-"""Lines: polylines in local metres, [n, 2], and an index of lines on the Earth that is searched by distance."""
+"""Lines: polylines in local metres, [n, 2], and those of streets on the Earth with an index searched by distance."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -91,6 +94,65 @@ def away(line: Floats, metres: float) -> Floats:
     if not step.any():
         step = line[len(line) // 2] - line[0]  # it comes back to where it began
     return np.asarray(step / max(float(np.hypot(*step)), 1e-9))
+
+
+@dataclass(frozen=True)
+class StreetLines:
+    """Polylines, each of an address, as flat arrays: 100,000 objects would take too long.
+
+    Attributes:
+        addresses: int32 [n], the address of each line.
+        starts: int64 [n + 1]; the points of line i are ``points[starts[i] : starts[i + 1]]``.
+        points: float64 [m, 2], latitude and longitude in degrees.
+    """
+
+    addresses: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+    points: Points
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    @classmethod
+    def of(cls, addresses: Sequence[int] | npt.NDArray[np.integer], lines: Sequence[Points]) -> StreetLines:
+        """The lines of a sequence, in its order.
+
+        Args:
+            addresses: n numbers.
+            lines: n arrays [points of the line, 2].
+        """
+        if len(addresses) != len(lines):
+            raise ValueError(f"{len(addresses)} addresses for {len(lines)} lines")
+        arrays = [np.asarray(line, dtype=np.float64).reshape(-1, 2) for line in lines]
+        starts = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int64)
+        return cls(np.asarray(addresses, dtype=np.int32), starts, np.concatenate([np.zeros((0, 2)), *arrays]))
+
+    def line(self, i: int) -> Points:
+        """The points of line i, [points, 2]."""
+        return self.points[self.starts[i] : self.starts[i + 1]]
+
+    def ordered(self) -> StreetLines:
+        """The same lines sorted by address and points, the order in which they are stored."""
+        order = sorted(range(len(self)), key=lambda i: (self.addresses[i], self.line(i).tolist()))
+        return StreetLines.of(self.addresses[order], [self.line(i) for i in order])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all addresses and points; the order of the lines does not matter."""
+        lines = self.ordered()
+        total = hashlib.sha256()
+        for array in (lines.addresses.astype("<i4"), lines.starts.astype("<i8"), lines.points.astype("<f8")):
+            total.update(array.tobytes())
+        return total.hexdigest()
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays from which `restored` makes the lines again."""
+        return {"street_addresses": self.addresses, "street_starts": self.starts, "street_points": self.points}
+
+    @classmethod
+    def restored(cls, state: Any) -> StreetLines:
+        """The lines that `state` was made from."""
+        return cls(*(state[name] for name in ("street_addresses", "street_starts", "street_points")))
 
 
 class LineIndex:

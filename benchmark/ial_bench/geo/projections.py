@@ -18,7 +18,7 @@ from ial_bench.geo.points import EARTH_RADIUS_M, Points, middle, points_of, unit
 _ZONE = re.compile(r"^(?P<number>\d{1,2})(?P<band>[A-Z])$", re.IGNORECASE)
 _NUMBER = re.compile(r"0?[1-9]|[1-5]\d|60")
 _BANDS = "CDEFGHJKLMNPQRSTUVWX"
-"""Of 8 degrees each from 80° south; the last goes on to 84° north."""
+"""Of 8 degrees each from 80° south; the last reaches 84° north."""
 _SOUTHERN_BANDS = _BANDS[: _BANDS.index("N")]
 _BAND_S = (32.0, 40.0)
 _SAMPLE = 1000

@@ -1,6 +1,6 @@
 """Where on Earth positions are, in words: what a wrong zone or hemisphere is seen by.
 
-The boxes of countries are rough and by hand: enough to tell San Francisco from the southern Pacific, and no more.
+The boxes of countries are rough and drawn by hand: enough to tell San Francisco from the southern Pacific.
 
 They are degrees of south, west, north, east, and hold a little more than the country: where two countries' boxes meet,
 both are named. What lies in none is at sea, or a place that the table does not have.

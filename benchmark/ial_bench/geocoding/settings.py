@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from ial_bench.addresses import Address
-from ial_bench.geo.lines import MAX_RANGE_M
-from ial_bench.geocoding.geocoder import ByName, Geocoder, NearestPlace, NearestStreet, RadiusVote
-from ial_bench.geocoding.place_index import PlaceIndex
-from ial_bench.geocoding.reverse import NearestTown, ReverseGeocoder
+from ial_bench.geo.lines import MAX_RANGE_M, StreetLines
+from ial_bench.geocoding.geocoder import ByName, Geocoder, NearestPlace, NearestStreet, PlaceIndex, RadiusVote
+from ial_bench.geocoding.reverse import NearestTown, ReverseGeocoder, Service, ServiceOptions
 from ial_bench.method import MethodConfig
 
 if TYPE_CHECKING:
     from ial_bench.datasets.photos import Candidates
-    from ial_bench.datasets.streets import StreetLines
 
 _KNOWN = ("nearest", "radius", "streets", "reverse-geocoder")
 _GEOPY = re.compile(r"geopy:[a-z0-9]+")
@@ -94,8 +92,6 @@ def new_reverse_geocoder(settings: GeocoderSettings, cache: Path | None) -> Reve
         return NearestTown()
     if not settings.asks_network:
         return None
-    from ial_bench.geocoding.service import Service, ServiceOptions
-
     options = ServiceOptions(
         settings.stage2.removeprefix("geopy:"), settings.geocoder_domain, settings.geocoder_scheme,
         settings.geocoder_user_agent, settings.geocoder_language, settings.geocoder_timeout_s,
@@ -119,8 +115,6 @@ def streets_for(settings: GeocoderSettings, candidates: Candidates) -> StreetLin
 
 def restored_streets(settings: GeocoderSettings, state: Any) -> StreetLines | None:
     """The street network in the arrays of a fitted method, None where `stage2` needs none."""
-    from ial_bench.datasets.streets import StreetLines
-
     return StreetLines.restored(state) if settings.reads_streets else None
 
 

@@ -13,12 +13,12 @@ from ial_bench.addresses import Address
 from ial_bench.datasets import columns
 from ial_bench.datasets.importing.photo_files import checksums
 from ial_bench.datasets.importing.report import write_report
-from ial_bench.datasets.names import own_name
+from ial_bench.datasets.known import own_name
 from ial_bench.datasets.photos import SPLITS
-from ial_bench.datasets.streets import StreetLines
 from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
+from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import Points, haversine_m, rolled, unrolled
 from ial_bench.geocoding.street_names import NameNormalizer, street_words
 from ial_bench.method import NoReport, Reporter
@@ -32,7 +32,7 @@ from ial_bench.partition.osm import fetch_osm, read_osm
 from ial_bench.partition.photos import REACH_M, SWAP, check_degrees, check_reach, read_photos
 from ial_bench.partition.places import Match, Place, match_places, places_of, service_of, street_votes
 from ial_bench.partition.report import write_build_report
-from ial_bench.partition.splits import Parted, part
+from ial_bench.partition.splits import PhotoSplits, split_photos
 from ial_bench.partition.substreets import Partition
 
 SET_ASIDE = "set-aside.csv"
@@ -111,7 +111,7 @@ def read_streets(options: BuildOptions) -> StreetSource:
 
 
 def _lines_in_reach(source: StreetSource, origin: Points) -> StreetSource:
-    """The lines of which a part is not too far from `origin` for metres to be true; all, where none of these is.
+    """The lines with a part near enough to `origin` for metres to be true there; all lines if there is none.
 
     A country's map may have islands on the other side of the Earth.
     """
@@ -188,11 +188,11 @@ def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter
     chosen = [photos[k] for k in rows]
     labels = np.array(where, dtype=np.int64)
     positions = np.array([build.places[place_of[k]].position for k in rows])
-    parted = part(options.split, chosen, [build.places[place_of[k]].name for k in rows], positions, labels)
-    used = [i for i, split in enumerate(parted.splits) if split]
-    build.photos.set_aside += [(p.photo_id, r) for p, r in zip(chosen, parted.reasons, strict=True) if r]
+    splits = split_photos(options.split, chosen, [build.places[place_of[k]].name for k in rows], positions, labels)
+    used = [i for i, split in enumerate(splits.splits) if split]
+    build.photos.set_aside += [(p.photo_id, r) for p, r in zip(chosen, splits.reasons, strict=True) if r]
     for split, purpose in (("train", "training"), ("query", "queries: methods could not be measured")):
-        if not any(parted.splits[i] == split for i in used):
+        if not any(splits.splits[i] == split for i in used):
             raise DataError(f"no photo is left for {purpose}", f"see the split rule: --split {options.split.kind}")
     kept = sorted({int(labels[i]) for i in used})
     row_of = {label: row for row, label in enumerate(kept)}
@@ -201,8 +201,8 @@ def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter
     build.address_of = np.full(len(build.partition.subs), -1, dtype=np.int64)
     for sub, address in named.items():
         build.address_of[sub] = row_of.get(number[address.key], -1)
-    build.counts = {split: sum(parted.splits[i] == split for i in used) for split in SPLITS}
-    _note(build, options, parted)
+    build.counts = {split: sum(splits.splits[i] == split for i in used) for split in SPLITS}
+    _note(build, options, splits)
     images, paths = build.photos.images, [chosen[i].path for i in used]
     sizes = np.array([(images / path).stat().st_size for path in paths], dtype=np.int64)
     contents = checksums(images, columns.texts(paths), sizes, reporter) if options.contents else None
@@ -227,8 +227,8 @@ def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter
             "photo_id": [chosen[i].photo_id for i in used],
             "path": paths,
             "bytes": sizes,
-            "split": [parted.splits[i] for i in used],
-            "place_id": [parted.places[i] for i in used],
+            "split": [splits.splits[i] for i in used],
+            "place_id": [splits.places[i] for i in used],
             "address": np.array([row_of[int(labels[i])] for i in used], dtype=np.int32),
             "lat": exact[:, 0],
             "lon": exact[:, 1],
@@ -240,10 +240,10 @@ def _write(build: Build, options: BuildOptions, areas: Chain, reporter: Reporter
     )  # fmt: skip
 
 
-def _note(build: Build, options: BuildOptions, parted: Parted) -> None:
-    if parted.told_apart:
+def _note(build: Build, options: BuildOptions, splits: PhotoSplits) -> None:
+    if splits.straddling:
         build.notes.append(
-            f"{parted.told_apart:,} places have photos in several splits; their parts count as places of their own"
+            f"{splits.straddling:,} places have photos in several splits; their parts count as places of their own"
         )
     few = Counter(build.match.subs[build.match.subs >= 0].tolist())
     if small := sum(n < options.min_places for n in few.values()):

@@ -156,7 +156,7 @@ def read_features(path: Path, crs: str | None) -> tuple[list[dict[str, Any]], Ca
     """The features of a GeoJSON file, and what turns a list of its coordinates into degrees [n, 2], lat and lon.
 
     Raises:
-        DataError: it is not GeoJSON, or is of a reference system that nobody knows.
+        DataError: it is not GeoJSON, or is of an unknown reference system.
     """
     features, declared = _read_collection(path)
     return features, to_degrees(crs or declared, path)

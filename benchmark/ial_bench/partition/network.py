@@ -1,4 +1,4 @@
-"""Streets from whatever source as one network: edges between nodes, in one order and direction for all sources.
+"""Streets of any source as one network: edges between nodes, in an order and direction that no source decides.
 
 Where a source names the nodes of its lines, lines meet where they share one. Where it does not, they meet where their
 geometry touches.
@@ -33,8 +33,8 @@ T = TypeVar("T", int, str)
 class UnionFind(Generic[T]):
     """Disjoint sets; an item not met before is a set of its own.
 
-    SciPy's `DisjointSet` lets the larger set's item stand for a union; here it is the first one's, whatever the sizes,
-    since numbers of nodes and junctions follow from it and decide between equals.
+    In SciPy's `DisjointSet` an item of the larger set stands for a union. Here it is always one of the first set, since
+    numbers of nodes and junctions follow from it, and decide between equals.
     """
 
     def __init__(self) -> None:
@@ -232,7 +232,7 @@ def _edges(pieces: Sequence[tuple[str, Segment, Points, tuple[str, str]]], origi
     for _, segment, points, ends in pieces:
         if segment.roundabout or not np.ptp(points, axis=0).any():
             same.join(ends)
-    place: dict[str, tuple[float, float, str]] = {}  # of a node: its first point, whatever the order of the lines
+    place: dict[str, tuple[float, float, str]] = {}  # of a node: its first point in any order of the lines
     for _, _, points, ends in pieces:
         for point, end in zip((points[0].tolist(), points[-1].tolist()), ends, strict=True):
             mine = (point[0], point[1], end)

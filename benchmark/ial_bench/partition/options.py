@@ -1,4 +1,4 @@
-"""What a dataset is built from, how, and what comes of it."""
+"""The options of a build, and its result."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class BuildOptions:
 
 @dataclass
 class Build:
-    """A dataset and how it came about.
+    """A built dataset and the steps to it.
 
     Attributes:
         folder: of the dataset.

@@ -97,7 +97,7 @@ class PhotoSet:
         return np.array([(self.photos[i].lat, self.photos[i].lon) for i in which], dtype=np.float64).reshape(-1, 2)
 
     def drop(self, which: npt.NDArray[np.bool_], reason: Callable[[SourcePhoto], str]) -> None:
-        """Set photos aside where `which` [n] says so, each with its reason."""
+        """Set aside the photos in `which` [n], each with its reason."""
         dropped = which.tolist()
         self.set_aside += [(p.photo_id, reason(p)) for p, out in zip(self.photos, dropped, strict=True) if out]
         self.photos = [p for p, out in zip(self.photos, dropped, strict=True) if not out]

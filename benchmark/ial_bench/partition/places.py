@@ -6,7 +6,7 @@ The nearest one, if no other street is nearly as near. Where one is, near a cros
 2. sequence: of the places before and after in the same drive, most are on one of the streets;
 3. otherwise the nearest is taken, or the place is set aside, as asked.
 
-Two pieces of one street are no two streets: of those the nearest is taken.
+Pieces of one street do not compete: the nearest is taken.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.geo.lines import Floats, nearest, shapely
 from ial_bench.geo.points import EARTH_RADIUS_M, Points, rolled, unit_vectors, unrolled
 from ial_bench.geo.projections import from_local_m, to_local_m
-from ial_bench.geocoding.reverse import ReverseGeocoder
+from ial_bench.geocoding.reverse import ReverseGeocoder, Service, ServiceError, ServiceOptions
 from ial_bench.geocoding.street_names import NameNormalizer
 from ial_bench.partition.network import UnionFind
 from ial_bench.partition.photos import SourcePhoto
@@ -38,10 +38,10 @@ ONE_VISIT_S = 60.0
 """Such photos of two days, either side of midnight, are of one place where no more seconds lie between them."""
 
 MAX_DISTANCE_M = 25.0
-"""From a place to its street's line: half the width of a boulevard, and the ten metres that positions are off."""
+"""From a place to its street's line: half the width of a boulevard, and ten metres of error of positions."""
 
 TIE_M = 5.0
-"""Streets whose distances differ by no more are equally near: what positions are off, commonly."""
+"""Streets whose distances differ by no more are equally near: the usual error of positions."""
 
 _ALONG = np.cos(np.radians(30))
 _ONE_WAY_SPREAD = 0.9  # mean resultant length of headings that look one way
@@ -52,7 +52,7 @@ BY_GEOCODER = "told by the geocoder"
 TAKEN, AMBIGUOUS, FAR = "between streets, nearest taken", "between streets", "no named street near"
 
 APART_M = 5.0
-"""How far from the place the other positions lie that are asked about: what positions are off, commonly."""
+"""How far from the place the other positions lie that are asked about: the usual error of positions."""
 
 _AROUND = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], dtype=np.float64) * APART_M
 _FORM = re.compile(r"(?P<name>[a-z0-9]+)(?::(?:(?P<scheme>https?)://)?(?P<domain>[^/\s]+)/?)?")
@@ -231,7 +231,7 @@ def _by_heading(found: Sequence[_Candidate], headings: Sequence[float]) -> _Cand
         return None
     mean = np.array([np.sin(known).mean(), np.cos(known).mean()])
     length = float(np.hypot(*mean))
-    if length < _ONE_WAY_SPREAD:  # views all round say nothing of the street
+    if length < _ONE_WAY_SPREAD:  # views in all directions do not show the street
         return None
     along = [c for c in found if abs(float(c.direction @ mean)) / length >= _ALONG]
     return along[0] if len(along) == 1 else None
@@ -273,8 +273,6 @@ def service_of(text: str, interval_s: float, language: str | None, cache: Path |
         ConfigError: not of that form, or geopy is not installed or knows no such service.
         ServiceError: it does not answer.
     """
-    from ial_bench.geocoding.service import Service, ServiceError, ServiceOptions
-
     match = _FORM.fullmatch(text)
     if match is None:
         raise ConfigError(

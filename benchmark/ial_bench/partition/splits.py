@@ -81,7 +81,7 @@ class SplitRule:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """What ``dataset.toml`` says of it."""
+        """The rule as ``dataset.toml`` has it."""
         by_kind: dict[str, dict[str, Any]] = {
             "place": {"query_fraction": self.query_fraction, "gap_m": self.gap_m},
             "heading": {"query_headings": list(self.headings), "tolerance_degrees": HEADING_TOLERANCE},
@@ -92,30 +92,30 @@ class SplitRule:
 
 
 @dataclass(frozen=True)
-class Parted:
-    """The outcome.
+class PhotoSplits:
+    """The split and the place of each photo.
 
     Attributes:
         splits: [n], the split of each photo, empty where it is set aside.
         places: [n], the place of each photo; photos of one place in several splits are marked by ``@split``.
         reasons: [n], why a photo is set aside, else empty.
-        told_apart: places that have photos in several splits.
+        straddling: places that have photos in several splits.
     """
 
     splits: list[str]
     places: list[str]
     reasons: list[str]
-    told_apart: int
+    straddling: int
 
 
-def part(
+def split_photos(
     rule: SplitRule,
     photos: Sequence[SourcePhoto],
     places: Sequence[str],
     positions: Points,
     addresses: npt.NDArray[np.int64],
-) -> Parted:
-    """Part photos into splits. The outcome does not depend on their order.
+) -> PhotoSplits:
+    """Put photos into splits. The outcome does not depend on their order.
 
     By place, every address keeps a place to train on; by the other rules it may not.
 
@@ -136,12 +136,12 @@ def part(
         "list": lambda: _by_list(rule, photos),
     }
     splits, reasons = ways[rule.kind]()
-    named, told_apart = _apart_by_split(places, splits)
+    named, straddling = _apart_by_split(places, splits)
     if "val" not in set(splits):
         train = np.flatnonzero(splits == "train")
         in_val = cut_val([named[i] for i in train], addresses[train], rule.val_fraction, rule.seed)
         splits[train[in_val]] = "val"
-    return Parted([str(s) for s in splits], named, reasons, told_apart)
+    return PhotoSplits([str(s) for s in splits], named, reasons, straddling)
 
 
 _Split = tuple[npt.NDArray[np.object_], list[str]]

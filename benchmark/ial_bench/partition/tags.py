@@ -51,7 +51,7 @@ _SKIPPED_LEVELS = frozenset({"", "0", "no", "false"})
 
 
 class ObjectValueError(ValueError):
-    """An object where a text is wanted; its argument are the names of its entries."""
+    """An object in place of a text; its argument is the names of its entries."""
 
     def __init__(self, entries: list[str]) -> None:
         super().__init__(entries)

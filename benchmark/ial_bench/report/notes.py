@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ial_bench.encoders.base import FLOAT32
+from ial_bench.encoders.encoder import FLOAT32
 from ial_bench.encoders.spec import RANDOM_INIT
 from ial_bench.engine.record import RunRecord
 from ial_bench.report.differences import encoder_of

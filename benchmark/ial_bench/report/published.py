@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ial_bench.datasets.names import keeper_of
+from ial_bench.datasets.known import keeper_of
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import DataError
 from ial_bench.json_files import read_json

@@ -9,8 +9,8 @@ import numpy as np
 from ial_bench.seeds import generator
 from ial_bench.synth import styles
 from ial_bench.synth.captures import Capture
+from ial_bench.synth.city import City
 from ial_bench.synth.ground import KERB, LANE, MARK, ROAD, VERGE, ZEBRA
-from ial_bench.synth.layout import City
 from ial_bench.synth.render import NOTHING, Seen
 from ial_bench.synth.scene import AWNING, AWNING_2, ROOF, Ints
 

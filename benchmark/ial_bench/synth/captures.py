@@ -14,7 +14,7 @@ import numpy as np
 
 from ial_bench.seeds import derive_seed, generator
 from ial_bench.synth import styles
-from ial_bench.synth.layout import City
+from ial_bench.synth.city import City
 from ial_bench.synth.scene import Floats, Props, rows_of
 
 TRAIN, QUERY, PRETRAIN = "train", "query", "pretrain"

@@ -27,7 +27,7 @@ from ial_bench.json_files import digest, read_json, write_json
 from ial_bench.processes import Workers
 from ial_bench.synth.captions import caption
 from ial_bench.synth.captures import PRETRAIN, QUERY, Capture, captures_of, places_of, shots_of
-from ial_bench.synth.layout import City, make_layout
+from ial_bench.synth.city import City, plan_city
 from ial_bench.synth.options import CITY_VERSION, PRETRAIN_SEEDS, SUFFIXES, CityOptions
 from ial_bench.synth.render import photo_of, trace
 
@@ -275,7 +275,7 @@ def _opened(files: list[Path]) -> Photos:
 def _render_city(plan: PhotoPlan, cache: Path, city_seed: int) -> int:
     """Render a city's photos into its file, and its texts beside it; they come last and say that both are whole."""
     file = _city_file(plan, cache, city_seed)
-    city = make_layout(plan.options(city_seed))
+    city = plan_city(plan.options(city_seed))
     photos: list[RGB] = []
     captions, address = [], []
     for sub in range(len(city.sub_streets)):

@@ -265,7 +265,7 @@ def words_of(texts: Iterable[str]) -> Counter[tuple[str, ...]]:
 def learn_merges(words: Counter[tuple[str, ...]], n: int) -> list[Pair]:
     """The `n` merges, each of the pair that is then most frequent; the first in order of text where two tie.
 
-    Stops early when no pair is left. A pair's count is kept up to date and not counted anew for each merge.
+    Stops early when no pair is left. Counts of pairs are updated, not taken again for each merge.
     """
     cut, times = [list(w) for w in words], list(words.values())
     count: Counter[Pair] = Counter()

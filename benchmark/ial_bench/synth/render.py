@@ -16,8 +16,8 @@ import numpy.typing as npt
 from ial_bench.images import RGB
 from ial_bench.seeds import generator
 from ial_bench.synth.captures import Capture, Day
+from ial_bench.synth.city import HILL_RING_M, N_HILLS, City
 from ial_bench.synth.ground import YARD
-from ial_bench.synth.layout import HILL_RING_M, N_HILLS, City
 from ial_bench.synth.scene import (
     CELLS,
     EAST,

@@ -162,15 +162,15 @@ def read_map(street_map: StreetMap, say: Callable[[str], object] = lambda _: Non
         segments = [s for s in segments if _touches(s.points, wide)]
         if not segments:
             raise _nothing_in(box, [s.points for s in source.segments])
-    namer = NameNormalizer(street_words(street_map.language))
-    network = StreetNetwork.of(segments, namer)
+    normalizer = NameNormalizer(street_words(street_map.language))
+    network = StreetNetwork.of(segments, normalizer)
     say(f"cutting {len(network.names):,} street names into sub-streets")
     partition = Partition.of(network)
     inside = [box is None or all(_within(line, box) for line in s.lines) for s in partition.subs]
     chosen = [s for s, of in zip(partition.subs, inside, strict=True) if of]
     if box is not None and not chosen:
         raise _nothing_in(box, [s.points for s in source.segments if s.name])
-    areas = _areas(street_map, source, namer)
+    areas = _areas(street_map, source, normalizer)
     grouped: dict[Any, list[tuple[str, SubStreet]]] = {}
     for sub in chosen:
         address = partition.address(sub, areas(sub))
@@ -212,7 +212,7 @@ def _as_build(street_map: StreetMap) -> BuildOptions:
     return BuildOptions(path, path, path.name, path, street_keys=keys, streets_crs=street_map.crs)
 
 
-def _areas(street_map: StreetMap, source: StreetSource, namer: Any) -> Callable[[SubStreet], str]:
+def _areas(street_map: StreetMap, source: StreetSource, normalizer: Any) -> Callable[[SubStreet], str]:
     """The neighbourhood of a sub-street, found once."""
     from ial_bench.partition.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain, Neighbourhoods
 
@@ -220,8 +220,8 @@ def _areas(street_map: StreetMap, source: StreetSource, namer: Any) -> Callable[
     if street_map.neighbourhoods is not None:
         ways.append(ByPolygon(street_map.neighbourhoods, street_map.neighbourhood_key))
     ways += [ByAttribute(), ByNearestPlace(source.places)]
-    stem = namer.display(street_map.path.name.split(".")[0].replace("_", " ").replace("-", " "))
-    chain = Chain(ways, namer.display(street_map.neighbourhood) or stem or "City", namer)
+    stem = normalizer.display(street_map.path.name.split(".")[0].replace("_", " ").replace("-", " "))
+    chain = Chain(ways, normalizer.display(street_map.neighbourhood) or stem or "City", normalizer)
     known: dict[int, str] = {}
 
     def area(sub: SubStreet) -> str:

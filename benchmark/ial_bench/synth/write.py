@@ -23,18 +23,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.names import own_name
+from ial_bench.datasets.known import own_name
 from ial_bench.datasets.places import cut_val
-from ial_bench.datasets.streets import STREETS, StreetLines
+from ial_bench.datasets.streets import STREETS
 from ial_bench.datasets.table import DESCRIPTION, Bounds, Description, write_dataset
 from ial_bench.errors import ConfigError, DataError, StorageError
 from ial_bench.files import sha256_file, storage_errors
 from ial_bench.folders import LOCK, alone, inside, is_free
+from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import unrolled
 from ial_bench.json_files import read_json, write_json
 from ial_bench.seeds import generator
 from ial_bench.synth.captures import QUERY, Shot, shots_of
-from ial_bench.synth.layout import City, make_layout
+from ial_bench.synth.city import City, plan_city
 from ial_bench.synth.options import CITY_VERSION, PRETRAIN_SEEDS, SUFFIXES, CityOptions
 from ial_bench.synth.photos import IMAGES, ROWS, kept_rows, photograph
 from ial_bench.synth.scene import Floats, Ints
@@ -60,7 +61,7 @@ def make_city(
 
     Args:
         out: the dataset folder. May be new, empty, or a synth city of the same options, whole or in part.
-        options: what it is to be.
+        options: of the city.
         workers: processes that render; photos do not depend on it.
         progress: called with the number of photos done since the last call.
         name: the name the dataset is reported by.
@@ -73,7 +74,7 @@ def make_city(
         StorageError: the folder cannot be written to, or the disk is full. What is done is kept.
     """
     mark = check_folder(out, options, name, city.survey.source if city and city.survey else None)
-    city = city or make_layout(options)
+    city = city or plan_city(options)
     subs = range(len(city.sub_streets))
     made = (out / DESCRIPTION).is_file() and all(kept_rows(out, city, sub) is not None for sub in subs)
     # A city of an earlier release lacks its streets, a killed process leaves its lock: mended where that can be.
@@ -281,7 +282,7 @@ def _labels(city: City) -> Ints:
     labels = np.repeat(np.arange(len(subs))[:, None], options.train_places + 1, axis=1)
     for sub in range(len(subs)):
         rng = generator("synth-city", options.seed, "label noise", sub)
-        # The same draws whatever the share, so that more noise is the same mistakes and others.
+        # The draws do not depend on the share, so that more noise keeps the mistakes of less.
         wrong, which = rng.random(options.train_places), rng.random(options.train_places)
         beside = np.array(subs.neighbours[sub], dtype=np.int64)
         if len(beside):

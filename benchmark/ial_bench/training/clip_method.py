@@ -14,15 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench.datasets.decoded import DecodedPhotos
+from ial_bench.datasets.loader import DecodedPhotos
 from ial_bench.datasets.photos import Candidates, Photos
-from ial_bench.encoders.finite import name_of_text, names_of_batch, require_finite
-from ial_bench.encoders.spec import require_text_tower, shown_spec
+from ial_bench.encoders.encoder import name_of_text, names_of_batch, require_finite
+from ial_bench.encoders.load import require_text_tower
+from ial_bench.encoders.spec import shown_spec
 from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State, chunks
 from ial_bench.topk import TopK
-from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.training.config import AugmentationConfig, TrainingConfig
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ClipTrainingMethod(Method):
     tower, `encode_pixels`; and says with `trained_state` and `restore_trained` what must survive a restart.
     """
 
-    class Config(TrainingConfig, ViewConfig):
+    class Config(TrainingConfig, AugmentationConfig):
         """Settings of every such method."""
 
         backbone: str = Field(
@@ -129,7 +130,7 @@ class ClipTrainingMethod(Method):
         return self.info.scores if self.towers.logit_bias is None else "sigmoid"
 
     def _pixels(self, images: ImageBatch, rows: range) -> torch.Tensor:
-        from ial_bench.training.pixels import image_tensors
+        from ial_bench.datasets.loader import image_tensors
 
         return image_tensors(images, rows, self.towers.preprocess, self.context.workers)
 
@@ -148,13 +149,12 @@ class ClipTrainingMethod(Method):
 
     def photo_features(self, photos: Photos) -> Iterator[tuple[slice, FloatRows]]:
         """Unit features of dataset photos by the towers as they are, with their rows: a batch of pixels at a time."""
-        from ial_bench.training.pixels import PlainView, pixel_batches
+        from ial_bench.datasets.loader import Prepared, photo_tensors
 
-        rows = np.arange(len(photos))
-        parts = list(chunks(len(rows), self.context.batch_size))
-        view, batches = PlainView(self.towers.preprocess), [rows[p] for p in parts]
+        parts = list(chunks(len(photos), self.context.batch_size))
+        make, batches = Prepared(self.towers.preprocess), [range(p.start, p.stop) for p in parts]
         pin = self.context.device.startswith("cuda")
-        loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin, kept=self.decoded)
+        loaded = photo_tensors(photos, make, batches, self.context.workers, pin=pin, kept=self.decoded)
         for part, pixels in zip(parts, loaded, strict=True):
             yield part, self._features(pixels, range(part.start, part.stop), photos.where)
 

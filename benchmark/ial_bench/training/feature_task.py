@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from ial_bench.datasets.loader import feature_batches
 from ial_bench.errors import SkipMethod
 from ial_bench.frozen import Features
 from ial_bench.training.loop import Group, Trainer
 from ial_bench.training.objective import match_loss
 from ial_bench.training.order import BatchOrder, Rows, step_candidates
-from ial_bench.training.pixels import feature_batches
 from ial_bench.training.ranks import Ranks
 
 if TYPE_CHECKING:

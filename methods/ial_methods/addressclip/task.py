@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from ial_bench import Photos, SkipMethod
-from ial_bench.encoders.rows import repeatable_rows
+from ial_bench.encoders.blocks import repeatable_rows
 from ial_bench.geo.projections import utm_metres
+from ial_bench.training.augmentation import Augmentation, pixel_batches
 from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.order import BatchOrder, Rows
-from ial_bench.training.pixels import View, pixel_batches
 from ial_bench.training.ranks import Ranks
 from ial_methods.addressclip.captions import TokenRows
 from ial_methods.addressclip.losses import geography_loss, info_nce, multi_positive_nce, position_range, sigmoid_loss
@@ -55,7 +55,7 @@ class AddressClipTask:
         if self._positions is not None and config.geography_extent == "dataset":
             low, high = position_range(self._positions)
             self._extent = low.to(towers.device), high.to(towers.device)
-        self._view = View.of(towers.preprocessing, config)
+        self._view = Augmentation.of(towers.preprocessing, config)
         self._groups = [g for g in method.groups() if g.parameters]
         self._ranks = Ranks()
         places = self._train.places if config.batches == "distinct-places" else None

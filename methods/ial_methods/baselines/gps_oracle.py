@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ial_bench import Address, ImageBatch, Method, MethodInfo, Photos, RunContext, State, TopK
-from ial_bench.geocoding.geocoder import Geocoder
-from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.geocoder import Geocoder, PlaceIndex
 from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.settings import (
     GeocoderSettings,
@@ -21,7 +20,7 @@ from ial_bench.training.told import told_as_array, told_from_array
 from ial_bench.workload import Effort, Sizes, Workload
 
 if TYPE_CHECKING:
-    from ial_bench.datasets.streets import StreetLines
+    from ial_bench.geo.lines import StreetLines
 
 
 class GpsOracle(Method):

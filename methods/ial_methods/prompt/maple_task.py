@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench import Photos, SkipMethod
+from ial_bench.training.augmentation import Augmentation, pixel_batches
 from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.objective import match_loss
 from ial_bench.training.order import BatchOrder, Rows, step_candidates
-from ial_bench.training.pixels import View, pixel_batches
 from ial_bench.training.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class MaPLeTask:
         if len(self._train) == 0:
             raise SkipMethod("there are no train photos to learn from")
         self._labels = torch.from_numpy(self._train.labels.astype(np.int64))
-        self._view = View.of(method.towers.preprocessing, config)
+        self._view = Augmentation.of(method.towers.preprocessing, config)
         self._ranks = Ranks()
         order = BatchOrder(len(self._train), config.batch_size, context.seed, multiple=self._ranks.size)
         self.trainer = Trainer(method.info.name, self, config, order, context, self._ranks)

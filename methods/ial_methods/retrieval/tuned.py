@@ -14,13 +14,13 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
-from ial_bench.datasets.decoded import DecodedPhotos
-from ial_bench.encoders.finite import names_of_batch, require_finite
+from ial_bench.datasets.loader import DecodedPhotos
+from ial_bench.encoders.encoder import names_of_batch, require_finite
 from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
 from ial_bench.method import ParameterCount, chunks
-from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.training.config import AugmentationConfig, TrainingConfig
 from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.positives import Positives
@@ -53,7 +53,7 @@ class RetrievalTuned(Retrieval):
     )
     uses_features = False
 
-    class Config(TrainingConfig, ViewConfig, Retrieval.Config):
+    class Config(TrainingConfig, AugmentationConfig, Retrieval.Config):
         """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
 
         loss: Literal["multi-similarity", "cosface"] = Field(
@@ -132,12 +132,12 @@ class RetrievalTuned(Retrieval):
 
     def features(self, photos: Photos) -> Features:
         """Features of dataset photos by the tower as it is; on disk where the run has a folder, else in memory."""
-        from ial_bench.training.pixels import PlainView, pixel_batches
+        from ial_bench.datasets.loader import Prepared, photo_tensors
 
-        rows = np.arange(len(photos))
-        view, batches = PlainView(self.tower.preprocess), [rows[p] for p in chunks(len(rows), self.context.batch_size)]
+        parts = chunks(len(photos), self.context.batch_size)
+        make, batches = Prepared(self.tower.preprocess), [range(p.start, p.stop) for p in parts]
         pin = self.context.device.startswith("cuda")
-        pixels = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin, kept=self.decoded)
+        pixels = photo_tensors(photos, make, batches, self.context.workers, pin=pin, kept=self.decoded)
         blocks = (self._encode(p, rows, photos.where) for p, rows in zip(pixels, batches, strict=True))
         if self.context.work is None or len(photos) == 0:
             return Features(np.concatenate([np.zeros((0, self._dim), np.float32), *blocks]), photos)
@@ -145,7 +145,7 @@ class RetrievalTuned(Retrieval):
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos with the trained tower and answer as `retrieval` does."""
-        from ial_bench.training.pixels import image_tensors
+        from ial_bench.datasets.loader import image_tensors
 
         x, name = np.zeros((len(images), self._dim), np.float32), names_of_batch(images)
         for part in chunks(len(images), self.context.batch_size):
@@ -183,7 +183,7 @@ class RetrievalTuned(Retrieval):
 
     @property
     def _encoder_digest(self) -> str:
-        from ial_bench.encoders.structure import tensor_digest
+        from ial_bench.encoders.build import tensor_digest
 
         told = {"encoder": super()._encoder_digest, "pooling": self.config.pooling}
         return digest({**told, "tuned": tensor_digest(self.tower.tensors())})

@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 from ial_bench import Features, Photos, SkipMethod
-from ial_bench.encoders.netvlad import NetVLAD, start_centres
+from ial_bench.datasets.loader import Prepared, photo_tensors
+from ial_bench.encoders.pooling import NetVLAD, start_centres
 from ial_bench.seeds import derive_seed, generator
+from ial_bench.training.augmentation import Augmentation, pixel_batches
 from ial_bench.training.loop import Group, Trainer, full_precision
 from ial_bench.training.order import BatchOrder, Rows
-from ial_bench.training.pixels import PlainView, View, pixel_batches
 from ial_bench.training.ranks import Ranks
 from ial_methods.retrieval.positives import classes_of
 
@@ -94,7 +95,7 @@ class MetricTask:
         self._classes = torch.from_numpy(classes)
         if isinstance(tower.head, NetVLAD):
             self._start(tower.head)
-        self._view = View.of(tower.preprocessing, config)
+        self._view = Augmentation.of(tower.preprocessing, config)
         self._module = nn.ModuleDict({"tower": tower, "loss": self._loss().to(tower.device)})
         pairs = config.loss == "multi-similarity"
         order = BatchOrder(
@@ -174,11 +175,11 @@ class MetricTask:
         rng = generator("netvlad", context.seed)
         n = min(self._method.config.netvlad_photos, len(self._train))
         rows = np.sort(rng.choice(len(self._train), n, replace=False))
-        batches = np.array_split(rows, -(-n // context.batch_size))
+        batches = [part.tolist() for part in np.array_split(rows, -(-n // context.batch_size))]
         each = max(1, _MAX_LOCAL // n)
         local = []
         pin = context.device.startswith("cuda")
-        pixels = pixel_batches(self._train, PlainView(tower.preprocess), batches, 0, 0, context.workers, pin=pin)
+        pixels = photo_tensors(self._train, Prepared(tower.preprocess), batches, context.workers, pin=pin)
         with torch.inference_mode():
             for part in pixels:
                 found = functional.normalize(tower.local(part.to(tower.device)).float(), dim=1).transpose(1, 2).cpu()

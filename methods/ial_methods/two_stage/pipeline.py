@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
 from ial_bench.geo.points import Points, haversine_m
-from ial_bench.geocoding.geocoder import Geocoder
-from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.geocoder import Geocoder, PlaceIndex
 from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.settings import (
     GeocoderSettings,
@@ -28,7 +27,7 @@ from ial_bench.training.told import told_as_array, told_from_array
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
-    from ial_bench.datasets.streets import StreetLines
+    from ial_bench.geo.lines import StreetLines
 
 _NETWORK_VAL = 100  # val photos asked about where a service answers: a second each on a public server
 _LOOKUP_FLOPS = 1e6  # of the candidates of one position, by what it takes

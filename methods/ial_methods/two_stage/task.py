@@ -13,11 +13,10 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench import Features, SkipMethod
-from ial_bench.geocoding.geocoder import NearestPlace
-from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.datasets.loader import feature_batches
+from ial_bench.geocoding.geocoder import NearestPlace, PlaceIndex
 from ial_bench.training.loop import Group, Trainer
 from ial_bench.training.order import BatchOrder, Rows
-from ial_bench.training.pixels import feature_batches
 from ial_bench.training.ranks import Ranks
 
 if TYPE_CHECKING:

@@ -16,11 +16,10 @@ from typer.testing import CliRunner
 from ial_bench.cli.main import app
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.importing.report import REPORT
-from ial_bench.datasets.known import Expected
+from ial_bench.datasets.known import Expected, dataset_cards
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.registry import dataset_cards
 from paper_releases import (
     ADDRESSES,
     QUERY_PLACES,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ial_bench.datasets.importing.photo_files import Layout, find_layout, measure
+from ial_bench.datasets.importing.photo_files import PhotoFolder, find_photo_folder, measure
 from ial_bench.method import NoReport
 
 
@@ -47,15 +47,15 @@ def test_layouts(tmp_path: Path, there: tuple[str, ...], keys: tuple[str, ...], 
     folder = tmp_path / "photos"
     folder.mkdir()
     write(folder, *there)
-    found = find_layout(folder, column(list(keys)))
+    found = find_photo_folder(folder, column(list(keys)))
     assert (os.path.relpath(found.root, tmp_path), found.dropped) == layout
 
 
 def test_dropped_folder_is_dropped_alone() -> None:
-    layout = Layout(Path("/"), "images")
+    layout = PhotoFolder(Path("/"), "images")
     keys = ["images/000/1.jpg", "queries_real/images/1.jpg", "images", "a/images/1.jpg"]
     assert layout.files(column(keys)).to_pylist() == ["000/1.jpg", *keys[1:]]
-    assert Layout(Path("/")).files(column(keys)).to_pylist() == keys
+    assert PhotoFolder(Path("/")).files(column(keys)).to_pylist() == keys
 
 
 def test_sizes_are_those_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,7 +261,7 @@ def _clash(earlier: str, split: str, same_address: bool) -> str | None:
 def number_addresses(records: Records, notes: list[str]) -> tuple[list[Address], npt.NDArray[np.int32]]:
     """Distinct addresses sorted by text, and each record's row among them. Spellings of one key are merged.
 
-    The spelling of most records is kept, whatever their order. Merging is mentioned in `notes`.
+    The spelling of most records is kept; their order does not matter. Merging is mentioned in `notes`.
     """
     parsed = records.texts.addresses
     times = np.bincount(records.address, minlength=len(parsed)).tolist()
@@ -278,7 +278,7 @@ def number_addresses(records: Records, notes: list[str]) -> tuple[list[Address],
 
 
 def verbose_forms(records: Records, rows: npt.NDArray[np.int32], addresses: list[Address]) -> list[str]:
-    """The form most of an address's records give, whatever their order; its own where none gives one.
+    """The form that most records of an address give, in any order; its own where none gives one.
 
     Args:
         records: n records.

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ial_bench.datasets.columns import mapped
 from ial_bench.datasets.importing.annotation import Records, one_a_photo
-from ial_bench.datasets.importing.photo_files import FileNames, composed, find_layout, measure
+from ial_bench.datasets.importing.photo_files import FileNames, composed, find_photo_folder, measure
 from ial_bench.datasets.importing.pitts_ial import of_pitts, read_mats, resolve
 from ial_bench.datasets.importing.positions import Located, read_coords, without_headings
 from ial_bench.datasets.importing.report import Reject
@@ -79,12 +79,12 @@ def find_photos(folder: Path, records: Records, rejects: list[Reject], reporter:
         rejects: added to.
         reporter: shows progress.
     """
-    layout = find_layout(folder, records.path)
-    root, files, names = layout.root, layout.files(records.path), records.path
+    below = find_photo_folder(folder, records.path)
+    root, files, names = below.root, below.files(records.path), records.path
     readings: list[tuple[str, str]] = []
     if of_pitts(records.path):
-        pitts = resolve(layout, folder, records, reporter)
-        root, files, names, readings = pitts.root, pitts.files, pitts.names, pitts.layout
+        pitts = resolve(below, folder, records, reporter)
+        root, files, names, readings = pitts.root, pitts.files, pitts.names, pitts.readings
         sizes, wrong = pitts.sizes, pitts.wrong
     else:
         sizes, wrong = measure(root, files, reporter)

@@ -130,7 +130,7 @@ class FileNames:
         return folder[:-1]
 
     def has(self, path: str) -> bool:
-        """Whether there is a file at `path`, in whatever spelling."""
+        """Whether there is a file at `path`, in any spelling."""
         return os.path.isfile(f"{self._root}/{self.spelled(path)}")  # noqa: PTH113 - Path.is_file raises at long names
 
     def _names(self, folder: str) -> dict[str, str]:
@@ -144,8 +144,8 @@ class FileNames:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """From paths in an annotation to files.
+class PhotoFolder:
+    """The folder that photos of an annotation lie in, and how its paths lead there.
 
     Attributes:
         root: the folder that files lie below.
@@ -166,7 +166,7 @@ class Layout:
         return mapped(paths, self.file) if self.dropped else paths
 
 
-def find_layout(folder: Path, paths: pa.ChunkedArray) -> Layout:
+def find_photo_folder(folder: Path, paths: pa.ChunkedArray) -> PhotoFolder:
     """How `paths` lie below `folder`, or below its parent where they repeat its name; by some of them."""
     sample = paths.take(pa.array(range(0, len(paths), max(1, len(paths) // _SAMPLE)), pa.int64())).to_pylist()
     roots = [folder]
@@ -174,12 +174,12 @@ def find_layout(folder: Path, paths: pa.ChunkedArray) -> Layout:
     if any(composed(path).startswith(f"{above}/") for path in paths.slice(0, 1000).to_pylist()):
         roots.append(folder.resolve().parent)
     disks = {root: FileNames(root) for root in roots}
-    layouts = [Layout(root, _missing_folder(disk, sample)) for root, disk in disks.items()]
+    found = [PhotoFolder(root, _missing_folder(disk, sample)) for root, disk in disks.items()]
 
-    def fit(layout: Layout) -> tuple[int, bool]:
-        return sum(disks[layout.root].has(layout.file(path)) for path in sample), not layout.dropped
+    def fit(photos: PhotoFolder) -> tuple[int, bool]:
+        return sum(disks[photos.root].has(photos.file(path)) for path in sample), not photos.dropped
 
-    return max(layouts, key=fit)
+    return max(found, key=fit)
 
 
 def _missing_folder(disk: FileNames, sample: list[str]) -> str:

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from ial_bench.datasets.columns import mapped, numbered
 from ial_bench.datasets.importing.annotation import Records
-from ial_bench.datasets.importing.photo_files import Layout, measure
+from ial_bench.datasets.importing.photo_files import PhotoFolder, measure
 from ial_bench.datasets.importing.positions import Coords, faults_of, from_utm
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.places import PlaceRule
@@ -69,7 +69,7 @@ class PittsPhotos:
         names: text [n], what each is called in Pitts-250k, queries with ``queries_real/`` before it.
         sizes: int64 [n], bytes of each file, 0 where it cannot be used.
         wrong: by row, what is wrong with a file.
-        layout: file of the annotation, and how its keys were read; one for each kind of key.
+        readings: file of the annotation, and how its keys were read; one for each kind of key.
     """
 
     root: Path
@@ -77,24 +77,24 @@ class PittsPhotos:
     names: pa.ChunkedArray
     sizes: npt.NDArray[np.int64]
     wrong: dict[int, str]
-    layout: list[tuple[str, str]]
+    readings: list[tuple[str, str]]
 
 
-def resolve(layout: Layout, folder: Path, records: Records, reporter: Reporter) -> PittsPhotos:
+def resolve(below: PhotoFolder, folder: Path, records: Records, reporter: Reporter) -> PittsPhotos:
     """Where photos lie, and what they are, by the first reading of the keys that finds all of a file's.
 
-    Readings are: paths as they are (`layout`); photos of the half of Pitts-250k that the key names; of the other half,
+    Readings are: paths as they are (`below`); photos of the half of Pitts-250k that the key names; of the other half,
     where only that one has all of them. Where none finds all, the one of the first two that finds most.
 
     Args:
-        layout: how keys lie below the folder if they are paths.
+        below: how keys lie below the folder if they are paths.
         folder: that the user gave.
         records: n records.
         reporter: shows progress.
     """
     bare = mapped(records.path, _archive_name)
     says_query = np.asarray(pc.match_substring_regex(records.path, f"(^|/){QUERIES}/").to_numpy(), dtype=np.bool_)
-    search = _Search(layout, folder, reporter)
+    search = _Search(below, folder, reporter)
     files = np.empty(len(records), object)
     sizes, wrong = np.zeros(len(records), np.int64), dict[int, str]()
     in_queries = says_query.copy()
@@ -136,11 +136,11 @@ class _Reading:
 class _Search:
     """Tries readings of keys, below one folder."""
 
-    def __init__(self, layout: Layout, folder: Path, reporter: Reporter) -> None:
-        self._layout, self._reporter = layout, reporter
-        queries_alone = layout.root.resolve().name == QUERIES
-        self.root = layout.root.resolve().parent if queries_alone else layout.root
-        self._as_paths = not queries_alone and layout.dropped != QUERIES
+    def __init__(self, below: PhotoFolder, folder: Path, reporter: Reporter) -> None:
+        self._below, self._reporter = below, reporter
+        queries_alone = below.root.resolve().name == QUERIES
+        self.root = below.root.resolve().parent if queries_alone else below.root
+        self._as_paths = not queries_alone and below.dropped != QUERIES
         self._above = ["", "images/"]
         if self.root.resolve() != folder.resolve():
             self._above.append(f"{folder.resolve().name}/")
@@ -149,8 +149,8 @@ class _Search:
         """The reading of keys that name queries, or do not, with these `names` in either half."""
         readings = []
         if self._as_paths:
-            dropped = f", without their first folder {self._layout.dropped}" if self._layout.dropped else ""
-            readings.append(self._measured(self._layout.files(keys), f"paths below {self.root}{dropped}"))
+            dropped = f", without their first folder {self._below.dropped}" if self._below.dropped else ""
+            readings.append(self._measured(self._below.files(keys), f"paths below {self.root}{dropped}"))
         if all(r.n_missing for r in readings):
             words = f"names of {_HALVES[query]}, by panorama number"
             readings.append(self._measured(self._files_in(names, query), words))
@@ -252,7 +252,7 @@ def _read(path: Path) -> tuple[list[str], npt.NDArray[np.float64], list[str], np
         raise DataError(f"cannot read {path}: {error.strerror or error}", "get the file again") from error
     except DataError:
         raise
-    except Exception as error:  # scipy raises whatever it stumbles on in a damaged file
+    except Exception as error:  # scipy raises any error for a damaged file
         raise DataError(f"{path} is not a MATLAB file, or a damaged one: {error}", "get the file again") from error
     for value in variables.values():
         if all(hasattr(value, name) for name in _FIELDS):

@@ -1,4 +1,4 @@
-"""Positions of photos: those of a CSV, in UTM metres or degrees, and what may be wrong with one."""
+"""Positions of photos: from a CSV, in UTM metres or degrees, and the faults that one may have."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Coords:
     """Positions by photo path.
 
     Attributes:
-        source: where they come from, to be named to people.
-        paths: text [n], each once.
+        source: what they come from, for messages.
+        paths: text [n], without repetition.
         points: [n, 2] WGS84 degrees, NaN where the source gives none or contradicts itself.
         given: [n, 2], the numbers of the source.
         faults: int8 [n], a `Fault` each.
@@ -56,7 +56,7 @@ class Coords:
     def of(
         cls, source: str, paths: pa.ChunkedArray, points: Points, given: Points, faults: npt.NDArray[np.int8]
     ) -> Coords:
-        """Of `paths` that may stand several times; those with several positions become NaN: which is right?"""
+        """Of `paths` that may be listed several times; if their positions differ, they become NaN."""
         codes, distinct = numbered(paths)
         _, first = np.unique(codes, return_index=True)
         chosen, chosen_faults = points[first], faults[first]
@@ -76,13 +76,13 @@ class Coords:
         return found
 
     def why_none(self, row: int, path: str, like: str) -> str:
-        """Why the photo at `path`, whose row is `row`, has no usable position; `like` is what `like` says."""
+        """Why the photo at `path`, in row `row`, has no usable position; `like` is from the method of that name."""
         if row < 0:
             return f"position missing: no row of {self.source} is called {path}; {like}"
         return fault_reason(Fault(int(self.faults[row])), f"in {self.source}", self.given[row])
 
     def like(self, path: str) -> str:
-        """What rows look like, by that of the same file name as `path`, if there is one."""
+        """An example of a row, with the same file name as `path` if there is one."""
         if not len(self.paths):
             return "it has no rows"
         row = pc.index(pc.replace_substring_regex(self.paths, "^.*/", ""), path.rpartition("/")[2]).as_py()
@@ -94,7 +94,7 @@ def faults_of(given: Points, points: Points) -> npt.NDArray[np.int8]:
 
     Args:
         given: [n, 2], the numbers of the source, in degrees or metres.
-        points: [n, 2], the WGS84 degrees that they are.
+        points: [n, 2], the same in WGS84 degrees.
     """
     faults = np.zeros(len(given), np.int8)
     faults[~valid(points)] = Fault.OUT_OF_RANGE
@@ -104,7 +104,7 @@ def faults_of(given: Points, points: Points) -> npt.NDArray[np.int8]:
 
 
 def fault_reason(fault: Fault, where: str, given: Points) -> str:
-    """The reason of a record; what stands before its colon is one for each fault.
+    """The reason of a record; the part before its colon is the same for all records with that fault.
 
     Args:
         fault: what is wrong.
@@ -171,7 +171,7 @@ def _no_zeros(values: Points) -> Points:
 def from_utm(values: Points, zone: str) -> Points:
     """WGS84 degrees [n, 2] of UTM easting and northing [n, 2]; NaN for what is no position.
 
-    That is 0, 0, a point of the zone, but of no city, and what lies beyond a pole, which would come out somewhere.
+    That is 0, 0, which lies in the zone but in no city, and northings beyond a pole, which the formulas would accept.
 
     Raises:
         ConfigError: no zone, or one whose letter leaves open which hemisphere `values` are of.
@@ -200,5 +200,5 @@ class Located:
 
 
 def without_headings(points: Points) -> Located:
-    """`points` [n, 2] of photos that look nobody knows where."""
+    """`points` [n, 2] of photos with unknown headings."""
     return Located(points, np.full(len(points), np.nan, np.float32))

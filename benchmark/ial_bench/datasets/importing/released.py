@@ -27,8 +27,7 @@ from ial_bench.datasets.importing.photo_files import checksums
 from ial_bench.datasets.importing.pitts_ial import places_apart
 from ial_bench.datasets.importing.positions import Located
 from ial_bench.datasets.importing.report import REPORT, ImportSummary, Reject, kinds, write_report
-from ial_bench.datasets.known import DatasetCard
-from ial_bench.datasets.names import another_name, own_name
+from ial_bench.datasets.known import DatasetCard, another_name, own_name
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.places import PlaceRule, cut_val, detect_rule, named_rule
 from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dataset

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.datasets.streets import StreetLines
 from ial_bench.engine.ground_truth import GroundTruth
+from ial_bench.geo.lines import StreetLines
 from ial_bench.metrics.accuracy import MISSED, first_hit
 from ial_bench.report.site.areas import Areas
 from ial_bench.report.site.packing import degrees, floats, integers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.names import open_dataset
+from ial_bench.datasets.known import open_dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.plan import Selection

@@ -13,8 +13,7 @@ from geopy.geocoders import SERVICE_TO_GEOCODER
 
 from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError, SkipMethod, StorageError
-from ial_bench.geocoding.reverse import NearestTown, PlaceName
-from ial_bench.geocoding.service import Service, ServiceError, ServiceOptions
+from ial_bench.geocoding.reverse import NearestTown, PlaceName, Service, ServiceError, ServiceOptions
 from ial_bench.method import config_from_text
 from ial_bench.registry import Registry
 from nominatim_server import Nominatim, serve

@@ -1,13 +1,17 @@
-"""Which place-recognition encoders there are, where their weights come from, and which photos they take.
+"""The VPR encoders that can be named, where their weights come from, and the photos that they take.
 
 Nothing heavy is imported here: a name is checked before any model is built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILES_JOINED_BY = "::"
@@ -18,13 +22,13 @@ class Published:
     """A published encoder.
 
     Attributes:
-        family: the module that builds it: ``cosplace`` (EigenPlaces too), ``mixvpr``, ``salad`` or ``anyloc``.
+        family: the module beside this one that builds it, such as ``cosplace`` (EigenPlaces too).
         trunk: torchvision's or DINOv2's name of the network below.
         dim: length of a descriptor; 0 where the weights decide.
-        size: photos are resized to this height and width, whatever their shape was.
+        size: photos are resized to this height and width, regardless of their shape.
         crop: then cut to this height and width in the middle.
         interpolation: of the resizing.
-        page: where the authors' weights are to be had.
+        page: where the authors offer the weights.
         files: what the weights are, for a message.
     """
 
@@ -44,6 +48,20 @@ class Published:
             "crop": list(self.crop), "interpolation": self.interpolation, "mean": list(IMAGENET_MEAN),
             "resize": list(self.size), "std": list(IMAGENET_STD),
         }  # fmt: skip
+
+
+class Built(NamedTuple):
+    """A published encoder with its weights.
+
+    Attributes:
+        model: a photo to a descriptor.
+        dim: length of a descriptor.
+        files: that the weights came from.
+    """
+
+    model: nn.Module
+    dim: int
+    files: Sequence[Path]
 
 
 def _of_berton(name: str, page: str, dims: Mapping[str, tuple[int, ...]]) -> dict[str, Published]:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from ial_bench.addresses import Address
 from ial_bench.errors import SkipMethod
 from ial_bench.geo.points import FARTHEST_M, Points, haversine_m, points_of, unit_vectors
-from ial_bench.geocoding.geocoder import ByName, NearestPlace, RadiusVote
-from ial_bench.geocoding.place_index import PlaceIndex
+from ial_bench.geocoding.geocoder import ByName, NearestPlace, PlaceIndex, RadiusVote
 from ial_bench.geocoding.reverse import NearestTown, PlaceName
 from ial_bench.topk import NO_ANSWER
 

@@ -7,13 +7,19 @@ files: ``backbone.0.weight``, ..., ``aggregation.1.p``, ``aggregation.3.weight``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ial_bench.encoders.checkpoints import filled
 from ial_bench.encoders.pooling import GeM
+from ial_bench.encoders.vpr.published import Built, Published
+
+HEAD: dict[str, Any] = {}
 
 
 class L2Norm(nn.Module):
@@ -47,3 +53,8 @@ class CosPlace(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32 [n, 3, h, w] to [n, dim]."""
         return self.aggregation(self.backbone(pixels))  # type: ignore[no-any-return]
+
+
+def build(text: str, published: Published, files: Sequence[Path]) -> Built:
+    """See `load.Family`."""
+    return Built(filled(CosPlace(published.trunk, published.dim), files, text), published.dim, files)

@@ -7,12 +7,18 @@ state dict are those of the released files: ``backbone.model.*``, ``aggregator.m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ial_bench.encoders.checkpoints import filled
+from ial_bench.encoders.vpr.published import Built, Published
+
+HEAD: dict[str, Any] = {}
 DEPTH = 4
 SHAPES = {4096: (1024, 4), 512: (256, 2), 128: (64, 2)}
 """Descriptor length: its channels and rows, as released."""
@@ -97,3 +103,8 @@ class MixVPR(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32 [n, 3, side, side] to [n, dim]."""
         return self.aggregator(self.backbone(pixels))  # type: ignore[no-any-return]
+
+
+def build(text: str, published: Published, files: Sequence[Path]) -> Built:
+    """See `load.Family`."""
+    return Built(filled(MixVPR(published.trunk, published.dim, published.crop[0]), files, text), published.dim, files)

@@ -135,7 +135,7 @@ class City:
         return np.asarray(self.landmarks[away < HILL_RING_M])
 
 
-def make_layout(options: CityOptions) -> City:
+def plan_city(options: CityOptions) -> City:
     """The city of `options`. Depends on the seed, the blocks and the lot variation alone."""
     seed, (rows, columns) = options.seed, options.blocks
     ground, lines = lay_grid(seed, rows, columns)

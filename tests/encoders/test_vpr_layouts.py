@@ -18,12 +18,12 @@ from torch import nn
 
 from ial_bench.encoders.checkpoints import fill, read_centres, read_state
 from ial_bench.encoders.load import load_encoder
-from ial_bench.encoders.places import dinov2, load
-from ial_bench.encoders.places.anyloc import AnyLoc
-from ial_bench.encoders.places.cosplace import CosPlace
-from ial_bench.encoders.places.mixvpr import MixVPR
-from ial_bench.encoders.places.names import PUBLISHED
-from ial_bench.encoders.places.salad import Salad
+from ial_bench.encoders.vpr import anyloc, dinov2
+from ial_bench.encoders.vpr.anyloc import AnyLoc
+from ial_bench.encoders.vpr.cosplace import CosPlace
+from ial_bench.encoders.vpr.mixvpr import MixVPR
+from ial_bench.encoders.vpr.published import PUBLISHED
+from ial_bench.encoders.vpr.salad import Salad
 from ial_bench.errors import DataError, SkipMethod
 
 Layout = dict[str, tuple[int, ...]]
@@ -309,14 +309,14 @@ def test_anyloc_takes_dinov2_from_the_hubs_cache_and_never_fetches_it(
     torch.save(torch.randn(5, 24), tmp_path / "c_centers.pt")
     text = f"vpr:{NAME}/{tmp_path}/c_centers.pt"
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
-    monkeypatch.setattr(load, "in_hub_cache", lambda *_: None)
+    monkeypatch.setattr(anyloc, "in_hub_cache", lambda *_: None)
     with pytest.raises(SkipMethod) as caught:
         load_encoder(text, "cpu")
     assert "github.com/facebookresearch/dinov2" in caught.value.reason
     assert f"{text}::DINOV2_FILE" in caught.value.reason
     state = {k: v for k, v in small_giant.state_dict().items() if k != "mask_token"}  # as timm publishes it
     save_file(state, tmp_path / "model.safetensors")
-    monkeypatch.setattr(load, "in_hub_cache", lambda *_: tmp_path / "model.safetensors")
+    monkeypatch.setattr(anyloc, "in_hub_cache", lambda *_: tmp_path / "model.safetensors")
     assert [Path(f["path"]).name for f in load_encoder(text, "cpu").card.files] == ["c_centers.pt", "model.safetensors"]
 
 

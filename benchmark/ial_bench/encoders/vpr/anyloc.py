@@ -7,16 +7,24 @@ trained: its weights are DINOv2's, and a vocabulary ``c_centers.pt`` [clusters, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ial_bench.encoders.places.dinov2 import embed
+from ial_bench.encoders.checkpoints import filled, read_centres
+from ial_bench.encoders.vpr.dinov2 import SIZES, build_dinov2, embed, with_timm_names
+from ial_bench.encoders.vpr.published import FILES_JOINED_BY, Built, Published
+from ial_bench.encoders.weights import in_hub_cache
+from ial_bench.errors import SkipMethod
 
 LAYER = 31  # of ViT-g/14's 40, counted from 0
 CLUSTERS = 32  # of the vocabularies that were released
+HEAD: dict[str, Any] = {"layer": LAYER, "facet": "value", "assignment": "hard"}
+_DINOV2_G_ON_HUB = "timm/vit_giant_patch14_dinov2.lvd142m"
 
 
 def vlad(x: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
@@ -65,3 +73,29 @@ class AnyLoc(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32 [n, 3, h, w] to [n, k x width]."""
         return vlad(self.values(pixels), self.centres)
+
+
+def build(text: str, published: Published, files: Sequence[Path]) -> Built:
+    """See `load.Family`.
+
+    Raises:
+        SkipMethod: there is a vocabulary, and DINOv2 is neither given nor in the hub's cache.
+    """
+    size = SIZES[published.trunk]
+    if not files:
+        vit = build_dinov2(size, mask_token=False)
+        return Built(AnyLoc(vit, torch.randn(CLUSTERS, size.width)), CLUSTERS * size.width, ())
+    centres = read_centres(files[0], text, size.width)
+    weights = files[1] if len(files) > 1 else _cached_dinov2()
+    if weights is None:
+        raise SkipMethod(
+            f"{text} gives a vocabulary, but DINOv2's weights are not on this machine: get dinov2_vitg14_pretrain.pth "
+            f"from https://github.com/facebookresearch/dinov2, then write {text}{FILES_JOINED_BY}DINOV2_FILE"
+        )
+    vit = filled(build_dinov2(size, mask_token=False), [weights], text, with_timm_names)
+    return Built(AnyLoc(vit, centres), centres.numel(), (files[0], weights))
+
+
+def _cached_dinov2() -> Path | None:
+    """DINOv2 ViT-g/14, if ``timm:`` fetched it before; its 4.5 GB are never fetched from here."""
+    return in_hub_cache(_DINOV2_G_ON_HUB, ("model.safetensors", "pytorch_model.bin"))

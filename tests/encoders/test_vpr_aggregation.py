@@ -10,8 +10,8 @@ import pytest
 import timm
 import torch
 
-from ial_bench.encoders.places import anyloc, cosplace, dinov2, mixvpr, salad
 from ial_bench.encoders.pooling import gem
+from ial_bench.encoders.vpr import anyloc, cosplace, dinov2, mixvpr, salad
 
 Array = npt.NDArray[np.float64]
 SMALL = dinov2.Size(width=24, depth=4, heads=2, grid=5)

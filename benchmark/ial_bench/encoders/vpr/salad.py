@@ -8,16 +8,21 @@ state dict are those of the released file: ``backbone.model.*``, ``aggregator.to
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ial_bench.encoders.places.dinov2 import Size, build_dinov2, embed
+from ial_bench.encoders.checkpoints import filled
+from ial_bench.encoders.vpr.dinov2 import SIZES, Size, build_dinov2, embed
+from ial_bench.encoders.vpr.published import Built, Published
 
 CLUSTERS, CLUSTER_DIM, TOKEN_DIM = 64, 128, 256
 SINKHORN_ITERATIONS = 3
+HEAD: dict[str, Any] = {"sinkhorn_iterations": SINKHORN_ITERATIONS}
 _HIDDEN, _DROPOUT = 512, 0.3
 
 
@@ -119,3 +124,8 @@ class Salad(nn.Module):
         x = vit.norm(vit.blocks(embed(vit, pixels)))
         height, width = (s // vit.patch_embed.patch_size[0] for s in pixels.shape[-2:])
         return self.aggregator(x[:, 1:].transpose(1, 2).unflatten(2, (height, width)), x[:, 0])  # type: ignore[no-any-return]
+
+
+def build(text: str, published: Published, files: Sequence[Path]) -> Built:
+    """See `load.Family`."""
+    return Built(filled(Salad(SIZES[published.trunk]), files, text), published.dim, files)

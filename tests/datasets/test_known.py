@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.names import installed, open_dataset
+from ial_bench.datasets.known import dataset_cards, installed, open_dataset
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.errors import DataError, UnknownNameError
-from ial_bench.registry import dataset_cards
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ What happens to a photo follows from (seed, epoch, photo) alone, whatever the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,13 +15,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from ial_bench.datasets.decoded import DecodedPhotos
-from ial_bench.datasets.loader import photo_tensors
+from ial_bench.datasets.loader import DecodedPhotos, photo_tensors
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import SkipMethod
-from ial_bench.images import RGB, ImageBatch
+from ial_bench.images import RGB
 from ial_bench.seeds import generator
-from ial_bench.training.config import ViewConfig
+from ial_bench.training.config import AugmentationConfig
 from ial_bench.training.order import Rows
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -31,7 +29,7 @@ _TINT = 0.4  # of the brightness change, in each colour alone
 
 
 @dataclass(frozen=True)
-class View:
+class Augmentation:
     """How a decoded photo becomes a normalised tensor, in training.
 
     Attributes:
@@ -56,7 +54,7 @@ class View:
     crop: float = 1.0
 
     @classmethod
-    def of(cls, preprocessing: dict[str, Any], config: ViewConfig) -> View:
+    def of(cls, preprocessing: dict[str, Any], config: AugmentationConfig) -> Augmentation:
         """The evaluation's preprocessing with the configured changes.
 
         Raises:
@@ -123,20 +121,9 @@ class View:
         return left, top, left + w, top + h
 
 
-@dataclass(frozen=True)
-class PlainView:
-    """A photo as it is seen in evaluation."""
-
-    preprocess: Callable[[RGB], torch.Tensor]
-
-    def __call__(self, photo: RGB, rng: np.random.Generator) -> torch.Tensor:  # noqa: ARG002 - a view like the other
-        """float32 [3, size, size]."""
-        return self.preprocess(photo)
-
-
 def pixel_batches(
     photos: Photos,
-    view: View | PlainView,
+    augmentation: Augmentation,
     batches: list[Rows],
     seed: int,
     epoch: int,
@@ -150,34 +137,16 @@ def pixel_batches(
     Raises:
         ImageError: a photo cannot be decoded.
     """
-    return photo_tensors(photos, _Seeded(view, seed, epoch), [b.tolist() for b in batches], workers, pin=pin, kept=kept)
-
-
-def image_tensors(
-    images: ImageBatch, rows: Sequence[int], preprocess: Callable[[RGB], torch.Tensor], workers: int
-) -> torch.Tensor:
-    """Float tensors [b, 3, h, w] of some photos that a method is asked about, decoded by as many threads."""
-
-    def load(i: int) -> torch.Tensor:
-        return preprocess(images[i])
-
-    if workers < 2 or len(rows) < 2:
-        return torch.stack([load(i) for i in rows])
-    with ThreadPoolExecutor(workers) as pool:  # decoding and resizing leave Python's lock
-        return torch.stack(list(pool.map(load, rows)))
+    return photo_tensors(
+        photos, _Seeded(augmentation, seed, epoch), [b.tolist() for b in batches], workers, pin=pin, kept=kept
+    )
 
 
 @dataclass(frozen=True)
 class _Seeded:
-    view: View | PlainView
+    augmentation: Augmentation
     seed: int
     epoch: int
 
     def __call__(self, photo: RGB, row: int) -> torch.Tensor:
-        return self.view(photo, generator("training view", self.seed, self.epoch, row))
-
-
-def feature_batches(x: npt.NDArray[np.float32], batches: list[Rows]) -> Iterator[torch.Tensor]:
-    """Float tensors [b, d] of cached features, in order; `x` may be memory-mapped."""
-    for rows in batches:
-        yield torch.from_numpy(np.ascontiguousarray(x[rows]))
+        return self.augmentation(photo, generator("training view", self.seed, self.epoch, row))

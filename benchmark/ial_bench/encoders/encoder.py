@@ -1,4 +1,8 @@
-"""What an encoder is to the rest of the harness, and the card that identifies it without loading it."""
+"""What an encoder is to the rest of the harness, and the card that identifies it without loading it.
+
+NaN and infinity are refused here, in weights as they are loaded and in features as they are made: a NaN compares with
+nothing, so a ranking by it would mean nothing and still be scored.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,9 @@ from ial_bench.json_files import digest, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from ial_bench.images import RGB
+    from ial_bench.images import RGB, ImageBatch
 
 Precision = Literal["float32", "bfloat16", "float16"]
 FLOAT32: Precision = "float32"
@@ -51,7 +56,7 @@ class EncoderCard:
         libraries: versions of the libraries that define its arithmetic.
         files: what it came from, with size and modification time: checkpoints, configurations, and those beside
             them that were looked for.
-        head: what is computed from the network's features (pooling, assignment) that its weights do not tell.
+        head: what is computed from the network's features and does not follow from its weights: pooling, assignment.
         texts: how texts become tokens; empty without a text tower.
         logit_bias: as of `Encoder`; one of the weights.
         precision: of the image tower's arithmetic.
@@ -122,7 +127,7 @@ class Encoder:
 
 
 def file_fact(path: Path) -> dict[str, Any]:
-    """What tells whether a file is still the same: path, size, modification time; size -1 of one that is not there."""
+    """What shows whether a file is unchanged: path, size, modification time; the size is -1 if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -139,7 +144,7 @@ def remembered_card(text: str, cache: Path, precision: Precision = FLOAT32) -> E
         card = EncoderCard(**read_sealed(path))
         same = all(version(name) == number for name, number in card.libraries.items())
     except (OSError, DataError, TypeError, PackageNotFoundError):
-        return None  # never loaded, damaged, or of another harness or without a library: it is made anew
+        return None  # never loaded, damaged, of another harness or without its library: it is made again
     same = same and (card.spec, card.precision) == (text, precision)
     if not same or any(file_fact(Path(fact["path"])) != fact for fact in card.files):
         return None
@@ -171,3 +176,58 @@ def remembered_spec(identity: str, cache: Path) -> str | None:
 
 def _card_path(text: str, cache: Path, precision: Precision) -> Path:
     return cache / "encoders" / f"{digest(text if precision == FLOAT32 else [text, precision])[:16]}.json"
+
+
+def require_finite_weights(model: nn.Module, text: str) -> None:
+    """Refuse a network with parameters or stored statistics that are NaN or infinite.
+
+    Args:
+        model: with weights, in any precision.
+        text: the encoder's name, for errors.
+
+    Raises:
+        DataError: with the first such tensor.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            bad = int((~tensor.isfinite()).sum())
+            raise DataError(
+                f"the weights of {text} are not all finite: {bad:,} of {tensor.numel():,} values of {name} are NaN "
+                "or infinite",
+                "take an earlier checkpoint, or get the file again",
+            )
+
+
+def require_finite(features: npt.NDArray[np.float32], text: str, name: Callable[[int], str]) -> None:
+    """Refuse features that are NaN or infinite.
+
+    Args:
+        features: [n, d].
+        text: name of the encoder that made them, for errors.
+        name: describes what row i is of.
+
+    Raises:
+        DataError: with the first such row.
+    """
+    fine = np.isfinite(features).all(axis=1)
+    if not fine.all():
+        raise DataError(
+            f"{text} gives features of {name(int(fine.argmin()))} that are NaN or infinite",
+            "numbers overflow in it: where --precision is fp16, bf16 or fp32 has the range; else take another "
+            "checkpoint",
+        )
+
+
+def name_of_text(text: str) -> str:
+    """A text in words."""
+    return f"the text {text!r}"
+
+
+def names_of_batch(images: ImageBatch) -> Callable[[int], str]:
+    """Photos of a batch in words: where they lie, if that is known; else their numbers."""
+    source, names = images._source, images._names  # noqa: SLF001 - the engine's own marks
+    if source is None:
+        return lambda i: f"photo {i} of the batch" if names is None else names[i]
+    photos, part = source
+    rows = range(*part.indices(len(photos)))
+    return lambda i: photos.where(rows[i])

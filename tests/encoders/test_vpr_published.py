@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ial_bench.encoders.load import load_encoder
-from ial_bench.encoders.places.load import transform_of
-from ial_bench.encoders.places.names import PUBLISHED
 from ial_bench.encoders.spec import EncoderSpec
+from ial_bench.encoders.vpr.load import FAMILIES, transform_of
+from ial_bench.encoders.vpr.published import PUBLISHED
 from ial_bench.errors import ConfigError, SkipMethod
 
 
@@ -121,3 +121,7 @@ def test_photos_of_any_shape_come_out_alike(name: str, shape: tuple[int, int]) -
     np.testing.assert_allclose(pixels[:, 7, 9], expected, rtol=1e-5)
     if name in {"salad", "anyloc-dinov2-vitg14"}:
         assert shape[0] % 14 == shape[1] % 14 == 0
+
+
+def test_each_published_encoder_is_of_a_family_and_each_family_is_published() -> None:
+    assert {published.family for published in PUBLISHED.values()} == set(FAMILIES)

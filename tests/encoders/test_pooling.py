@@ -12,11 +12,11 @@ import timm
 import torch
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.encoders.base import file_fact, remember_card, remembered_card
+from ial_bench.encoders.encoder import file_fact, remember_card, remembered_card
 from ial_bench.encoders.load import load_encoder
-from ial_bench.encoders.places.names import PUBLISHED
 from ial_bench.encoders.pooling import PooledBackbone
 from ial_bench.encoders.spec import EncoderSpec
+from ial_bench.encoders.vpr.published import PUBLISHED
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError
 from ial_bench.method import NoReport, RunContext, config_from_text

@@ -1,1 +1,0 @@
-"""Published place-recognition encoders: one module an architecture, weights from the authors' files alone."""
