@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from ial_bench.report.escape import LONGEST
+from ial_bench.escape import LONGEST
 from ial_bench.report.formats import FORMATS, format_for, text_of
 from ial_bench.report.formats.shared import Style
 from ial_bench.report.formats.terminal import drawn as rich_table

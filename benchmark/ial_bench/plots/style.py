@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ial_bench.errors import ConfigError
+from ial_bench.escape import one_line
 from ial_bench.files import atomic_path, make_folder
-from ial_bench.report.escape import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

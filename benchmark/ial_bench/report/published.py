@@ -11,8 +11,8 @@ from typing import Any
 from ial_bench.datasets.names import keeper_of
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import DataError
+from ial_bench.escape import escape_latex
 from ial_bench.json_files import read_json
-from ial_bench.report.escape import escape_latex
 
 _PACKAGED = Path(__file__).parent / "published_numbers"
 _CHECKOUT = Path(__file__).resolve().parents[3] / "results" / "published"

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ial_bench.escape import escape_csv, escape_markdown
 from ial_bench.metrics.intervals import Estimate
-from ial_bench.report.escape import escape_csv, escape_markdown
 
 Value: TypeAlias = str | int | float | Estimate | None
 _ENDS = ("", " low", " high")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ial_bench.report.escape import escape_latex, short_line
+from ial_bench.escape import escape_latex, short_line
 from ial_bench.report.formats.shared import METHOD, Style, interval, number, sections, spans
 from ial_bench.report.model import Cell, Column, Mark, Row, Table
 from ial_bench.report.published import is_citation_key

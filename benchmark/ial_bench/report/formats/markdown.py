@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ial_bench.report.escape import escape_markdown
+from ial_bench.escape import escape_markdown
 from ial_bench.report.formats.shared import DAGGER, METHOD, Style, interval, number, sections
 from ial_bench.report.model import Cell, Column, Mark, Table
 

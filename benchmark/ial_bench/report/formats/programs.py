@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ial_bench.report.escape import escape_csv
+from ial_bench.escape import escape_csv
 from ial_bench.report.formats.shared import Style
 from ial_bench.report.model import Cell, Column, Table
 

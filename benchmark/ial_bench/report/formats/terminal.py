@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ial_bench.report.escape import one_line, short_line
+from ial_bench.escape import one_line, short_line
 from ial_bench.report.formats.shared import DAGGER, METHOD, Style, interval, number, sections
 from ial_bench.report.model import Cell, Column, Mark, Table
 

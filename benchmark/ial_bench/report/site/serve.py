@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ial_bench.errors import BenchError, StorageError
+from ial_bench.escape import short_line
 from ial_bench.folders import inside
-from ial_bench.report.escape import short_line
 from ial_bench.report.site.build import photos_script
 from ial_bench.report.site.pages import POLICY
 from ial_bench.report.site.source import Source
