@@ -54,8 +54,7 @@ def plot(
     from ial_bench.errors import BenchError, ConfigError, unknown_name
     from ial_bench.homes import results_home
     from ial_bench.plots.kinds import KINDS
-    from ial_bench.plots.scene import Scene
-    from ial_bench.plots.style import FORMATS, WIDTHS, drawing, form_of, save
+    from ial_bench.plots.scene import FORMATS, WIDTHS, Scene, drawing, form_of, save
     from ial_bench.report.selected import Selected
 
     if kind not in {_ALL, *KINDS}:

@@ -12,8 +12,7 @@ from ial_bench.engine.score import outcomes
 from ial_bench.errors import DataError
 from ial_bench.metrics.accuracy import first_hit, within
 from ial_bench.metrics.calibration import thinned
-from ial_bench.plots.scene import Scene
-from ial_bench.plots.style import WIDTHS, decade_ticks, figure, label, legend, log_axis, look
+from ial_bench.plots.scene import WIDTHS, Scene, decade_ticks, figure, label, legend, log_axis, look
 from ial_bench.report.calibration import all_calibrated, why_not
 
 if TYPE_CHECKING:

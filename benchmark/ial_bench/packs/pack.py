@@ -4,9 +4,9 @@
     runs/RUN_ID.json        the record
     runs/RUN_ID.parquet     candidates and scores, a row a query, in the order of the ground truth
 
-No photo, no position, no name of a photo: queries are known by their order, and the order by the digest of the ground
-truth. A pack is read member by member, never unpacked; names are computed, not taken from it, and sizes are bounded.
-The same results give the same bytes.
+A pack holds no photos, no positions and no names of photos: queries are known by their order, and the order by the
+digest of the ground truth. It is read member by member and never unpacked; the names of members are computed, not taken
+from it, and their sizes are bounded. The same results give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -25,11 +25,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+import ial_bench
 from ial_bench.engine.record import RunRecord, record_from
 from ial_bench.errors import DataError
 from ial_bench.files import atomic_path, sha256_file
 from ial_bench.json_files import parse_json
 from ial_bench.parquet import open_table, read_columns
+from ial_bench.report.selected import Selected, runs_of
 from ial_bench.topk import TopK
 
 SUFFIX = ".ialpack"
@@ -284,3 +286,59 @@ def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 def _refuse(path: Path, why: str) -> NoReturn:
     raise DataError(f"{path} is no pack of results that can be trusted: {why}", _AGAIN)
+
+
+LICENCE = "CC-BY-4.0"
+
+
+def make_pack(
+    results: Path,
+    dataset: str | None,
+    methods: Sequence[str],
+    out: Path,
+    limit: int | None = None,
+    licence: str = LICENCE,
+    contact: str | None = None,
+) -> tuple[Pack, tuple[str, ...]]:
+    """Pack the finished runs of one dataset.
+
+    Args:
+        results: folder of results.
+        dataset: name; None: the only one with results.
+        methods: names or ids of runs; none: all.
+        out: file to write.
+        limit: of the runs, photos a split; None: any.
+        licence: under which the results are given.
+        contact: who to ask.
+
+    Returns:
+        The pack, and what was left out and why.
+
+    Raises:
+        DataError: no finished runs, answers that are missing or changed, or results that were themselves passed on
+            without positions.
+        ConfigError: several datasets and none asked for.
+        StorageError: `out` cannot be written.
+        UnknownNameError: no such dataset or method.
+    """
+    selected = Selected.among(results, dataset, methods, limit)
+    answers = selected.answers
+    if not answers.truth.has_positions:
+        raise DataError(
+            f"the results of {selected.dataset!r} were passed on without positions", "pack them where they were run"
+        )
+    runs = {}
+    for record in runs_of(selected.groups):
+        packed = packed_answers(answers.top(record))
+        runs[record.run_id] = (packed_record(record, packed), packed)
+    about = selected.groups[0].runs[0].dataset
+    pack = write_pack(
+        out,
+        lambda sums: Manifest(
+            dataset=about.name, dataset_digest=about.digest, candidate_digest=about.candidate_digest, limit=about.limit,
+            ground_truth=answers.truth.digest, runs=dict(sums), licence=licence, contact=contact,
+            made_with=ial_bench.__version__,
+        ),
+        runs,
+    )  # fmt: skip
+    return pack, selected.notes
