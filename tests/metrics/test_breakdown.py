@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ial_bench.metrics.breakdown import Partition, breakdown, by_edges, by_name, by_sector
+from ial_bench.metrics.accuracy import Partition, breakdown, by_edges, by_name, by_sector
 from ial_bench.metrics.intervals import clustered_means
 
 

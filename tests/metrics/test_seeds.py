@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ial_bench.metrics.intervals import clustered_means
-from ial_bench.metrics.seeds import seed_spread
+from ial_bench.metrics.intervals import clustered_means, seed_spread
 
 
 def world(

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.addresses import Address
-from ial_bench.metrics.accuracy import group_numbers
+from ial_bench.metrics.accuracy import Areas, group_numbers
+from ial_bench.metrics.intervals import Ints
 from ial_bench.topk import NO_ANSWER
-
-Ints = npt.NDArray[np.integer]
 
 
 class Miss(IntEnum):
@@ -60,8 +59,7 @@ class Nearness:
     def of(cls, addresses: Sequence[Address]) -> Nearness:
         """That of all addresses."""
         names, _ = group_numbers([a.street_name_key for a in addresses], [])
-        streets, _ = group_numbers([a.street_key for a in addresses], [])
-        areas, _ = group_numbers([a.neighbourhood_key for a in addresses], [])
+        areas = Areas.of(addresses)
         crossing = [(i, c) for i, a in enumerate(addresses) for c in a.key[2]]
         numbers, _ = group_numbers([c for _, c in crossing], [])
         most = max((len(a.cross_streets) for a in addresses), default=0)
@@ -70,7 +68,7 @@ class Nearness:
         for (i, _), number in zip(crossing, numbers, strict=True):
             table[i, filled[i]] = number
             filled[i] += 1
-        return cls(names, streets, areas, table)
+        return cls(names, areas.street_of, areas.neighbourhood_of[areas.street_of], table)
 
     def misses(self, answered: Ints, truth: Ints) -> npt.NDArray[np.int64]:
         """[n]: the `Miss` of each answer.

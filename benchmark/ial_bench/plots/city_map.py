@@ -9,8 +9,8 @@ import numpy as np
 from ial_bench.errors import DataError
 from ial_bench.geo.points import Points, middle
 from ial_bench.geo.projections import to_local_m
-from ial_bench.metrics.accuracy import Ints
 from ial_bench.metrics.confusion import Miss
+from ial_bench.metrics.intervals import Ints
 from ial_bench.plots.scene import COLOURS, GREY, WIDTHS, Scene, figure, label, legend
 from ial_bench.report.confusion import FirstAnswers
 

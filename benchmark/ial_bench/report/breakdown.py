@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import numpy as np
 
 from ial_bench.engine.ground_truth import GroundTruth
-from ial_bench.metrics.breakdown import Partition, PartScores, breakdown, by_edges, by_name, by_sector
+from ial_bench.metrics.accuracy import Areas, Partition, PartScores, breakdown, by_edges, by_name, by_sector
+from ial_bench.metrics.intervals import Ints
 from ial_bench.report.selected import Selected
 from ial_bench.report.sheet import Sheet, Value
 
@@ -18,21 +19,19 @@ _NOTE = "a place may have queries in several parts; each interval is of the part
 
 
 def _neighbourhoods(truth: GroundTruth) -> Partition:
-    return by_name(_areas(truth, street=False))
+    areas = Areas.of(truth.addresses)
+    return by_name([areas.neighbourhoods[i] for i in areas.neighbourhood_of[_street_of(areas, truth)]])
 
 
 def _streets(truth: GroundTruth) -> Partition:
-    return by_name(_areas(truth, street=True))
+    areas = Areas.of(truth.addresses)
+    first = [truth.addresses[i] for i in areas.first_of]
+    return by_name([f"{first[i].street}, {first[i].neighbourhood}" for i in _street_of(areas, truth)])
 
 
-def _areas(truth: GroundTruth, *, street: bool) -> list[str]:
-    """[n], the neighbourhood of each query or its street, spelt as the first address spells it."""
-    keys: list[Hashable] = [a.street_key if street else a.neighbourhood_key for a in truth.addresses]
-    spelt: dict[Hashable, str] = {}
-    for key, a in zip(keys, truth.addresses, strict=True):
-        spelt.setdefault(key, f"{a.street}, {a.neighbourhood}" if street else a.neighbourhood)
-    of_address = [spelt[key] for key in keys]
-    return [of_address[row] for row in truth.address_rows]
+def _street_of(areas: Areas, truth: GroundTruth) -> Ints:
+    """[n], the street of each query."""
+    return areas.street_of[truth.address_rows]
 
 
 def _train_photos(truth: GroundTruth) -> Partition:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ial_bench.geo.points import haversine_m
-from ial_bench.metrics.accuracy import Ints
 from ial_bench.metrics.confusion import WORDS, Confused, Miss, Nearness, most_confused
-from ial_bench.metrics.intervals import Estimate, clustered_means
+from ial_bench.metrics.intervals import Estimate, Ints, clustered_means
 from ial_bench.report.answers import Answers
 from ial_bench.report.breakdown import titles
 from ial_bench.report.groups import Group

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ial_bench.metrics.intervals import Estimate
-from ial_bench.metrics.seeds import SeedSpread, seed_spread
+from ial_bench.metrics.intervals import Estimate, SeedSpread, seed_spread
 from ial_bench.report.breakdown import titles
 from ial_bench.report.selected import Selected
 from ial_bench.report.sheet import Sheet, points

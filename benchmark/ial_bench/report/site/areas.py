@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.addresses import Address
+from ial_bench.metrics.accuracy import Areas
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Areas:
-    """What addresses lie in. A street is a main street within a neighbourhood, as SA-k counts it.
-
-    Attributes:
-        neighbourhoods: their names, sorted.
-        streets: their names, sorted by neighbourhood and name.
-        street_of: int64 [n_addresses], the street of each address.
-        neighbourhood_of: int64 [n_streets], the neighbourhood of each street.
-    """
-
-    neighbourhoods: list[str]
-    streets: list[str]
-    street_of: Ints
-    neighbourhood_of: Ints
-
-    @classmethod
-    def of(cls, addresses: Sequence[Address]) -> Areas:
-        """Those of all addresses, spelt as the first address spells them."""
-        areas = {a.neighbourhood_key: a.neighbourhood for a in reversed(addresses)}
-        streets = {a.street_key[::-1]: a.street for a in reversed(addresses)}  # by neighbourhood, then by name
-        area_number = {key: i for i, key in enumerate(sorted(areas))}
-        street_number = {key: i for i, key in enumerate(sorted(streets))}
-        return cls(
-            [areas[key] for key in area_number],
-            [streets[key] for key in street_number],
-            np.array([street_number[a.street_key[::-1]] for a in addresses], dtype=np.int64),
-            np.array([area_number[area] for area, _ in street_number], dtype=np.int64),
-        )
 
 
 @dataclass(frozen=True)

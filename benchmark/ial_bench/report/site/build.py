@@ -12,10 +12,11 @@ import numpy as np
 from ial_bench.engine.score import outcomes
 from ial_bench.errors import BenchError, DataError
 from ial_bench.method import Reporter
+from ial_bench.metrics.accuracy import Areas
 from ial_bench.report.answers import Answers
 from ial_bench.report.quantities import accuracy
 from ial_bench.report.site import data
-from ial_bench.report.site.areas import Areas, Share, shares
+from ial_bench.report.site.areas import Share, shares
 from ial_bench.report.site.comparison import Comparison
 from ial_bench.report.site.folder import SiteFolder, site_folder
 from ial_bench.report.site.packing import bits, integers, script

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.engine.ground_truth import GroundTruth
+from ial_bench.metrics.accuracy import Areas
 from ial_bench.metrics.comparison import Difference, compare
 from ial_bench.report.groups import Group
-from ial_bench.report.site.areas import Areas
 from ial_bench.report.site.source import Run, labels
 
 Floats = npt.NDArray[np.float64]

@@ -23,8 +23,7 @@ import numpy.typing as npt
 
 from ial_bench.datasets.streets import StreetLines
 from ial_bench.engine.ground_truth import GroundTruth
-from ial_bench.metrics.accuracy import MISSED, first_hit
-from ial_bench.report.site.areas import Areas
+from ial_bench.metrics.accuracy import MISSED, Areas, first_hit
 from ial_bench.report.site.packing import degrees, floats, integers
 from ial_bench.report.site.texts import short
 from ial_bench.topk import NO_ANSWER, TopK
