@@ -11,7 +11,7 @@ from ial_bench.errors import ConfigError
 from ial_bench.report.layout import Layout
 from ial_bench.report.model import Table
 from ial_bench.report.published import published_rows
-from ial_bench.report.site.board import Board
+from ial_bench.report.site.source import Board
 from ial_bench.report.table import lay_out
 from made_records import PAPER_COUNTS, make_record
 

@@ -16,15 +16,11 @@ from ial_bench.metrics.accuracy import Areas
 from ial_bench.report.answers import Answers
 from ial_bench.report.quantities import accuracy
 from ial_bench.report.site import data
-from ial_bench.report.site.areas import Share, shares
-from ial_bench.report.site.comparison import Comparison
-from ial_bench.report.site.folder import SiteFolder, site_folder
-from ial_bench.report.site.packing import bits, integers, script
-from ial_bench.report.site.pages import assets, check_installed, render
-from ial_bench.report.site.run_page import page_of, run_values
+from ial_bench.report.site.data import Comparison, bits, integers, script
+from ial_bench.report.site.folder import FOLDER, SiteFolder, Thumbnails, chosen, site_folder, thumbnail_name
+from ial_bench.report.site.pages import assets, check_installed, render, short
+from ial_bench.report.site.run_page import Share, page_of, run_values, shares
 from ial_bench.report.site.source import Run, Source, gather
-from ial_bench.report.site.texts import short
-from ial_bench.report.site.thumbnails import FOLDER, Thumbnails, chosen, thumbnail_name
 from ial_bench.report.table import DEFAULT_METRICS
 
 MOST_THUMBNAILS = 5_000

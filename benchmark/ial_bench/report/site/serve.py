@@ -17,9 +17,9 @@ from ial_bench.errors import BenchError, StorageError
 from ial_bench.escape import short_line
 from ial_bench.folders import inside
 from ial_bench.report.site.build import photos_script
+from ial_bench.report.site.folder import FOLDER, Thumbnails
 from ial_bench.report.site.pages import POLICY
 from ial_bench.report.site.source import Source
-from ial_bench.report.site.thumbnails import FOLDER, Thumbnails
 
 LOOPBACK = "127.0.0.1"
 SILENCE_S = 20.0
