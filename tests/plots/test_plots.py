@@ -23,7 +23,7 @@ from ial_bench.plots import kinds
 from ial_bench.plots.bars import pareto_front
 from ial_bench.plots.scene import Scene, drawing, look, save
 from ial_bench.report.breakdown import parts
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected
 from made_answers import a_run, noisy_scores
 from made_city import truth_of, write_city
 from made_records import run_baselines

@@ -11,7 +11,7 @@ import typer
 from ial_bench.cli import options
 
 if TYPE_CHECKING:
-    from ial_bench.report.selected import Selected
+    from ial_bench.report.selection import Selected
     from ial_bench.report.sheet import Sheet
 
 app = typer.Typer(
@@ -150,7 +150,7 @@ def _selected(
     results: Path | None, dataset: str | None, methods: list[str] | None, limit: int | None, metric: str = "SSA-1"
 ) -> Selected:
     from ial_bench.homes import results_home
-    from ial_bench.report.selected import Selected
+    from ial_bench.report.selection import Selected
 
     return Selected.among(results_home(results), dataset, methods or [], limit, metric)
 

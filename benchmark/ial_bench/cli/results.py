@@ -56,7 +56,7 @@ def pack(
     """
     from ial_bench.homes import results_home
     from ial_bench.packs.pack import SUFFIX, make_pack
-    from ial_bench.report.selected import chosen_dataset
+    from ial_bench.report.selection import chosen_dataset
 
     home = results_home(results)
     name = chosen_dataset(home, dataset)

@@ -18,11 +18,10 @@ from ial_bench.files import read_file, write_text
 from ial_bench.report.blocks import blocks, difference, enclosed, made_anew
 from ial_bench.report.formats import FORMATS, format_for, text_of
 from ial_bench.report.formats.shared import Style
-from ial_bench.report.layout import Layout
+from ial_bench.report.layout import Layout, possible
 from ial_bench.report.model import Table
 from ial_bench.report.published import bibliography, published_rows
 from ial_bench.report.quantities import check_words
-from ial_bench.report.rows import possible
 from ial_bench.report.stale import NO_CODE, Code
 from ial_bench.report.table import lay_out
 

@@ -31,7 +31,7 @@ from ial_bench.errors import DataError
 from ial_bench.files import atomic_path, sha256_file
 from ial_bench.json_files import parse_json
 from ial_bench.parquet import open_table, read_columns
-from ial_bench.report.selected import Selected, runs_of
+from ial_bench.report.selection import Selected, runs_of
 from ial_bench.topk import TopK
 
 SUFFIX = ".ialpack"

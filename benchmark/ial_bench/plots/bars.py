@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ial_bench.engine.record import RunRecord, datasets_with_results, records
+from ial_bench.engine.record import datasets_with_results
 from ial_bench.errors import DataError
 from ial_bench.json_files import digest
 from ial_bench.plots.scene import GREY, WIDTHS, Scene, decade_ticks, figure, label, legend, log_axis, look, stored
 from ial_bench.report.breakdown import TITLES, parts
-from ial_bench.report.groups import Group, groups_of, one_population
-from ial_bench.report.population import Population, timed_on
-from ial_bench.report.selected import runs_of
+from ial_bench.report.groups import Group, groups_of
+from ial_bench.report.selection import Population, contenders, finished, one_population, read_records, runs_of, timed_on
 from ial_bench.report.stale import installed_code
 
 if TYPE_CHECKING:
@@ -87,8 +86,8 @@ def coverage(scene: Scene) -> Figure:
     lines: dict[tuple[str, str], list[tuple[float, Group]]] = defaultdict(list)
     used = []
     for name in datasets_with_results(results):
-        read = [r for _, r in records(results, name) if isinstance(r, RunRecord) and r.status == "done" and r.metrics]
-        done, _ = one_population(read, first.limit, installed_code())
+        read, _ = read_records(results, name)
+        done, _ = one_population(finished(read), first.limit, installed_code())
         about = done[0].dataset if done else None
         if about is None or (about.candidate_digest, about.n_queries) != (first.candidate_digest, first.n_queries):
             continue
@@ -137,7 +136,7 @@ def latency(scene: Scene) -> Figure:
 
     Methods timed on another machine than most are left out: their times say nothing here.
     """
-    ranked = [g for g in scene.groups if scene.named or not g.oracle]
+    ranked = list(scene.groups) if scene.named else contenders(scene.groups)
     population = Population.among(runs_of(ranked), scene.selected.dataset, None)
     points, left_out = [], []
     for group, name in zip(ranked, scene.of(ranked).labels, strict=True):

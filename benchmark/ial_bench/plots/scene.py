@@ -15,9 +15,8 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.escape import one_line
 from ial_bench.files import atomic_path, make_folder
-from ial_bench.report.breakdown import titles
 from ial_bench.report.groups import Group
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected, contenders
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -207,7 +206,7 @@ class Scene:
     @property
     def labels(self) -> list[str]:
         """Of the groups."""
-        return [label(t) for t in titles(self.selected)]
+        return [label(t) for t in self.selected.titles]
 
     def of(self, groups: Sequence[Group]) -> Scene:
         """The same of some groups."""
@@ -217,7 +216,7 @@ class Scene:
         """As many methods as a chart of lines can show: the named ones, else the best that are no oracles."""
         if self.named:
             return self
-        ranked = [g for g in self.groups if not g.oracle]
+        ranked = contenders(self.groups)
         if not ranked:
             raise DataError("there are no runs but of oracles", "name them, or run another method")
         if len(ranked) > MOST_LINES:

@@ -1,11 +1,16 @@
-"""Stored answers of runs, with their truth: what comparisons, breakdowns and tables read."""
+"""Stored answers of runs with their truth, and what follows from them.
+
+Comparisons, breakdowns and tables read them. They also say how far a row can be believed: anybody can edit a record, so
+its accuracies are computed anew from the stored answers and the ground truth, which is cheap. Intervals, and whether
+the ground truth is the dataset's, are checked by ``bench score --check``, which has the dataset.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +19,8 @@ from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.score import DEFAULT_KS, outcomes, told_ks
-from ial_bench.errors import DataError, unknown_name
+from ial_bench.errors import DataError, MismatchError, unknown_name
 from ial_bench.files import sha256_file
-from ial_bench.report.groups import Group
 from ial_bench.topk import TopK
 
 _AGAIN = "run it again with --rerun"
@@ -152,26 +156,145 @@ def _kept(known: dict[_Key, _Value | DataError], key: _Key, read: Callable[[], _
     return found
 
 
-def select_group(groups: Sequence[Group], text: str) -> Group:
-    """The group that a method's name or a run's id stands for.
-
-    Raises:
-        UnknownNameError: none.
-        DataError: a method with several configurations.
-    """
-    for group in groups:
-        if any(text == run.run_id for run in group.runs):
-            return group
-    named = [group for group in groups if group.method == text]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        listed = "; ".join(f"{g.runs[0].run_id}: {g.title}, {g.backbone}" for g in named)
-        raise DataError(f"{text} was run with {len(named)} configurations", f"name a run instead: {listed}")
-    names = sorted({group.method for group in groups})
-    raise unknown_name("method with finished runs", text, names, f"there are {', '.join(names)}")
-
-
 def _k_of(metric: str) -> tuple[int, ...]:
     _, _, number = metric.rpartition("-")
     return (int(number),) if number.isdigit() and int(number) > 0 else ()
+
+
+Origin = Literal["run here", "from a pack", "as told"]
+CONTRADICTED = "contradicted"
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What was found of runs.
+
+    Attributes:
+        contradicted: by run id, a number that does not follow from the run's answers.
+        unread: by run id, why its answers could not be looked at.
+    """
+
+    contradicted: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runs: Iterable[RunRecord], outcomes: Outcomes | None) -> Trust:
+        """Hold the accuracies of runs against their answers.
+
+        Args:
+            runs: finished ones, of any datasets.
+            outcomes: of their answers; None: nothing is looked at, and all is believed.
+        """
+        if outcomes is None:
+            return cls()
+        contradicted, unread = {}, {}
+        for run in runs:
+            try:
+                if found := _contradiction(run, outcomes):
+                    contradicted[run.run_id] = found
+            except MismatchError as error:
+                contradicted[run.run_id] = f"what lies beside its record has {error.__cause__}"  # no paths in tables
+            except DataError as error:
+                unread[run.run_id] = error.problem
+        return cls(contradicted, unread)
+
+    def origin(self, run: RunRecord) -> Origin:
+        """Where a run's numbers come from."""
+        if run.run_id in self.unread or run.run_id in self.contradicted:
+            return "as told"
+        return "run here" if run.received is None else "from a pack"
+
+
+def about_trust(trust: Trust, groups: Sequence[tuple[str, Sequence[RunRecord]]]) -> list[str]:
+    """What a reader is told of rows, by their titles: numbers that are not true, and runs from elsewhere."""
+    notes = []
+    for title, runs in groups:
+        for run in runs:
+            if run.run_id in trust.contradicted:
+                mend = f"`bench score --dataset {run.dataset.name}` scores it again, where the dataset is"
+                notes.append(f"{CONTRADICTED}: {title}, run {run.run_id}: {trust.contradicted[run.run_id]}; {mend}")
+    told = [title for title, runs in groups if any(r.run_id in trust.unread for r in runs)]
+    if told:
+        notes.append(f"taken as told, for their answers are not beside the records: {', '.join(dict.fromkeys(told))}")
+    packed: dict[str, list[str]] = {}
+    for title, runs in groups:
+        for run in runs:
+            if trust.origin(run) == "from a pack" and run.received:
+                told_by = run.received.signed_by and f"{run.received.signed_by}, who signed it"
+                packed.setdefault(told_by or run.received.contact or "", []).append(title)
+    for contact, titles in packed.items():
+        by = f" of {contact}" if contact else ""
+        notes.append(f"verified when they were taken from a pack{by}: {', '.join(dict.fromkeys(titles))}")
+    return notes
+
+
+def _contradiction(run: RunRecord, outcomes: Outcomes) -> str | None:
+    """The first accuracy of a record that is another one by its answers."""
+    truth = outcomes.truth(run)
+    if run.metrics is None or not len(truth):
+        return None
+    if run.dataset.truth_digest not in {None, truth.digest}:
+        return "the ground truth beside the results is another one than it was measured against"
+    means = outcomes.of(run).means
+    for name, told in run.metrics.accuracy.items():
+        if name in means and abs(means[name] - told.value) > _TOLERANCE:
+            return f"{name} is {100 * told.value:.2f} % in its record and {100 * means[name]:.2f} % by its answers"
+    if run.dataset.n_queries != len(truth):
+        return f"{run.dataset.n_queries:,} queries in its record and {len(truth):,} in the ground truth"
+    return None
+
+
+def not_told_apart(
+    rows: Sequence[Sequence[RunRecord]], name: str, outcomes: Outcomes | None
+) -> tuple[frozenset[int], str | None]:
+    """The rows that are not separable from the one of largest mean, which is not among them.
+
+    Sign flips of whole places, corrected for all rows and for the choice of the best from the same answers; seeds are
+    averaged query by query. All rows or none: were some rows' answers missing, those would pass for separable.
+
+    Args:
+        rows: the runs of each, on the same photos.
+        name: what the table calls the metric that rows are compared by.
+        outcomes: of their answers, under that metric; None: not looked at.
+
+    Returns:
+        Positions in `rows`, and what to say beside the table: what the mark means, or why there is none and what
+        mends it.
+    """
+    if len(rows) < 2 or outcomes is None:
+        return frozenset(), None
+    untold = "rows not separable from the best are not marked: "
+    import numpy as np
+
+    from ial_bench.metrics.comparison import not_separable
+    from ial_bench.metrics.intervals import LEVEL
+
+    dataset = rows[0][0].dataset.name
+    try:
+        places = outcomes.truth(rows[0][0]).places
+    except DataError:
+        why = f"no ground truth beside the results; `bench score --dataset {dataset}` writes it, where the dataset is"
+        return frozenset(), untold + why
+    if len(np.unique(places)) < 2:
+        return frozenset(), f"{untold}all queries are of one place"
+    columns = []
+    for runs in rows:
+        try:
+            found = [outcomes.of(run).values for run in runs]
+        except DataError:
+            method = runs[0].method.name
+            again = f"`bench run --dataset {dataset} --methods {method} --rerun`"
+            return frozenset(), f"{untold}answers of {method} are missing or changed; {again} makes them anew"
+        known = [values for values in found if values is not None]
+        if len(known) < len(runs):
+            return frozenset(), f"{untold}{name} is no mean over queries, or the stored answers are too short for it"
+        columns.append(np.mean(known, axis=0))
+    values = np.stack(columns, axis=1)
+    best = int(values.mean(axis=0).argmax())
+    tied = frozenset(not_separable(values, places)) - {best}
+    level = f"{100 * (1 - LEVEL):.0f} % level"
+    what = (
+        f"the best in {name} at the {level} (sign flips of places, corrected for all rows and the choice of the best)"
+    )
+    return tied, f"†: not separable from {what}" if tied else f"all other rows are separable from {what}"

@@ -10,7 +10,7 @@ import numpy as np
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.metrics.accuracy import Areas, Partition, PartScores, breakdown, by_edges, by_name, by_sector
 from ial_bench.metrics.intervals import Ints
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected
 from ial_bench.report.sheet import Sheet, Value
 
 DISTANCES_M = (5, 10, 25, 50, 100, 200)
@@ -112,16 +112,8 @@ def sheet(selected: Selected, by: str, metric: str) -> Sheet:
     )
     return Sheet(
         f"{selected.dataset}: {metric} % by {TITLES[by]}",
-        (TITLES[by], "queries", "places", *titles(selected)),
+        (TITLES[by], "queries", "places", *selected.titles),
         rows,
         (_NOTE, *selected.seed_notes, *selected.notes),
         {"dataset": selected.dataset, "metric": metric, "by": by},
     )
-
-
-def titles(selected: Selected) -> list[str]:
-    """The groups' titles, told apart by a run's id where they are the same."""
-    shown = [g.title for g in selected.groups]
-    return [
-        t if shown.count(t) == 1 else f"{t} ({g.runs[0].run_id})" for t, g in zip(shown, selected.groups, strict=True)
-    ]

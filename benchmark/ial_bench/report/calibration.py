@@ -12,9 +12,8 @@ from ial_bench.method import Scores
 from ial_bench.metrics.accuracy import first_hit
 from ial_bench.metrics.calibration import BINS, Floats, Reliability, aurc, best_aurc, reliability, risks, thinned
 from ial_bench.report.answers import Answers
-from ial_bench.report.breakdown import titles
 from ial_bench.report.groups import Group
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected
 from ial_bench.report.sheet import Sheet
 from ial_bench.topk import NO_ANSWER, TopK, sigmoid
 
@@ -114,7 +113,7 @@ def all_calibrated(selected: Selected, logits: Collection[str], bins: int = BINS
         logits: names of the methods whose scores are logits.
         bins: of the reliability.
     """
-    named = zip(selected.groups, titles(selected), strict=True)
+    named = zip(selected.groups, selected.titles, strict=True)
     return [calibrated(selected.answers, g, title, g.method in logits, bins) for g, title in named]
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ial_bench.errors import DataError
 from ial_bench.metrics.comparison import Difference, compare
 from ial_bench.report.groups import Group
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected, contenders
 
 MEAN = "mean of datasets"
 
@@ -73,7 +73,7 @@ def compared(
         UnknownNameError: no such dataset, method or metric.
     """
     chosen = [Selected.among(results, name, methods, limit) for name in datasets]
-    rows = [list(s.groups) if methods else [g for g in s.groups if not g.oracle] for s in chosen]
+    rows = [list(s.groups) if methods else contenders(s.groups) for s in chosen]
     if len(chosen) > 1 and not methods:
         rows = _common(chosen, rows)
     if min(map(len, rows)) < 2:

@@ -10,9 +10,8 @@ from ial_bench.geo.points import haversine_m
 from ial_bench.metrics.confusion import WORDS, Confused, Miss, Nearness, most_confused
 from ial_bench.metrics.intervals import Estimate, Ints, clustered_means
 from ial_bench.report.answers import Answers
-from ial_bench.report.breakdown import titles
 from ial_bench.report.groups import Group
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected
 from ial_bench.report.sheet import Sheet
 from ial_bench.topk import NO_ANSWER
 
@@ -94,12 +93,12 @@ def sheets(selected: Selected, most: int) -> list[Sheet]:
         notes.append("of several seeds all answers count; errors and queries are means over seeds")
     kinds = Sheet(
         f"{selected.dataset}: where wrong answers lie, % of them",
-        ("answered", *titles(selected)),
+        ("answered", *selected.titles),
         (*rows, ("wrong answers", *errors)),
         (*notes, *selected.notes),
         {"dataset": selected.dataset},
     )
-    return [kinds, *(_pairs(answers, f, t, most) for f, t in zip(found, titles(selected), strict=True) if most)]
+    return [kinds, *(_pairs(answers, f, t, most) for f, t in zip(found, selected.titles, strict=True) if most)]
 
 
 def _count(mean: float) -> int | float:

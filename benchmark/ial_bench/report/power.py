@@ -20,8 +20,7 @@ from ial_bench.metrics.power import (
     places_needed,
     power,
 )
-from ial_bench.report.breakdown import titles
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected
 from ial_bench.report.sheet import Sheet, Value, points
 
 _SMALLEST = "smallest difference: the least true one, in points, that so many places show with the power asked"
@@ -112,7 +111,7 @@ def of_answers(selected: Selected, metric: str, asked: Asked) -> Sheet:
     values = [answers.values(g.runs, metric) for g in selected.groups]
     places = asked.places or there
     rows, notes, known = [], [], []
-    names = titles(selected)
+    names = selected.titles
     for a, b in combinations(range(len(values)), 2):
         seen = Seen.of(values[a], values[b], of_query)
         if not seen.alone:

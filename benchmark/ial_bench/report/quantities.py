@@ -15,8 +15,7 @@ from typing import Literal
 
 from ial_bench.engine.record import Interval, RunRecord
 from ial_bench.errors import unknown_name
-from ial_bench.report.differences import FACTS
-from ial_bench.report.groups import Group
+from ial_bench.report.groups import FACTS, Group
 from ial_bench.report.model import Cell, Column
 from ial_bench.report.published import PublishedRow
 

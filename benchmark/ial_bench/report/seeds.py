@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ial_bench.metrics.intervals import Estimate, SeedSpread, seed_spread
-from ial_bench.report.breakdown import titles
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected
 from ial_bench.report.sheet import Sheet, points
 
 _ONE_RUN = (
@@ -41,7 +40,7 @@ def sheet(selected: Selected, metric: str) -> Sheet:
             title, len(group.runs), Estimate(s.value, s.one_run), None if s.with_seeds is None else s.as_estimate,
             points(s.place_sd), points(s.seed_sd),
         )
-        for title, group, s in zip(titles(selected), selected.groups, spreads(selected, metric), strict=True)
+        for title, group, s in zip(selected.titles, selected.groups, spreads(selected, metric), strict=True)
     )  # fmt: skip
     return Sheet(
         f"{selected.dataset}: {metric} % over places and seeds",

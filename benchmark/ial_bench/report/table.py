@@ -13,17 +13,14 @@ from pathlib import Path
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.report import quantities
-from ial_bench.report.answers import Outcomes
+from ial_bench.report.answers import Outcomes, Trust, about_trust, not_told_apart
 from ial_bench.report.groups import Group, groups_of
-from ial_bench.report.layout import AS_GIVEN, Layout
+from ial_bench.report.layout import AS_GIVEN, Entry, Layout, chosen, ordered, told_contradicted, told_stale
 from ial_bench.report.model import EMPTY, Cell, Column, Mark, Row, Table
 from ial_bench.report.notes import about_seeds, joined, not_cited, not_shown, notes_of
-from ial_bench.report.population import Population
 from ial_bench.report.published import PublishedRow, why_not_beside
-from ial_bench.report.rows import Entry, chosen, ordered, told_contradicted, told_stale
-from ial_bench.report.separable import not_told_apart
+from ial_bench.report.selection import Population
 from ial_bench.report.stale import NO_CODE, Code, about_stale
-from ial_bench.report.trust import Trust, about_trust
 
 __all__ = ["DEFAULT_METRICS", "Table", "build_table", "lay_out"]
 

@@ -12,15 +12,16 @@ from ial_bench.datasets.names import open_dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.plan import Selection
-from ial_bench.engine.record import DatasetRecord, RunRecord, records
+from ial_bench.engine.record import DatasetRecord, RunRecord
 from ial_bench.errors import BenchError, DataError, UnknownNameError
 from ial_bench.report.answers import Answers
 from ial_bench.report.formats.shared import DAGGER, Style, interval, number, sections
-from ial_bench.report.groups import Group, groups_of, one_population
+from ial_bench.report.groups import Group, groups_of
 from ial_bench.report.layout import Layout
 from ial_bench.report.model import Column, Row, Table
 from ial_bench.report.published import published_rows
 from ial_bench.report.quantities import BACKBONE, METRICS, ORIGIN, QUANTITIES, SEEDS, SPREAD, metrics_of
+from ial_bench.report.selection import finished, one_population, read_records
 from ial_bench.report.site.pages import file_name, short
 from ial_bench.report.stale import NO_CODE, Code, installed_code
 from ial_bench.report.table import DEFAULT_METRICS, build_table, lay_out
@@ -88,10 +89,10 @@ def gather(results: Path, name: str, home: Path | None = None, limit: int | None
         home: the data home.
         limit: show runs limited to so many photos a split.
     """
-    good, problems = _records(results, name)
+    good, problems = read_records(results, name)
     code = installed_code()
     board = Board.of(good, name, limit, results, code)
-    population, _ = one_population([r for r in good if r.status == "done" and r.metrics], limit, code)
+    population, _ = one_population(finished(good), limit, code)
     groups = _in_order(groups_of(population), board.table)
     runs = _runs(groups)
     notes: list[str] = []
@@ -126,15 +127,6 @@ def _answers(results: Path, record: RunRecord, dataset: Dataset | None, selectio
         if dataset is None:
             raise
     return Answers(results / record.dataset.name, GroundTruth.of(dataset, selection or Selection.of(dataset, None)))
-
-
-def _records(results: Path, name: str) -> tuple[list[RunRecord], list[str]]:
-    """The dataset's records, and what is said of those that cannot be read."""
-    found = [record for _, record in records(results, name)]
-    return (
-        [record for record in found if not isinstance(record, DataError)],
-        [f"not read: {error}" for error in found if isinstance(error, DataError)],
-    )
 
 
 def _in_order(groups: Sequence[Group], table: Table) -> list[Group]:
