@@ -11,8 +11,8 @@ import pytest
 
 from ial_bench.report.formats import text_of
 from ial_bench.report.formats.shared import Style
-from ial_bench.report.model import Table
 from ial_bench.report.published import bibliography
+from ial_bench.report.table import Table
 from made_tables import COLUMNS, HOSTILE, line, make_table, ranked_table, side_by_side
 
 SIUNITX = Style(siunitx=True)

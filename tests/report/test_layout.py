@@ -10,11 +10,11 @@ import pytest
 
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError, DataError, UnknownNameError
+from ial_bench.report.columns import check_words
 from ial_bench.report.layout import Layout, possible
-from ial_bench.report.model import Table
+from ial_bench.report.leaderboard import lay_out
 from ial_bench.report.published import PublishedRow
-from ial_bench.report.quantities import check_words
-from ial_bench.report.table import lay_out
+from ial_bench.report.table import Table
 from made_records import make_record
 
 A, B = "city-a", "city-b"

@@ -16,14 +16,14 @@ from ial_bench.engine.record import RunRecord, datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import read_file, write_text
 from ial_bench.report.blocks import blocks, difference, enclosed, made_anew
+from ial_bench.report.columns import check_words
 from ial_bench.report.formats import FORMATS, format_for, text_of
 from ial_bench.report.formats.shared import Style
 from ial_bench.report.layout import Layout, possible
-from ial_bench.report.model import Table
+from ial_bench.report.leaderboard import lay_out
 from ial_bench.report.published import bibliography, published_rows
-from ial_bench.report.quantities import check_words
 from ial_bench.report.stale import NO_CODE, Code
-from ial_bench.report.table import lay_out
+from ial_bench.report.table import Table
 
 
 def show_tables(home: Path, asked: Asked, out: Path | None, bib: Path | None, code: Code = NO_CODE) -> bool:

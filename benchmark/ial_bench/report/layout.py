@@ -13,12 +13,12 @@ from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.files import read_toml
 from ial_bench.report.answers import CONTRADICTED, Trust
+from ial_bench.report.columns import BACKBONE, LATENCY, METRICS, SPREAD
 from ial_bench.report.groups import PRESET, Group, backbone_text
-from ial_bench.report.model import Column, Row, RowKind
 from ial_bench.report.published import PublishedRow
-from ial_bench.report.quantities import BACKBONE, LATENCY, METRICS, SPREAD
 from ial_bench.report.selection import finished
 from ial_bench.report.stale import STALE, Code
+from ial_bench.report.table import Column, Row, RowKind
 from ial_bench.settings import shown
 
 AS_GIVEN = "given"

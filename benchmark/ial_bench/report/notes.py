@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from ial_bench.encoders.base import FLOAT32
 from ial_bench.encoders.spec import RANDOM_INIT
 from ial_bench.engine.record import RunRecord
+from ial_bench.report.columns import LATENCY, accuracy
 from ial_bench.report.groups import Group, but_for_precision, encoder_of
-from ial_bench.report.model import Column, Row
 from ial_bench.report.published import PublishedRow
-from ial_bench.report.quantities import LATENCY, accuracy
 from ial_bench.report.selection import Population, timed_on
+from ial_bench.report.table import Column, Row
 
 
 def notes_of(population: Population, groups: Sequence[Group], words: Sequence[str], intervals: bool) -> list[str]:

@@ -10,7 +10,7 @@ from ial_bench.report.formats.markdown import as_markdown
 from ial_bench.report.formats.programs import as_csv, as_json
 from ial_bench.report.formats.shared import Style
 from ial_bench.report.formats.web import as_html
-from ial_bench.report.model import Table
+from ial_bench.report.table import Table
 
 Writer = Callable[[Sequence[Table], Style], str]
 

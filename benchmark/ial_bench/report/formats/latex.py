@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from ial_bench.escape import escape_latex, short_line
 from ial_bench.report.formats.shared import METHOD, Style, interval, number, sections, spans
-from ial_bench.report.model import Cell, Column, Mark, Row, Table
 from ial_bench.report.published import is_citation_key
+from ial_bench.report.table import Cell, Column, Mark, Row, Table
 
 
 def as_latex(tables: Sequence[Table], style: Style) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ial_bench.escape import escape_markdown
 from ial_bench.report.formats.shared import DAGGER, METHOD, Style, interval, number, sections
-from ial_bench.report.model import Cell, Column, Mark, Table
+from ial_bench.report.table import Cell, Column, Mark, Table
 
 
 def as_markdown(tables: Sequence[Table], style: Style) -> str:

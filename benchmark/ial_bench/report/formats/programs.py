@@ -10,7 +10,7 @@ from typing import Any
 
 from ial_bench.escape import escape_csv
 from ial_bench.report.formats.shared import Style
-from ial_bench.report.model import Cell, Column, Table
+from ial_bench.report.table import Cell, Column, Table
 
 
 def as_csv(tables: Sequence[Table], _: Style) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ial_bench.report.model import Cell, Column, Row, Table
+from ial_bench.report.table import Cell, Column, Row, Table
 
 METHOD = "method"
 DAGGER = "†"

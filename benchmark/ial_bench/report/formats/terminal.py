@@ -7,7 +7,7 @@ from rich.text import Text
 
 from ial_bench.escape import one_line, short_line
 from ial_bench.report.formats.shared import DAGGER, METHOD, Style, interval, number, sections
-from ial_bench.report.model import Cell, Column, Mark, Table
+from ial_bench.report.table import Cell, Column, Mark, Table
 
 _STYLES = {Mark.BEST: "bold", Mark.SECOND: "underline", Mark.NONE: ""}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ial_bench.escape import escape_html
 from ial_bench.report.formats.shared import DAGGER, METHOD, Style, interval, number, sections, spans
-from ial_bench.report.model import Cell, Column, Mark, Row, Table
+from ial_bench.report.table import Cell, Column, Mark, Row, Table
 
 _CSS = """\
 :root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }

@@ -14,14 +14,14 @@ from ial_bench.errors import BenchError, DataError
 from ial_bench.method import Reporter
 from ial_bench.metrics.accuracy import Areas
 from ial_bench.report.answers import Answers
-from ial_bench.report.quantities import accuracy
+from ial_bench.report.columns import accuracy
+from ial_bench.report.leaderboard import DEFAULT_METRICS
 from ial_bench.report.site import data
 from ial_bench.report.site.data import Comparison, bits, integers, script
 from ial_bench.report.site.folder import FOLDER, SiteFolder, Thumbnails, chosen, site_folder, thumbnail_name
 from ial_bench.report.site.pages import assets, check_installed, render, short
 from ial_bench.report.site.run_page import Share, page_of, run_values, shares
 from ial_bench.report.site.source import Run, Source, gather
-from ial_bench.report.table import DEFAULT_METRICS
 
 MOST_THUMBNAILS = 5_000
 _MOST_SAID = 3  # photos without thumbnail that are named

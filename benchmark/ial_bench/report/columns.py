@@ -16,8 +16,8 @@ from typing import Literal
 from ial_bench.engine.record import Interval, RunRecord
 from ial_bench.errors import unknown_name
 from ial_bench.report.groups import FACTS, Group
-from ial_bench.report.model import Cell, Column
 from ial_bench.report.published import PublishedRow
+from ial_bench.report.table import Cell, Column
 
 BACKBONE, SEEDS, METRICS, SPREAD, SETTING = "backbone", "seeds", "metrics", "sd", "set:"
 ORIGIN = "origin"
