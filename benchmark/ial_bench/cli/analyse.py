@@ -12,7 +12,7 @@ from ial_bench.cli import options
 
 if TYPE_CHECKING:
     from ial_bench.report.selection import Selected
-    from ial_bench.report.sheet import Sheet
+    from ial_bench.report.table import Table
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 _ALL = "all"
-_FORMATS = ("table", "md", "csv", "json")
+_FORMATS = ("table", "md", "latex", "csv", "json", "html")
 
 Methods = Annotated[
     list[str] | None, typer.Argument(help="Names of methods, or ids of runs. [default: all]", show_default=False)
@@ -30,7 +30,9 @@ DatasetName = Annotated[
     str | None, typer.Option("--dataset", "-d", help="Name. [default: the only dataset with results]")
 ]
 Limit = Annotated[int | None, typer.Option(help="Look at runs with this limit.")]
-Format = Annotated[str, typer.Option("--format", help="table, md, csv or json. Fractions in csv and json.")]
+Format = Annotated[
+    str, typer.Option("--format", help="table, md, latex, csv, json or html. Fractions in csv and json.")
+]
 Bins = Annotated[int, typer.Option(min=1, help="Bins of the reliability curve, of equal mass.")]
 
 
@@ -155,25 +157,26 @@ def _selected(
     return Selected.among(results_home(results), dataset, methods or [], limit, metric)
 
 
-def show_sheets(sheets: Sequence[Sheet], form: str) -> None:
+def show_sheets(sheets: Sequence[Table], form: str) -> None:
     """Tables on stdout in a format, notes of drawn ones on stderr.
 
     Raises:
         UnknownNameError: no such format.
     """
-    from ial_bench.cli.console import print_json, print_rows
+    from ial_bench.cli.console import print_rows
+    from ial_bench.cli.terminal import escaped
     from ial_bench.errors import unknown_name
+    from ial_bench.report.formats import text_of
 
     if form not in _FORMATS:
         raise unknown_name("format", form, _FORMATS, f"there are {', '.join(_FORMATS)}")
-    if form == "json":
-        print_json([s.as_json() for s in sheets])
-    elif form != "table":
-        typer.echo("\n".join(s.markdown() if form == "md" else s.csv() for s in sheets), nl=False)
+    if form != "table":
+        text = text_of(sheets, form)
+        typer.echo(escaped(text) if form == "json" else text, nl=False)
     else:
         for i, sheet in enumerate(sheets):
             if i:
                 typer.echo("")
-            print_rows(list(sheet.columns), sheet.texts, title=sheet.title)
+            print_rows(sheet.heads, sheet.texts, title=sheet.title)
         for note in dict.fromkeys(n for s in sheets for n in s.notes):
             typer.echo(f"note: {note}", err=True)

@@ -58,7 +58,9 @@ def power(
     limit: Limit = None,
     results: options.Results = None,
     data_home: options.DataHome = None,
-    form: Annotated[str, typer.Option("--format", help="table, md, csv or json. Percent in all of them.")] = "table",
+    form: Annotated[
+        str, typer.Option("--format", help="table, md, latex, csv, json or html. Percent in all of them.")
+    ] = "table",
 ) -> None:
     """How many query places tell two methods apart, and which difference those at hand can show.
 

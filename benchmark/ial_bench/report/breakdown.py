@@ -11,7 +11,7 @@ from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.metrics.accuracy import Areas, Partition, PartScores, breakdown, by_edges, by_name, by_sector
 from ial_bench.metrics.intervals import Ints
 from ial_bench.report.selection import Selected
-from ial_bench.report.sheet import Sheet, Value
+from ial_bench.report.table import Table, Value, analysis
 
 DISTANCES_M = (5, 10, 25, 50, 100, 200)
 _UNKNOWN = "unknown"
@@ -99,7 +99,7 @@ def parts(selected: Selected, by: str, metric: str) -> list[PartScores]:
     return breakdown(values, answers.truth.places, BY[by](answers.truth))
 
 
-def sheet(selected: Selected, by: str, metric: str) -> Sheet:
+def sheet(selected: Selected, by: str, metric: str) -> Table:
     """`parts` as a table.
 
     Args:
@@ -110,7 +110,7 @@ def sheet(selected: Selected, by: str, metric: str) -> Sheet:
     rows: tuple[tuple[Value, ...], ...] = tuple(
         (p.name, p.queries, p.places, *p.estimates) for p in parts(selected, by, metric)
     )
-    return Sheet(
+    return analysis(
         f"{selected.dataset}: {metric} % by {TITLES[by]}",
         (TITLES[by], "queries", "places", *selected.titles),
         rows,

@@ -14,7 +14,7 @@ from ial_bench.metrics.calibration import BINS, Floats, Reliability, aurc, best_
 from ial_bench.report.answers import Answers
 from ial_bench.report.groups import Group
 from ial_bench.report.selection import Selected
-from ial_bench.report.sheet import Sheet
+from ial_bench.report.table import Table, analysis
 from ial_bench.topk import NO_ANSWER, TopK, sigmoid
 
 _POINTS = 1000  # of a risk-coverage curve in JSON
@@ -117,7 +117,7 @@ def all_calibrated(selected: Selected, logits: Collection[str], bins: int = BINS
     return [calibrated(selected.answers, g, title, g.method in logits, bins) for g, title in named]
 
 
-def sheet(selected: Selected, logits: Collection[str], bins: int = BINS) -> Sheet:
+def sheet(selected: Selected, logits: Collection[str], bins: int = BINS) -> Table:
     """Error, area and risks of each method; the curves are among the facts.
 
     Args:
@@ -151,7 +151,7 @@ def sheet(selected: Selected, logits: Collection[str], bins: int = BINS) -> Shee
         }
         for c in found
     ]  # fmt: skip
-    return Sheet(
+    return analysis(
         f"{selected.dataset}: confidence of first answers",
         ("method", "ECE", "AURC", "best AURC", *(f"risk at {share:.0%}" for share in COVERAGES)),
         rows,

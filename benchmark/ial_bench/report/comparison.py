@@ -14,6 +14,7 @@ from ial_bench.errors import DataError
 from ial_bench.metrics.comparison import Difference, compare
 from ial_bench.report.groups import Group
 from ial_bench.report.selection import Selected, contenders
+from ial_bench.report.table import Cell, Column, Row, Table
 
 MEAN = "mean of datasets"
 
@@ -96,6 +97,44 @@ def compared(
         found.append(Compared(MEAN, metric, tuple(rows[0]), _means(values), tuple(joint)))
     notes = [note for s in chosen for note in s.notes]
     return found, list(dict.fromkeys([*(note for s in chosen for note in s.seed_notes), *notes]))
+
+
+def comparison_table(found: Sequence[Compared], notes: Sequence[str] = ()) -> Table:
+    """A row for each pair; of several datasets one a dataset, then that of the means.
+
+    Args:
+        found: as of `compared`.
+        notes: likewise.
+    """
+    several = len(found) > 1
+    metric = found[0].metric
+    columns = (
+        *([Column("dataset", text=True)] if several else []),
+        Column("A", text=True, title="A"),
+        Column("B", text=True, title="B"),
+        *(Column(f"{side} {metric}", percent=True, part="value") for side in "AB"),
+        Column("A - B", percent=True, title="A - B", part="value", shown="{:+.1f}".format),
+        Column("95 %", percent=True, title="95 %", part="interval", shown="{:+.1f}".format),
+        *(Column(f"{side} alone", shown="{:,.0f}".format) for side in "AB"),
+        *(Column(name, title=name, shown=_p) for name in ("p", "p (Holm)")),
+    )
+    pairs = zip(*(of.differences for of in found), strict=True)
+    every = [(of, d) for pair in pairs for of, d in zip(found, pair, strict=True)]
+    cells = [[*([Cell(text=of.name)] if several else []), *_cells(of, d)] for of, d in every]
+    rows = [Row("measured", "", 0, dict(zip((c.key for c in columns), own, strict=True))) for own in cells]
+    return Table("" if several else found[0].name, columns, tuple(rows), tuple(notes), ranking=False)
+
+
+def _cells(of: Compared, d: Difference) -> list[Cell]:
+    titles = [Cell(text=of.groups[i].title) for i in (d.first, d.second)]
+    difference = Cell(d.value, d.ci95)
+    means = [Cell(of.means[i]) for i in (d.first, d.second)]
+    return [*titles, *means, difference, difference, *map(Cell, (d.only_first, d.only_second, d.p, d.p_holm))]
+
+
+def _p(p: float) -> str:
+    """Never 0: it is the smallest that so many draws can show."""
+    return f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"
 
 
 def _means(values: Sequence[npt.NDArray[np.float64]]) -> tuple[float, ...]:

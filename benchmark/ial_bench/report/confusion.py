@@ -12,7 +12,7 @@ from ial_bench.metrics.intervals import Estimate, Ints, clustered_means
 from ial_bench.report.answers import Answers
 from ial_bench.report.groups import Group
 from ial_bench.report.selection import Selected
-from ial_bench.report.sheet import Sheet
+from ial_bench.report.table import Table, analysis
 from ial_bench.topk import NO_ANSWER
 
 _NEXT = "next sub-street: the same main street with a cross street in common; farther along: as SA-k counts streets"
@@ -69,7 +69,7 @@ class FirstAnswers:
         return most_confused(self.answered, self.truth, self.places, self.seeds, most)
 
 
-def sheets(selected: Selected, most: int) -> list[Sheet]:
+def sheets(selected: Selected, most: int) -> list[Table]:
     """The kinds of errors of all methods, then a table of confused pairs for each.
 
     Args:
@@ -91,7 +91,7 @@ def sheets(selected: Selected, most: int) -> list[Sheet]:
     notes = [_NEXT]
     if any(f.seeds > 1 for f in found):
         notes.append("of several seeds all answers count; errors and queries are means over seeds")
-    kinds = Sheet(
+    kinds = analysis(
         f"{selected.dataset}: where wrong answers lie, % of them",
         ("answered", *selected.titles),
         (*rows, ("wrong answers", *errors)),
@@ -106,7 +106,7 @@ def _count(mean: float) -> int | float:
     return int(mean) if mean == int(mean) else round(mean, 1)
 
 
-def _pairs(answers: Answers, found: FirstAnswers, title: str, most: int) -> Sheet:
+def _pairs(answers: Answers, found: FirstAnswers, title: str, most: int) -> Table:
     truth = answers.truth
     where = np.full((len(truth.addresses), 2), np.nan)
     where[truth.candidate_rows] = truth.candidate_positions
@@ -119,7 +119,7 @@ def _pairs(answers: Answers, found: FirstAnswers, title: str, most: int) -> Shee
             truth.addresses[pair.truth].text, truth.addresses[pair.answered].text, _count(pair.queries), pair.places,
             Estimate(pair.share, None), WORDS[miss], None if np.isnan(metres) else round(metres),
         ))  # fmt: skip
-    return Sheet(
+    return analysis(
         f"{title}: most confused",
         ("truth", "answered", "queries", "places", "share of the truth's queries", "answer lies", "metres apart"),
         tuple(rows),

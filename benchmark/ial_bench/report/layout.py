@@ -86,7 +86,7 @@ class Layout(_Part):
     Attributes:
         datasets: in their order; none: every one with results.
         metrics: accuracies; None: SSA-1, SSA-5, SA-1 and SA-5, as far as the records have them.
-        columns: all columns in their order, as words of `report.quantities`, among which ``metrics`` stands for all
+        columns: all columns in their order, as words of `report.columns`, among which ``metrics`` stands for all
             metrics; None: backbone, metrics, spread across seeds, latency, storage and parameters, or of several
             datasets side by side backbone and metrics.
         headings: headings of one's own, by column or dataset.

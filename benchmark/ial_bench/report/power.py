@@ -21,7 +21,7 @@ from ial_bench.metrics.power import (
     power,
 )
 from ial_bench.report.selection import Selected
-from ial_bench.report.sheet import Sheet, Value, points
+from ial_bench.report.table import Table, Value, analysis, points
 
 _SMALLEST = "smallest difference: the least true one, in points, that so many places show with the power asked"
 _OF_THESE = "variance is that of these answers, at whatever difference: other methods have their own"
@@ -93,7 +93,7 @@ class Asked:
             )
 
 
-def of_answers(selected: Selected, metric: str, asked: Asked) -> Sheet:
+def of_answers(selected: Selected, metric: str, asked: Asked) -> Table:
     """What the selected methods' answers say, a row a pair.
 
     Raises:
@@ -128,7 +128,7 @@ def of_answers(selected: Selected, metric: str, asked: Asked) -> Sheet:
     if known:
         notes.append(f"that variance is known from {there:,} places to ±{max(known):.0%}, and so are places needed")
     wanted = [f"{what} for {_number(100 * d)}" for d in asked.differences for what in ("places", "power %")]
-    return Sheet(
+    return analysis(
         f"{selected.dataset}: what {places:,} places show of {metric}, {asked.said}",
         ("A", "B", "places", "correlation", "within", "one alone %", "smallest difference", *wanted),
         tuple(rows),
@@ -137,7 +137,7 @@ def of_answers(selected: Selected, metric: str, asked: Asked) -> Sheet:
     )
 
 
-def of_assumptions(assumed: Assumed, correlation: float | None, metric: str, asked: Asked) -> Sheet:
+def of_assumptions(assumed: Assumed, correlation: float | None, metric: str, asked: Asked) -> Table:
     """What assumed accuracies say, a row a difference.
 
     Args:
@@ -176,7 +176,7 @@ def of_assumptions(assumed: Assumed, correlation: float | None, metric: str, ask
         notes.append("correlation: as much as the accuracies allow")
     sizes = assumed.sizes
     spread = f", standard deviation {sizes.variance**0.5:.2f}" if sizes.variance else ""
-    return Sheet(
+    return analysis(
         f"Places needed to tell two methods apart in {metric}, {asked.said}",
         (
             "row", "A %", "B %", "difference", "correlation", "places", "queries",

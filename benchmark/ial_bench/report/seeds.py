@@ -6,7 +6,7 @@ import numpy as np
 
 from ial_bench.metrics.intervals import Estimate, SeedSpread, seed_spread
 from ial_bench.report.selection import Selected
-from ial_bench.report.sheet import Sheet, points
+from ial_bench.report.table import Table, analysis, points
 
 _ONE_RUN = (
     "one run: other places, the same weights; with seeds: other places and other seeds, as in a claim about a method"
@@ -33,7 +33,7 @@ def spreads(selected: Selected, metric: str) -> list[SeedSpread]:
     ]
 
 
-def sheet(selected: Selected, metric: str) -> Sheet:
+def sheet(selected: Selected, metric: str) -> Table:
     """`spreads` as a table."""
     rows = tuple(
         (
@@ -42,7 +42,7 @@ def sheet(selected: Selected, metric: str) -> Sheet:
         )
         for title, group, s in zip(selected.titles, selected.groups, spreads(selected, metric), strict=True)
     )  # fmt: skip
-    return Sheet(
+    return analysis(
         f"{selected.dataset}: {metric} % over places and seeds",
         ("method", "seeds", "one run", "with seeds", "places", "seeds' sd"),
         rows,

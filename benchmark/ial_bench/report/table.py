@@ -1,13 +1,28 @@
-"""What a table holds, whatever it is written as."""
+"""What a table holds, whatever format it is written in, and how its cells read.
+
+Leaderboards and the tables of analyses are both a `Table`. In a leaderboard each row has a title and a kind; the rows
+of an analysis have cells alone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Literal, NamedTuple
+from itertools import groupby
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from ial_bench.metrics.intervals import Estimate
+
+METHOD = "method"
+DAGGER = "†"
 RowKind = Literal["measured", "stale", "contradicted", "oracle", "published"]
+_KINDS = {
+    "measured": "", "stale": "by earlier code (not ranked)",
+    "contradicted": "contradicted by their answers (not ranked)", "oracle": "oracles (not ranked)",
+    "published": "published (not ranked)",
+}  # fmt: skip
 
 
 class Mark(Enum):
@@ -28,6 +43,7 @@ class Cell(NamedTuple):
         mark: best or second of its column.
         tied: not separable from the best of its column.
         text: what a column of texts shows instead of a value.
+        counted: the value is a number in its own right, not in the column's unit.
     """
 
     value: float | None = None
@@ -36,6 +52,7 @@ class Cell(NamedTuple):
     mark: Mark = Mark.NONE
     tied: bool = False
     text: str = ""
+    counted: bool = False
 
     def marked(self, mark: Mark) -> Cell:
         """The same with another mark."""
@@ -47,11 +64,11 @@ EMPTY = Cell()
 
 @dataclass(frozen=True)
 class Row:
-    """One method with one configuration, or one published result.
+    """One method with one configuration, one published result, or one line of an analysis.
 
     Attributes:
         kind: measured rows are ranked; stale and contradicted ones, oracles and published rows are not.
-        title: the method's title, with what tells it from its other rows.
+        title: the method's title, with what tells it from its other rows; empty in an analysis.
         seeds: number of runs behind it, 0 for published rows.
         cells: by the key of their column; a column may be missing.
         cite: citation key of a published row.
@@ -85,6 +102,8 @@ class Column:
         group: heading above several columns: the dataset, where several stand side by side.
         spread_of: key of the column whose spread across seeds it shows, in percentage points.
         title: heading of one's own instead of the name and its unit.
+        part: what it shows of its cells: values with their intervals, or one of both alone.
+        shown: writes a number, percent of a fraction; None: with `digits` decimals.
     """
 
     name: str
@@ -95,6 +114,8 @@ class Column:
     group: str = ""
     spread_of: str = ""
     title: str = ""
+    part: Literal["both", "value", "interval"] = "both"
+    shown: Callable[[float], str] | None = None
 
     @cached_property
     def key(self) -> str:
@@ -109,16 +130,145 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A leaderboard.
+    """A leaderboard, or a table of an analysis.
 
     Attributes:
-        dataset: its name, or the names of several that stand side by side.
+        title: above it; of a leaderboard the name of its dataset, or the names of several that stand side by side.
         columns: after the method.
-        rows: measured ones, then stale, contradicted, oracles, published.
+        rows: of a leaderboard measured ones, then stale, contradicted, oracles, published.
         notes: what a reader must know beside it.
+        facts: what else JSON holds of an analysis.
+        ranking: whether it is a leaderboard, whose rows have titles and kinds.
     """
 
-    dataset: str
+    title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ranking: bool = True
+
+    @property
+    def heads(self) -> list[str]:
+        """The headings of an analysis, as people read them."""
+        return [" ".join(filter(None, (c.title or c.name, c.unit))) for c in self.columns]
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The cells of an analysis, as people read them."""
+        return [[with_interval(row.cell(c), c) for c in self.columns] for row in self.rows]
+
+
+Value: TypeAlias = str | int | float | Estimate | None
+
+
+def analysis(
+    title: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Value]],
+    notes: Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> Table:
+    """A table of an analysis.
+
+    A column with an `Estimate` holds fractions, shown in percent; one with a text is a column of texts.
+
+    Args:
+        title: above it.
+        names: of the columns.
+        rows: a value for each column. A number beside estimates is a count.
+        notes: below it.
+        facts: what else JSON holds.
+    """
+    columns = tuple(
+        Column(
+            name if name not in names[:i] else f"{name} ({i + 1})",
+            title=name,
+            text=any(isinstance(row[i], str) for row in rows),
+            percent=any(isinstance(row[i], Estimate) for row in rows),
+        )
+        for i, name in enumerate(names)
+    )
+    cells = [{c.key: _cell(v) for c, v in zip(columns, row, strict=True) if v is not None} for row in rows]
+    lines = tuple(Row("measured", "", 0, own) for own in cells)
+    return Table(title, columns, lines, tuple(notes), facts or {}, ranking=False)
+
+
+def _cell(value: str | float | Estimate) -> Cell:
+    if isinstance(value, Estimate):
+        return Cell(value.value, value.ci95)
+    return Cell(text=value) if isinstance(value, str) else Cell(value, text=by_size(value), counted=True)
+
+
+def points(fraction: float | None) -> float | None:
+    """A fraction in percentage points, for columns that hold these in every format."""
+    return None if fraction is None else round(100 * fraction, 2)
+
+
+def by_size(value: float) -> str:
+    """A number with as many decimals as suit its size; none of a count."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.1f}" if abs(value) > 1 else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How tables are written, where a format leaves a choice.
+
+    Attributes:
+        intervals: whether intervals are shown; CSV and JSON always have them.
+        siunitx: in LaTeX, numbers in columns of the siunitx package.
+    """
+
+    intervals: bool = True
+    siunitx: bool = False
+
+
+PLAIN = Style()
+
+
+def number(cell: Cell, column: Column) -> str:
+    """The value as shown: percent or unit, fixed decimals; the text of a column of texts; empty where there is none."""
+    if column.text:
+        return cell.text
+    if column.part == "interval":
+        return _ends(cell, column)
+    if cell.value is None:
+        return ""
+    return by_size(cell.value) if cell.counted else _fixed(cell.value, column)
+
+
+def interval(cell: Cell, column: Column, style: Style = PLAIN) -> str:
+    """The interval as shown beside the value, in brackets."""
+    return _ends(cell, column) if style.intervals and column.part == "both" else ""
+
+
+def with_interval(cell: Cell, column: Column) -> str:
+    """The value and its interval, in one text."""
+    extent = interval(cell, column)
+    return number(cell, column) + (f" {extent}" if extent else "")
+
+
+def _ends(cell: Cell, column: Column) -> str:
+    if cell.ci95 is None:
+        return ""
+    low, high = cell.ci95
+    return f"[{_fixed(low, column)}, {_fixed(high, column)}]"
+
+
+def _fixed(value: float, column: Column) -> str:
+    value = value * 100 if column.percent else value
+    return f"{value:.{column.digits}f}" if column.shown is None else column.shown(value)
+
+
+def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """What stands above the columns, with the number of columns below it; empty if nothing stands above any."""
+    found = [(group, len(list(below))) for group, below in groupby(columns, key=lambda c: c.group)]
+    return found if any(group for group, _ in found) else []
+
+
+def sections(table: Table) -> Iterator[tuple[str, list[Row]]]:
+    """The rows that stand together, with the heading above them: one's own, or that of their kind."""
+    for (kind, group), rows in groupby(table.rows, key=lambda r: (r.kind, r.group)):
+        yield group or _KINDS[kind], list(rows)

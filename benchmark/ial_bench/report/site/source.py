@@ -16,7 +16,6 @@ from ial_bench.engine.record import DatasetRecord, RunRecord
 from ial_bench.errors import BenchError, DataError, UnknownNameError
 from ial_bench.report.answers import Answers
 from ial_bench.report.columns import BACKBONE, METRICS, ORIGIN, QUANTITIES, SEEDS, SPREAD, metrics_of
-from ial_bench.report.formats.shared import DAGGER, Style, interval, number, sections
 from ial_bench.report.groups import Group, groups_of
 from ial_bench.report.layout import Layout
 from ial_bench.report.leaderboard import DEFAULT_METRICS, build_table, lay_out
@@ -24,7 +23,7 @@ from ial_bench.report.published import published_rows
 from ial_bench.report.selection import finished, one_population, read_records
 from ial_bench.report.site.pages import file_name, short
 from ial_bench.report.stale import NO_CODE, Code, installed_code
-from ial_bench.report.table import Column, Row, Table
+from ial_bench.report.table import DAGGER, Column, Row, Table, interval, number, sections
 
 
 @dataclass(frozen=True)
@@ -243,5 +242,5 @@ def _cell(row: Row, column: Column) -> dict[str, Any]:
     cell = row.cell(column)
     return {
         "css": _kind(column), "value": cell.value, "text": number(cell, column), "mark": cell.mark.value,
-        "tied": DAGGER if cell.tied else "", "interval": interval(cell, column, Style()),
+        "tied": DAGGER if cell.tied else "", "interval": interval(cell, column),
     }  # fmt: skip
