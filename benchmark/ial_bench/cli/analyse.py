@@ -62,7 +62,7 @@ def breakdown(
         raise unknown_name("part", by, [*report.BY, _ALL], f"there are {', '.join(report.BY)}, and {_ALL}")
     selected = _selected(results, dataset, methods, limit, metric)
     wanted = [name for name in report.BY if name == by or (by == _ALL and name not in report.ON_REQUEST)]
-    show_sheets([report.sheet(selected, name, metric) for name in wanted], form)
+    show_sheets([report.breakdown_table(selected, name, metric) for name in wanted], form)
 
 
 @app.command("confusion")
@@ -80,9 +80,9 @@ def confusion(
 
     Example: bench analyse confusion addressclip --pairs 20
     """
-    from ial_bench.report import confusion as report
+    from ial_bench.report.breakdown import confusion_tables
 
-    show_sheets(report.sheets(_selected(results, dataset, methods, limit), pairs), form)
+    show_sheets(confusion_tables(_selected(results, dataset, methods, limit), pairs), form)
 
 
 @app.command("calibration")
@@ -102,10 +102,10 @@ def calibration(
 
     Example: bench analyse calibration addressclip linear-probe
     """
-    from ial_bench.report import calibration as report
+    from ial_bench.report.calibration import calibration_table
 
     selected = _selected(results, dataset, methods, limit)
-    show_sheets([report.sheet(selected, logit_methods(selected, plugin), bins)], form)
+    show_sheets([calibration_table(selected, logit_methods(selected, plugin), bins)], form)
 
 
 @app.command("seeds")
@@ -124,9 +124,9 @@ def seeds(
 
     Example: bench analyse seeds addressclip fusion
     """
-    from ial_bench.report import seeds as report
+    from ial_bench.report.comparison import seeds_table
 
-    show_sheets([report.sheet(_selected(results, dataset, methods, limit, metric), metric)], form)
+    show_sheets([seeds_table(_selected(results, dataset, methods, limit, metric), metric)], form)
 
 
 def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str]:

@@ -12,7 +12,7 @@ from ial_bench.geo.projections import to_local_m
 from ial_bench.metrics.confusion import Miss
 from ial_bench.metrics.intervals import Ints
 from ial_bench.plots.scene import COLOURS, GREY, WIDTHS, Scene, figure, label, legend
-from ial_bench.report.confusion import FirstAnswers
+from ial_bench.report.breakdown import FirstAnswers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

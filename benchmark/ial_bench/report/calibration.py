@@ -117,7 +117,7 @@ def all_calibrated(selected: Selected, logits: Collection[str], bins: int = BINS
     return [calibrated(selected.answers, g, title, g.method in logits, bins) for g, title in named]
 
 
-def sheet(selected: Selected, logits: Collection[str], bins: int = BINS) -> Table:
+def calibration_table(selected: Selected, logits: Collection[str], bins: int = BINS) -> Table:
     """Error, area and risks of each method; the curves are among the facts.
 
     Args:

@@ -1,4 +1,4 @@
-"""Methods compared on the same queries: those of one dataset, or of several that count alike."""
+"""Methods compared on the same queries, of one dataset or several, and how sure one is, over places and seeds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from ial_bench.errors import DataError
 from ial_bench.metrics.comparison import Difference, compare
+from ial_bench.metrics.intervals import Estimate, SeedSpread, seed_spread
 from ial_bench.report.groups import Group
 from ial_bench.report.selection import Selected, contenders
-from ial_bench.report.table import Cell, Column, Row, Table
+from ial_bench.report.table import Cell, Column, Row, Table, analysis, points
 
 MEAN = "mean of datasets"
 
@@ -167,3 +168,46 @@ def _common(chosen: Sequence[Selected], rows: Sequence[list[Group]]) -> list[lis
                 raise DataError(problem, "compare them on one dataset, or keep one configuration a results folder")
         found.append([groups[0] for groups in of_name.values()])
     return found
+
+
+_ONE_RUN = (
+    "one run: other places, the same weights; with seeds: other places and other seeds, as in a claim about a method"
+)
+_SOURCES = "places, seeds' sd: standard deviations of the mean from places and of a single seed, in percentage points"
+
+
+def spreads(selected: Selected, metric: str) -> list[SeedSpread]:
+    """That of each group.
+
+    Args:
+        selected: the runs.
+        metric: a mean over queries.
+
+    Raises:
+        DataError: ground truth or predictions cannot be read.
+        UnknownNameError: no such metric.
+    """
+    answers = selected.answers
+    places = answers.truth.places
+    return [
+        seed_spread(np.stack([answers.values([run], metric) for run in g.runs], axis=1), places)
+        for g in selected.groups
+    ]
+
+
+def seeds_table(selected: Selected, metric: str) -> Table:
+    """`spreads` as a table."""
+    rows = tuple(
+        (
+            title, len(group.runs), Estimate(s.value, s.one_run), None if s.with_seeds is None else s.as_estimate,
+            points(s.place_sd), points(s.seed_sd),
+        )
+        for title, group, s in zip(selected.titles, selected.groups, spreads(selected, metric), strict=True)
+    )  # fmt: skip
+    return analysis(
+        f"{selected.dataset}: {metric} % over places and seeds",
+        ("method", "seeds", "one run", "with seeds", "places", "seeds' sd"),
+        rows,
+        (_ONE_RUN, _SOURCES, *selected.notes),
+        {"dataset": selected.dataset, "metric": metric},
+    )
