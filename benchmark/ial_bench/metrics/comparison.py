@@ -74,8 +74,8 @@ def compare(
         values: [n, m], one row a query and one column a method, 0 to 1: right or wrong, or the mean of that over seeds.
         places: [n], any numbers; equal ones are one place.
         pairs: of columns; None: all.
-        strata: [n], such as the dataset of each query, each of which counts alike whatever its size; None: one. A place
-            is of one stratum.
+        strata: [n], such as the dataset of each query. Each stratum has the same weight, whatever its size; None: a
+            single one. A place belongs to one stratum.
         seed: of the signs.
 
     Returns:
@@ -96,12 +96,12 @@ def compare(
 
 
 def not_separable(values: Floats, places: Ints, seed: int = 0) -> list[int]:
-    """The columns that the data cannot tell from the one of largest mean, and that one itself.
+    """The columns that the data cannot separate from the one of largest mean, and that one itself.
 
     Which one is best was seen in the same data: of twelve equal methods one always leads, and the last is far behind it
     by chance alone. So a row is held against the largest difference between any two of the rows still in question,
-    each in units of its own spread. The row that is farthest behind is asked first; where it is told apart it is left
-    out, and the next is held against the largest difference of those that remain.
+    each in units of its own spread. The row that is farthest behind is tested first. Where it is separable it is
+    dropped, and the next is held against the largest difference of those that remain.
     """
     n, m = values.shape
     if m == 0 or n == 0:
@@ -132,10 +132,10 @@ def not_separable(values: Floats, places: Ints, seed: int = 0) -> list[int]:
 
 
 def least_p(places: int) -> float:
-    """The smallest p that so many places can give: all of them differ, and to one side.
+    """The smallest p that this number of places can give: all of them differ, and to one side.
 
-    Of their 2^n signs, two make a difference as large as the one seen, and half of these count; of drawn signs, those
-    seen are always among them.
+    Of their 2^n signs, two give a difference as large as the one seen, and half of these count. Drawn signs always
+    include those seen.
     """
     return max(0.5**places, 0.5 / (FLIPS + 1))
 

@@ -118,7 +118,7 @@ def most_confused(answered: Ints, truth: Ints, places: Ints, seeds: int, most: i
         answered: [n] rows of the addresses, `NO_ANSWER` for none, of all seeds.
         truth: [n] rows of the addresses.
         places: [n].
-        seeds: how often each query stands here.
+        seeds: how often each query occurs.
         most: pairs.
     """
     asked = np.bincount(truth) if len(truth) else np.zeros(0, np.int64)

@@ -83,8 +83,8 @@ def clustered_means(
         values: [n, m], one row a query, 0 to 1.
         places: [n], any numbers; equal ones are one place.
         classes: [n], class of each query, for macro means.
-        class_columns: the first so many columns are also averaged as macro means (the mean over classes of the
-            class means); their estimates follow the m plain ones.
+        class_columns: number of leading columns that are also averaged as macro means (the mean over classes of
+            the class means); their estimates follow the m plain ones.
 
     Returns:
         m + class_columns estimates.
@@ -211,7 +211,7 @@ def _effective_number(x: Floats) -> Floats:
 
 
 def exact_limits(found: Floats, effective: Floats, freedom: float) -> tuple[Floats, Floats]:
-    """Ends [m] of Clopper and Pearson's interval of so many queries, fewer by what a variance of few places is worth.
+    """Ends [m] of Clopper and Pearson's interval of `effective` queries, fewer where few places estimate the variance.
 
     Args:
         found: [m], means.
@@ -231,7 +231,7 @@ def exact_limits(found: Floats, effective: Floats, freedom: float) -> tuple[Floa
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """What several seeds tell of a method.
+    """What several seeds say about a method.
 
     Attributes:
         value: mean over seeds.
@@ -254,7 +254,7 @@ class SeedSpread:
 
 
 def seed_spread(values: Floats, places: Ints) -> SeedSpread:
-    """Tell the sources apart.
+    """Separate the variance from places and the variance from seeds.
 
     Degrees of freedom are Satterthwaite's (Biometrics Bulletin 1946): three seeds that differ a lot leave a wide
     interval, three that agree add nothing.

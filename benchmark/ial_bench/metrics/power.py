@@ -1,4 +1,4 @@
-"""What the paired test of `metrics.comparison` can show: its power, the places it needs, the least difference it tells.
+"""What the paired test of `metrics.comparison` can show: its power, the places it needs, the least difference it shows.
 
 The test flips the signs of whole places, so what counts is how a place's sum of differences varies. With P places, a
 mean m of these sums and a standard deviation s, it has the power of Student's t test, which flips of signs follow:
@@ -20,7 +20,7 @@ from ial_bench.metrics.comparison import least_p
 from ial_bench.metrics.intervals import Floats, Ints
 
 MOST_PLACES = 1_000_000_000
-"""No more are looked for: no city has as many."""
+"""The search stops here: no city has as many."""
 ROUGH_BELOW = 12
 """Places that differ below which power is a rough number: by simulation, t is then up to 20 points off."""
 _NORMAL_FROM = 2000  # degrees of freedom from which t is normal to four digits
@@ -132,7 +132,7 @@ class Seen:
         within: correlation of the differences on two photos of a place; None with a photo a place.
         sizes: of places.
         single: a photo a place, right or wrong.
-        uncertainty: half a 95 % interval of `variance`, over it: the fourth moments of as many places tell it.
+        uncertainty: half a 95 % interval of `variance`, over it: estimated from fourth moments over places.
     """
 
     alone: float
@@ -146,7 +146,7 @@ class Seen:
 
     @classmethod
     def of(cls, first: Floats, other: Floats, places: Ints) -> Seen:
-        """What answers tell.
+        """What answers show.
 
         Args:
             first: [n], 0 to 1, of the one method.
@@ -200,7 +200,7 @@ def correlation_limits(first: float, other: float) -> tuple[float, float]:
 
 
 def power(of: PlaceDifferences, places: int, level: float) -> float:
-    """The chance that the test tells two methods apart, on either side.
+    """The chance that the test separates two methods, on either side.
 
     Args:
         of: what places are like.
@@ -230,7 +230,7 @@ def places_needed(of: PlaceDifferences, wanted: float, level: float) -> int | No
 
 
 def least_difference(model: Model, places: int, wanted: float, level: float, most: float) -> float | None:
-    """The least difference that so many places show with this power; None where `most`, a fraction, is not shown."""
+    """The least difference that these places show with this power; None where `most`, a fraction, is not shown."""
     if most <= 0 or power(model(most), places, level) < wanted:
         return None
     low, high = 0.0, most

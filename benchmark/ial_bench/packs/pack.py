@@ -90,7 +90,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Pack:
-    """A pack whose outside holds: its members are those that it names, and no others.
+    """A pack whose members are those that it names, and no others.
 
     Attributes:
         path: the file.
@@ -104,10 +104,10 @@ class Pack:
 
     @classmethod
     def open(cls, path: Path) -> Pack:
-        """Look at a pack from outside.
+        """Open a pack and check its list of members.
 
         Raises:
-            DataError: it is no pack, cut off, of a newer version, or has members that it does not name.
+            DataError: it is not a pack, it is cut off, of a newer version, or has members that it does not name.
         """
         try:
             sha256 = sha256_file(path)
@@ -132,17 +132,17 @@ class Pack:
         """The record of a run.
 
         Raises:
-            DataError: changed since it was packed, or no record.
+            DataError: it was changed since it was packed, or is not a record.
         """
         name, _ = _names(run_id)
         data = self._member(name, self.manifest.runs[run_id].record, MOST_RECORD_BYTES)
         return record_from(parse_json(data, f"{self.path}: {name}", strict=True), f"{self.path}: {name}")
 
     def answers(self, run_id: str, queries: int) -> TopK:
-        """The answers of a run to so many queries.
+        """The answers of a run, one row a query.
 
         Raises:
-            DataError: changed since they were packed, of another number, or of another form.
+            DataError: they were changed since they were packed, or have another number or form.
         """
         _, name = _names(run_id)
         data = self._member(name, self.manifest.runs[run_id].answers, MOST_ANSWER_BYTES)
@@ -176,9 +176,9 @@ def write_pack(
         run: Sums(record=hashlib.sha256(a).hexdigest(), answers=hashlib.sha256(b).hexdigest())
         for run, (a, b) in runs.items()
     }
-    told = manifest(sums)
+    contents = manifest(sums)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        _put(archive, _MANIFEST, (json.dumps(told.model_dump(mode="json"), indent=2) + "\n").encode())
+        _put(archive, _MANIFEST, (json.dumps(contents.model_dump(mode="json"), indent=2) + "\n").encode())
         for run, members in sorted(runs.items()):
             for name, data in zip(_names(run), members, strict=True):
                 _put(archive, name, data)
@@ -186,18 +186,18 @@ def write_pack(
 
 
 def packed_record(record: RunRecord, answers: bytes) -> bytes:
-    """A record as it stands in a pack: its predictions are the pack's."""
+    """A record as a pack holds it: its predictions are the pack's."""
     if record.predictions is None:
         raise DataError(f"run {record.run_id} has no predictions", "run it again with --rerun")
     _, name = _names(record.run_id)
-    told = {"path": name.rpartition("/")[2], "sha256": hashlib.sha256(answers).hexdigest()}
-    predictions = record.predictions.model_copy(update=told)
+    file = {"path": name.rpartition("/")[2], "sha256": hashlib.sha256(answers).hexdigest()}
+    predictions = record.predictions.model_copy(update=file)
     kept = record.model_copy(update={"predictions": predictions, "received": None})
     return (json.dumps(kept.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def packed_answers(top: TopK) -> bytes:
-    """Answers as they stand in a pack: no ids, no positions."""
+    """Answers as a pack holds them: no ids, no positions."""
     k = top.indices.shape[1]
     columns = {
         "candidates": pa.FixedSizeListArray.from_arrays(pa.array(top.indices.astype(np.int32).ravel()), k),
@@ -211,7 +211,7 @@ def packed_answers(top: TopK) -> bytes:
 
 
 def _top_of(data: bytes, queries: int) -> TopK:
-    """Answers from a table whose form is looked at before any of it is unpacked; `ValueError` where it is another."""
+    """Answers from a table whose form is checked before any of it is unpacked; `ValueError` where it is wrong."""
     with open_table(data, rows=queries, most=MOST_ANSWER_BYTES) as file:
         width = _width(file.schema_arrow)
         table = read_columns(file)

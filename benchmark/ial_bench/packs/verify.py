@@ -42,12 +42,12 @@ from ial_bench.topk import TopK
 OWN = "ial-bench"
 """The origin of methods that come with the harness."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""Of a method: a folder is named by it."""
+"""Of a method: a folder is named after it."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What came of one run of a pack.
+    """What was found of one run of a pack.
 
     Attributes:
         run_id: as the pack names it.
@@ -88,14 +88,14 @@ class Verifier:
         self.truth = GroundTruth.of(dataset, self.selection)
 
     def about(self, manifest: Manifest) -> list[str]:
-        """What a pack says of its dataset and is otherwise."""
-        told = [
+        """What a pack says about its dataset that does not hold."""
+        facts = [
             ("version of the dataset", manifest.dataset_digest, self.dataset.digest),
             ("candidate set", manifest.candidate_digest, self.dataset.candidates.digest),
             ("ground truth", manifest.ground_truth, self.truth.digest),
         ]
         return [
-            f"the {what} is another one: {a[:12]} in the pack, {b[:12]} at hand" for what, a, b in told if a != b
+            f"the {what} is another one: {a[:12]} in the pack, {b[:12]} at hand" for what, a, b in facts if a != b
         ]  # fmt: skip
 
     def run(self, pack: Pack, run_id: str) -> Verified:
@@ -110,7 +110,7 @@ class Verifier:
             top.check(len(self.truth), record.k, len(self.truth.candidate_rows), name)
         except (DataError, PredictionError) as error:
             return Verified(run_id, name, record, None, (error.problem,))
-        problems = [*self._belongs(pack, run_id, record), *self._identity(record), *self._told(record)]
+        problems = [*self._belongs(pack, run_id, record), *self._identity(record), *self._facts(record)]
         if not problems:
             problems = disagreements_of(record, top, self.truth, self.dataset)
         notes = []
@@ -121,7 +121,7 @@ class Verifier:
     def _belongs(self, pack: Pack, run_id: str, record: RunRecord) -> Iterator[str]:
         """Whether the record is of this run, of this dataset, and finished."""
         manifest, about = pack.manifest, record.dataset
-        told = [
+        facts = [
             ("run_id", record.run_id, run_id), ("status", record.status, "done"),
             ("dataset.name", about.name, manifest.dataset), ("dataset.digest", about.digest, manifest.dataset_digest),
             ("dataset.candidate_digest", about.candidate_digest, manifest.candidate_digest),
@@ -130,7 +130,7 @@ class Verifier:
             ("dataset.n_val", about.n_val, len(self.selection.val)),
             ("dataset.n_database", about.n_database, len(self.selection.database)),
         ]  # fmt: skip
-        for name, a, b in told:
+        for name, a, b in facts:
             if a != b:
                 yield f"{name} is {a!r} in the record and should be {b!r}"
         if record.predictions is None or record.predictions.sha256 != manifest.runs[run_id].answers:
@@ -156,8 +156,8 @@ class Verifier:
                 f"k, which is {spec.run_id}"
             )
 
-    def _told(self, record: RunRecord) -> Iterator[str]:
-        """Whether what the record says of its method and machine is what they are."""
+    def _facts(self, record: RunRecord) -> Iterator[str]:
+        """Whether what the record says about its method and machine is true."""
         method = record.method
         if not _NAME.fullmatch(method.name):
             yield f"method.name {method.name[:80]!r} is not made of letters, digits, -, _ and ."
@@ -172,7 +172,7 @@ class Verifier:
         yield from _plausible(record)
 
     def _own(self, method: MethodRecord) -> Iterator[str]:
-        """Whether a method that is told to come with ial-bench is the one of that name."""
+        """Whether a method said to come with ial-bench is the one of that name."""
         try:
             known = self.registry.get(method.name)
             theirs = self.registry.origin(method.name) != OWN  # a plugin that took the name
@@ -203,8 +203,8 @@ def _encoder(method: MethodRecord, encoder: EncoderRecord) -> Iterator[str]:
 def _settings(method: MethodRecord, known: type[Method]) -> Iterator[str]:
     """Whether the settings are ones of the method, and called by what it has.
 
-    Which preset they are nearest to depends on the defaults of the release that the run was made with; merging tells it
-    anew.
+    Which preset they are nearest to depends on the defaults of the release that the run was made with; merging
+    determines it again.
     """
     try:
         known.Config.model_validate(method.config)
@@ -217,7 +217,7 @@ def _settings(method: MethodRecord, known: type[Method]) -> Iterator[str]:
 
 
 def _plausible(record: RunRecord) -> Iterator[str]:
-    """What no run can be: answered before it was asked, negative sizes."""
+    """What no run can have: an end before its start, negative sizes."""
     try:
         started, finished = (datetime.fromisoformat(t) for t in (record.provenance.started, record.provenance.finished))
         if finished < started:
@@ -300,9 +300,9 @@ def _received(
 ) -> RunRecord:
     metrics = record.metrics
     if record.protocol_version < PROTOCOL_VERSION and metrics is not None:
-        anew = score(top, truth)
-        as_told = metrics.distance_m.to == PREDICTED_POSITION  # a pack does not hold them
-        metrics = anew.model_copy(update={"distance_m": metrics.distance_m}) if as_told else anew
+        rescored = score(top, truth)
+        kept = metrics.distance_m.to == PREDICTED_POSITION  # a pack does not hold them
+        metrics = rescored.model_copy(update={"distance_m": metrics.distance_m}) if kept else rescored
     predictions = None
     if record.predictions is not None:
         predictions = record.predictions.model_copy(update={"path": name, "sha256": sha256})
@@ -317,17 +317,17 @@ def _received(
 
 
 def _called(method: MethodRecord, verifier: Verifier) -> MethodRecord:
-    """The method with its settings called as they are here: after the preset that they are nearest to."""
+    """The method with its settings named as here: after the preset that they are nearest to."""
     try:
         known = verifier.registry.get(method.name)
         preset, changed = nearest_preset(known, known.Config.model_validate(method.config))
     except (BenchError, ValueError):
-        return method  # unknown here: as told
+        return method  # unknown here: kept as it is
     return method.model_copy(update={"preset": preset, "changed": list(changed)})
 
 
 def _own(path: Path, file: Path) -> TopK | None:
-    """The answers that are here already; None where there are none of a finished run."""
+    """The answers of a finished run that are here already; None where there are none."""
     try:
         record = read_record(path)
         if record.status != "done" or record.predictions is None:

@@ -1,4 +1,4 @@
-"""What pictures are drawn from, and how they look: widths of a column, colours that the colour-blind tell apart."""
+"""What pictures are drawn from, and how they look: widths of a column, colours that all can distinguish."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _RC: dict[str, Any] = {
     "lines.markersize": 4,
     "hatch.linewidth": 0.5,
     "legend.frameon": False,
-    "text.parse_math": False,  # a title with $ is no formula
+    "text.parse_math": False,  # a title with $ is not a formula
     "svg.fonttype": "none",  # text stays text, in SVG and in PDF
     "pdf.fonttype": 42,
     "svg.hashsalt": "ial-bench",
@@ -64,7 +64,7 @@ _WITHOUT_DATES: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "
 
 
 class Look(NamedTuple):
-    """What tells one method from the others, in colour and in grey."""
+    """How one method differs from the others, in colour and in grey."""
 
     colour: str
     marker: str
@@ -73,7 +73,7 @@ class Look(NamedTuple):
 
 
 def look(i: int) -> Look:
-    """That of the i-th method; marker and colour together repeat after 88."""
+    """The look of the i-th method; marker and colour together repeat after 88."""
     turn = i // len(COLOURS)
     return Look(
         COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)], _DASHES[(i + turn) % len(_DASHES)],
@@ -173,7 +173,7 @@ def save(picture: Figure, path: Path) -> None:
 
 
 MOST_LINES = 8
-"""Methods that one chart of lines shows, where none were named: more cannot be told apart."""
+"""Methods that one chart of lines shows, where none were named: more cannot be distinguished."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Scene:
         width: inches; None: what suits the picture.
         logits: names of the methods whose scores are logits.
         dataset: the one that was run on, where it is at hand.
-        notes: told by whoever draws, for the user.
+        notes: for the user, added while drawing.
     """
 
     selected: Selected

@@ -69,7 +69,7 @@ class Answers:
 
         Raises:
             UnknownNameError: no such metric, or the stored answers are too short for it.
-            DataError: as of `top`.
+            DataError: as for `top`.
         """
         ks = sorted({*DEFAULT_KS, *_k_of(metric)})
         columns = []
@@ -96,11 +96,11 @@ class Outcome:
 
 
 class Outcomes:
-    """What the answers of runs come to: each run's are read once, however many ask, and forgotten but for that.
+    """What the answers of runs come to. Each run's are read once, and only what they come to is kept.
 
     Args:
         results: folder of results.
-        metric: that rows are compared by; None: they are not.
+        metric: by which rows are compared; None: they are not.
     """
 
     def __init__(self, results: Path, metric: str | None) -> None:
@@ -112,7 +112,7 @@ class Outcomes:
         """What the run's answers are measured against.
 
         Raises:
-            DataError: as of `Answers.of`.
+            DataError: as for `Answers.of`.
         """
         return self._beside(run).truth
 
@@ -120,7 +120,7 @@ class Outcomes:
         """What the run's answers come to.
 
         Raises:
-            DataError: as of `Answers.of` and `Answers.top`.
+            DataError: as for `Answers.of` and `Answers.top`.
         """
         key = (run.dataset.name, run.method.name, run.run_id)
         return _kept(self._known, key, lambda: self._read(run))
@@ -131,9 +131,9 @@ class Outcomes:
 
     def _read(self, run: RunRecord) -> Outcome:
         answers = self._beside(run)
-        told = [] if run.metrics is None else told_ks(run.metrics)
+        own = [] if run.metrics is None else told_ks(run.metrics)
         wanted = () if self._metric is None else _k_of(self._metric)
-        names, values, _ = outcomes(answers.top(run), answers.truth, sorted({*DEFAULT_KS, *told, *wanted}))
+        names, values, _ = outcomes(answers.top(run), answers.truth, sorted({*DEFAULT_KS, *own, *wanted}))
         means = dict(zip(names, values.mean(axis=0).tolist(), strict=True))
         compared = values[:, names.index(self._metric)].copy() if self._metric in names else None
         return Outcome(means, compared)
@@ -144,7 +144,7 @@ _Value = TypeVar("_Value")
 
 
 def _kept(known: dict[_Key, _Value | DataError], key: _Key, read: Callable[[], _Value]) -> _Value:
-    """What is known under a key, or why it cannot be: it is tried once."""
+    """What is kept under a key, or the error that reading it raised: it is read once."""
     if key not in known:
         try:
             known[key] = read()
@@ -172,7 +172,7 @@ class Trust:
 
     Attributes:
         contradicted: by run id, a number that does not follow from the run's answers.
-        unread: by run id, why its answers could not be looked at.
+        unread: by run id, why its answers could not be read.
     """
 
     contradicted: Mapping[str, str] = field(default_factory=dict)
@@ -180,11 +180,11 @@ class Trust:
 
     @classmethod
     def of(cls, runs: Iterable[RunRecord], outcomes: Outcomes | None) -> Trust:
-        """Hold the accuracies of runs against their answers.
+        """Check the accuracies of runs against their answers.
 
         Args:
             runs: finished ones, of any datasets.
-            outcomes: of their answers; None: nothing is looked at, and all is believed.
+            outcomes: of their answers; None: nothing is checked, and all is believed.
         """
         if outcomes is None:
             return cls()
@@ -207,16 +207,16 @@ class Trust:
 
 
 def about_trust(trust: Trust, groups: Sequence[tuple[str, Sequence[RunRecord]]]) -> list[str]:
-    """What a reader is told of rows, by their titles: numbers that are not true, and runs from elsewhere."""
+    """Notes on rows, by their titles: numbers that are not true, and runs from elsewhere."""
     notes = []
     for title, runs in groups:
         for run in runs:
             if run.run_id in trust.contradicted:
                 mend = f"`bench score --dataset {run.dataset.name}` scores it again, where the dataset is"
                 notes.append(f"{CONTRADICTED}: {title}, run {run.run_id}: {trust.contradicted[run.run_id]}; {mend}")
-    told = [title for title, runs in groups if any(r.run_id in trust.unread for r in runs)]
-    if told:
-        notes.append(f"taken as told, for their answers are not beside the records: {', '.join(dict.fromkeys(told))}")
+    unread = [title for title, runs in groups if any(r.run_id in trust.unread for r in runs)]
+    if unread:
+        notes.append(f"taken as told, for their answers are not beside the records: {', '.join(dict.fromkeys(unread))}")
     packed: dict[str, list[str]] = {}
     for title, runs in groups:
         for run in runs:
@@ -230,37 +230,36 @@ def about_trust(trust: Trust, groups: Sequence[tuple[str, Sequence[RunRecord]]])
 
 
 def _contradiction(run: RunRecord, outcomes: Outcomes) -> str | None:
-    """The first accuracy of a record that is another one by its answers."""
+    """The first accuracy of a record that its answers contradict."""
     truth = outcomes.truth(run)
     if run.metrics is None or not len(truth):
         return None
     if run.dataset.truth_digest not in {None, truth.digest}:
         return "the ground truth beside the results is another one than it was measured against"
     means = outcomes.of(run).means
-    for name, told in run.metrics.accuracy.items():
-        if name in means and abs(means[name] - told.value) > _TOLERANCE:
-            return f"{name} is {100 * told.value:.2f} % in its record and {100 * means[name]:.2f} % by its answers"
+    for name, stored in run.metrics.accuracy.items():
+        if name in means and abs(means[name] - stored.value) > _TOLERANCE:
+            return f"{name} is {100 * stored.value:.2f} % in its record and {100 * means[name]:.2f} % by its answers"
     if run.dataset.n_queries != len(truth):
         return f"{run.dataset.n_queries:,} queries in its record and {len(truth):,} in the ground truth"
     return None
 
 
-def not_told_apart(
+def inseparable_rows(
     rows: Sequence[Sequence[RunRecord]], name: str, outcomes: Outcomes | None
 ) -> tuple[frozenset[int], str | None]:
-    """The rows that are not separable from the one of largest mean, which is not among them.
+    """The rows that are not separable from the row of largest mean, without that row.
 
     Sign flips of whole places, corrected for all rows and for the choice of the best from the same answers; seeds are
-    averaged query by query. All rows or none: were some rows' answers missing, those would pass for separable.
+    averaged query by query. It is all rows or none: rows without answers would otherwise pass as separable.
 
     Args:
         rows: the runs of each, on the same photos.
         name: what the table calls the metric that rows are compared by.
-        outcomes: of their answers, under that metric; None: not looked at.
+        outcomes: of their answers, under that metric; None: they are not read.
 
     Returns:
-        Positions in `rows`, and what to say beside the table: what the mark means, or why there is none and what
-        mends it.
+        Positions in `rows`, and a note for the table: what the mark means, or why there is none and how to get it.
     """
     if len(rows) < 2 or outcomes is None:
         return frozenset(), None

@@ -61,7 +61,7 @@ def _headings(truth: GroundTruth) -> Partition:
 
 
 def _joined(truth: GroundTruth) -> Partition:
-    """By what stands before the first ``/`` of the photo id: of a joined dataset, the one that a query comes from."""
+    """By the photo id up to its first ``/``: in a joined dataset, the dataset that a query comes from."""
     return by_name([photo_id.partition("/")[0] for photo_id in truth.ids])
 
 
@@ -73,10 +73,10 @@ BY: Mapping[str, Callable[[GroundTruth], Partition]] = {
     "heading": _headings,
     "dataset": _joined,
 }
-"""What queries are parted by."""
+"""How queries are split into parts."""
 
 ON_REQUEST = frozenset({"dataset"})
-"""Parts that say nothing of most datasets."""
+"""Splits that say nothing about most datasets."""
 
 TITLES = {
     "neighbourhood": "neighbourhood",
@@ -109,9 +109,9 @@ def breakdown_table(selected: Selected, by: str, metric: str) -> Table:
     """`parts` as a table.
 
     Args:
-        selected: as of `parts`.
-        by: as of `parts`.
-        metric: as of `parts`.
+        selected: as for `parts`.
+        by: as for `parts`.
+        metric: as for `parts`.
     """
     rows: tuple[tuple[Value, ...], ...] = tuple(
         (p.name, p.queries, p.places, *p.estimates) for p in parts(selected, by, metric)
@@ -130,7 +130,7 @@ _NEXT = "next sub-street: the same main street with a cross street in common; fa
 
 @dataclass(frozen=True)
 class FirstAnswers:
-    """First answers of all seeds of a method, one seed behind the other.
+    """First answers of all seeds of a method, one seed after the other.
 
     Attributes:
         answered: [s * n] rows of the addresses, `NO_ANSWER` for none.

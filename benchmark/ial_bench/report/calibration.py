@@ -37,7 +37,7 @@ class Calibrated:
 
     Attributes:
         title: of the method.
-        reliability: of the answers of all seeds together; None where its confidence is no probability.
+        reliability: of the answers of all seeds together; None where its confidence is not a probability.
         risks: [n], see `risks`; the mean over seeds.
         best: the least area that its answers allow, the mean over seeds.
         why_not: why there is no reliability.
@@ -51,7 +51,7 @@ class Calibrated:
 
 
 def confidence(top: TopK, n_candidates: int, scores_are: Scores = "logits") -> Floats | None:
-    """[n]: probability of the first answer; None where scores are none, or the sum of all logits is not known.
+    """[n]: probability of the first answer; None where scores give none, or the sum of all logits is unknown.
 
     Args:
         top: answers.
@@ -71,13 +71,13 @@ def confidence(top: TopK, n_candidates: int, scores_are: Scores = "logits") -> F
 
 
 def calibrated(answers: Answers, group: Group, title: str, logits: bool, bins: int = BINS) -> Calibrated:
-    """Confidence of one method's answers against what became of them.
+    """One method's confidence against whether its answers are right.
 
     Args:
         answers: where they lie.
         group: its runs.
         title: shown.
-        logits: whether its scores are logits, where a record does not tell.
+        logits: whether its scores are logits, where a record does not say.
         bins: of the reliability.
 
     Raises:
@@ -121,9 +121,9 @@ def calibration_table(selected: Selected, logits: Collection[str], bins: int = B
     """Error, area and risks of each method; the curves are among the facts.
 
     Args:
-        selected: as of `all_calibrated`.
-        logits: as of `all_calibrated`.
-        bins: as of `all_calibrated`.
+        selected: as for `all_calibrated`.
+        logits: as for `all_calibrated`.
+        bins: as for `all_calibrated`.
     """
     found = all_calibrated(selected, logits, bins)
     rows = tuple(
@@ -161,7 +161,7 @@ def calibration_table(selected: Selected, logits: Collection[str], bins: int = B
 
 
 def why_not(found: Sequence[Calibrated]) -> list[str]:
-    """Of which methods no ECE can be given, and why."""
+    """The methods for which no ECE can be given, and why."""
     reasons = dict.fromkeys(c.why_not for c in found if c.why_not)
     return [f"{', '.join(c.title for c in found if c.why_not == reason)}: {reason}" for reason in reasons]
 

@@ -57,7 +57,7 @@ class Compared:
 def compared(
     results: Path, datasets: Sequence[str | None], methods: Sequence[str], metric: str, limit: int | None
 ) -> tuple[list[Compared], list[str]]:
-    """The comparison on each dataset and, of several, that of the means over datasets, each of which counts alike.
+    """The comparison on each dataset and, of several, of the means over datasets, all with the same weight.
 
     Args:
         results: folder of results.
@@ -94,7 +94,7 @@ def compared(
     ]
     if len(chosen) > 1:
         stratum = np.repeat(np.arange(len(values)), [len(v) for v in values])
-        joint = compare(np.concatenate(values), _told_apart(places), strata=stratum)
+        joint = compare(np.concatenate(values), _numbered(places), strata=stratum)
         found.append(Compared(MEAN, metric, tuple(rows[0]), _means(values), tuple(joint)))
     notes = [note for s in chosen for note in s.notes]
     return found, list(dict.fromkeys([*(note for s in chosen for note in s.seed_notes), *notes]))
@@ -104,7 +104,7 @@ def comparison_table(found: Sequence[Compared], notes: Sequence[str] = ()) -> Ta
     """A row for each pair; of several datasets one a dataset, then that of the means.
 
     Args:
-        found: as of `compared`.
+        found: what `compared` returns.
         notes: likewise.
     """
     several = len(found) > 1
@@ -134,7 +134,7 @@ def _cells(of: Compared, d: Difference) -> list[Cell]:
 
 
 def _p(p: float) -> str:
-    """Never 0: it is the smallest that so many draws can show."""
+    """Never shown as 0: the least possible p follows from the number of draws."""
     return f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"
 
 
@@ -142,7 +142,7 @@ def _means(values: Sequence[npt.NDArray[np.float64]]) -> tuple[float, ...]:
     return tuple(np.mean([v.mean(axis=0) for v in values], axis=0).tolist())
 
 
-def _told_apart(places: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+def _numbered(places: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
     """One numbering of the places of several datasets."""
     numbers, start = [], 0
     for own in places:

@@ -1,4 +1,4 @@
-"""Which runs make up a row, and what tells rows of one method apart.
+"""Which runs make up a row, and how rows of one method differ.
 
 A row has the runs of one configuration of a method, joined over seeds. Rows differ by settings, and by facts that are
 no settings, such as the method's origin or its encoder.
@@ -20,16 +20,16 @@ from ial_bench.settings import BACKBONE, shown
 
 PRESET, VERSION, WEIGHTS, ORIGIN, CODE = "preset", "version", "weights", "origin", "code"
 PRECISION, LIBRARIES, NETWORK = "precision", "libraries", "network"
-"""What tells rows of one method apart and is no setting."""
+"""In what rows of one method may differ beside settings."""
 FACTS = (PRESET, VERSION, WEIGHTS, ORIGIN, CODE, PRECISION, LIBRARIES, NETWORK)
 _ABSENT = object()
 _SHOWN_DIGITS = 8  # of a digest
 
 
 def differences(methods: Sequence[MethodRecord]) -> list[Mapping[str, str]]:
-    """What tells each configuration from the others, in their order: of a namesake from elsewhere, where it is from.
+    """How each configuration differs from the others, in their order; a namesake from elsewhere, by its origin.
 
-    Of thousands of configurations each is looked at a few times, and not beside each of the others.
+    Each configuration is looked at a few times and not beside each of the others: there may be thousands.
 
     Args:
         methods: the configurations of one method.
@@ -40,7 +40,7 @@ def differences(methods: Sequence[MethodRecord]) -> list[Mapping[str, str]]:
     for m in methods:
         by_origin[m.origin].append(m)
     siblings = {origin: _Siblings(own) for origin, own in by_origin.items()}
-    return [siblings[m.origin].tell(m, several=len(siblings) > 1) for m in methods]
+    return [siblings[m.origin].differing(m, several=len(siblings) > 1) for m in methods]
 
 
 class _Siblings:
@@ -63,8 +63,8 @@ class _Siblings:
         self._sources = {m.source_digest for m in methods}
         self._encoders: dict[str, dict[str, str]] = {}
 
-    def tell(self, mine: MethodRecord, *, several: bool) -> Mapping[str, str]:
-        """What tells one of them from the others; `several`: there are others of another origin."""
+    def differing(self, mine: MethodRecord, *, several: bool) -> Mapping[str, str]:
+        """How one of them differs from the others; `several`: there are others of another origin."""
         found = {PRESET: mine.preset} if mine.preset and len(self._values) > 1 else {}
         found |= {key: shown(value) for key, value in sorted(mine.config.items()) if self._differs(mine, key, value)}
         if len(self._versions) > 1:
@@ -90,7 +90,7 @@ class _Siblings:
         return any(_has_other(of.get(key, none), own) for preset, of in elsewhere.items() if preset != mine.preset)
 
     def _of_encoder(self, mine: MethodRecord, text: str) -> dict[str, str]:
-        """What tells its encoder from others of its name."""
+        """How its encoder differs from others of its name."""
         key = encoder_key(mine)
         if key not in self._encoders:
             others = [m for k, m in self._look_alikes[text].items() if k != key]
@@ -123,14 +123,14 @@ def _changed(methods: Iterable[MethodRecord]) -> dict[str, set[Hashable]]:
 
 
 def _frozen(value: Any) -> Hashable:
-    """A JSON value as one that can stand in a set, equal values as equal ones."""
+    """A JSON value as one that a set can hold; equal values stay equal."""
     if isinstance(value, dict):
         return frozenset((key, _frozen(below)) for key, below in value.items())
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _of_encoder(mine: MethodRecord, others: Sequence[MethodRecord]) -> dict[str, str]:
-    """What tells an encoder from others of its name."""
+    """How an encoder differs from others of its name."""
     own = mine.encoder
     if own is None:
         differ = any(m.weights_digest != mine.weights_digest for m in others)
@@ -161,7 +161,7 @@ def encoder_key(method: MethodRecord) -> str:
 
 @cache
 def encoder_of(spec: str) -> EncoderSpec | None:
-    """None for one of a library that only a later ial-bench knows: its records are shown all the same."""
+    """None for an encoder of a library that only a later ial-bench knows: its records are shown all the same."""
     try:
         return EncoderSpec.parse(spec)
     except ConfigError:
@@ -189,8 +189,8 @@ class Group:
 
     Attributes:
         runs: at least one.
-        backbone: its encoder, in short; untrained weights are said so.
-        differences: what tells it from the method's other groups: settings and their values as texts, with
+        backbone: its encoder, in short; untrained weights are named as such.
+        differences: from the method's other groups: settings and their values as texts, with
             ``preset``, ``version``, ``weights``, ``origin`` and ``code`` where these differ.
     """
 
@@ -200,9 +200,9 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The method's title, with what tells it from its other groups."""
-        told = ", ".join(f"{k} {v}" if k in FACTS else f"{k}={v}" for k, v in self.differences.items())
-        return self.runs[0].method.title + (f" ({told})" if told else "")
+        """The method's title, with its differences from the method's other groups."""
+        differing = ", ".join(f"{k} {v}" if k in FACTS else f"{k}={v}" for k, v in self.differences.items())
+        return self.runs[0].method.title + (f" ({differing})" if differing else "")
 
     def setting(self, key: str) -> str:
         """A setting, or what else may differ, as text; empty where the method has none."""
@@ -214,7 +214,7 @@ class Group:
 
     @property
     def oracle(self) -> bool:
-        """Whether it was told the true positions."""
+        """Whether it knows the true positions."""
         return self.runs[0].method.oracle
 
     @property
@@ -229,9 +229,9 @@ def groups_of(records: Sequence[RunRecord]) -> list[Group]:
     for runs in joined(records):
         by_method[runs[0].method.name].append(runs)
     return [
-        Group(runs, backbone_text(runs[0].method.backbone), told)
+        Group(runs, backbone_text(runs[0].method.backbone), differing)
         for siblings in by_method.values()
-        for runs, told in zip(siblings, differences([s[0].method for s in siblings]), strict=True)
+        for runs, differing in zip(siblings, differences([s[0].method for s in siblings]), strict=True)
     ]
 
 

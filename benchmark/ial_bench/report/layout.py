@@ -39,8 +39,8 @@ class RowChoice(_Part):
         preset: only the configurations nearest to this preset; ``""`` for the defaults.
         backbone: only those with this encoder.
         settings: only those with these settings.
-        title: title of one's own.
-        group: heading of one's own, above this row and those after it with the same one.
+        title: instead of the method's.
+        group: heading above this row and those after it with the same one.
     """
 
     method: str = ""
@@ -89,16 +89,16 @@ class Layout(_Part):
         columns: all columns in their order, as words of `report.columns`, among which ``metrics`` stands for all
             metrics; None: backbone, metrics, spread across seeds, latency, storage and parameters, or of several
             datasets side by side backbone and metrics.
-        headings: headings of one's own, by column or dataset.
+        headings: instead of the usual ones, by column or dataset.
         rows: in their order; none: all.
         sort: a column, or ``given`` for the order of `rows`; None: by the first metric, or as given where rows are.
         published: whether published rows follow; where `rows` names some, only those.
-        limit: show runs limited to so many photos a split.
+        limit: show runs with this limit of photos a split.
         side_by_side: one table of all datasets, instead of one each; None: one each.
-        settings_as_columns: what tells rows of one method apart gets columns instead of standing in the title.
+        settings_as_columns: settings in which rows of one method differ get columns instead of a place in the title.
         digits: decimals of accuracies in percent.
-        separable: whether rows that are not separable from the best are marked; it takes half a minute where queries
-            are of ten thousand places.
+        separable: whether rows that are not separable from the best are marked; for queries of ten thousand places
+            that takes half a minute.
         intervals: whether intervals are shown.
         siunitx: align by the LaTeX package of that name.
     """
@@ -184,8 +184,8 @@ class Entry:
 
     Attributes:
         title: of the row.
-        heading: that it stands under.
-        place: of what it was asked for by.
+        heading: above it.
+        place: of the row choice that it comes from.
         group: of a measured row or an oracle.
         published: a paper's results of one method, one a dataset, of a published row.
         stale: whether the method's code is known to be another now.
@@ -219,7 +219,7 @@ def chosen(
         groups: of runs.
         published: rows to choose from.
         layout: says what is asked for.
-        left_out: datasets whose published rows may not stand beside these runs, and why.
+        left_out: datasets whose published rows may not be shown with these runs, and why.
 
     Raises:
         ConfigError: nothing is there for a row that was asked for, or it may not be shown.
@@ -254,16 +254,16 @@ def chosen(
     return entries
 
 
-def told_stale(entries: Sequence[Entry], code: Code) -> list[Entry]:
-    """The same, those called stale whose method has other code now."""
+def mark_stale(entries: Sequence[Entry], code: Code) -> list[Entry]:
+    """The same, with those marked as stale whose method has other code now."""
     return [
         replace(e, title=f"{e.title} ({STALE})", stale=True) if e.group and any(map(code.changed, e.group.runs)) else e
         for e in entries
     ]
 
 
-def told_contradicted(entries: Sequence[Entry], trust: Trust) -> list[Entry]:
-    """The same, those called contradicted whose numbers do not follow from their answers."""
+def mark_contradicted(entries: Sequence[Entry], trust: Trust) -> list[Entry]:
+    """The same, with those marked as contradicted whose numbers do not follow from their answers."""
     return [
         replace(e, title=f"{e.title} ({CONTRADICTED})", contradicted=True)
         if e.group and any(run.run_id in trust.contradicted for run in e.group.runs)
@@ -273,7 +273,7 @@ def told_contradicted(entries: Sequence[Entry], trust: Trust) -> list[Entry]:
 
 
 def possible(layout: Layout, records: Sequence[RunRecord], published: Sequence[PublishedRow]) -> Layout:
-    """The layout without the rows for which nothing is there, as for one of several tables.
+    """The layout without the rows for which there is nothing, as for one of several tables.
 
     Args:
         layout: of all tables.
@@ -288,7 +288,7 @@ def possible(layout: Layout, records: Sequence[RunRecord], published: Sequence[P
 
 
 def _entry(group: Group, layout: Layout, choice: RowChoice | None, place: int, alone: bool) -> Entry:
-    """A measured row; a title of one's own that stands for several groups keeps what tells them apart."""
+    """A measured row. A layout's title that covers several groups keeps what distinguishes them."""
     plain = group.runs[0].method.title
     title = plain if layout.settings_as_columns else group.title
     if choice is None:

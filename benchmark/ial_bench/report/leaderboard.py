@@ -1,4 +1,4 @@
-"""The leaderboard as a model, from which every format is written."""
+"""The leaderboard as a table, which every format writes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.report import columns as column_kinds
-from ial_bench.report.answers import Outcomes, Trust, about_trust, not_told_apart
+from ial_bench.report.answers import Outcomes, Trust, about_trust, inseparable_rows
 from ial_bench.report.groups import Group, groups_of
-from ial_bench.report.layout import AS_GIVEN, Entry, Layout, chosen, ordered, told_contradicted, told_stale
+from ial_bench.report.layout import AS_GIVEN, Entry, Layout, chosen, mark_contradicted, mark_stale, ordered
 from ial_bench.report.notes import about_seeds, joined, not_cited, not_shown, notes_of
 from ial_bench.report.published import PublishedRow, why_not_beside
 from ial_bench.report.selection import Population
@@ -41,8 +41,8 @@ def build_table(
         dataset: name.
         metrics: accuracy columns.
         published: rows to append.
-        limit: show runs limited to so many photos a split.
-        results: as of `lay_out`.
+        limit: show runs with this limit of photos a split.
+        results: as for `lay_out`.
         code: likewise.
     """
     return lay_out(records, [dataset], Layout(metrics=tuple(metrics), limit=limit), published, results, code)
@@ -60,7 +60,7 @@ def lay_out(
 
     Rows compare only what was measured on the same photos: the same dataset digest, candidates, protocol, k and
     limit. Of several such populations the latest is shown, whole runs before limited ones, and the notes count the
-    rest. Published rows stand beside whole runs on the dataset as it is published, else the notes say why not.
+    rest. Published rows are shown with whole runs on the dataset as it was published; else the notes say why not.
     Runs that later code of their method has superseded are left out and counted too.
 
     Args:
@@ -68,9 +68,9 @@ def lay_out(
         datasets: names, in their order.
         layout: what to show.
         published: rows to choose from.
-        results: folder of results, whose answers tell which rows are separable, and whether numbers are true; None: not
-            looked at.
-        code: that of methods as it is here; rows of other code are called stale, and not ranked.
+        results: folder of results, whose answers show which rows are separable and whether numbers are true; None:
+            they are not read.
+        code: of the methods as they are here; rows of other code are marked as stale, and not ranked.
 
     Raises:
         ConfigError: a column to sort by that is not shown, or a row that is asked for and not there or left out.
@@ -80,20 +80,20 @@ def lay_out(
     populations = [Population.among(own, name, layout.limit, code) for name in datasets]
     left_out = {p.dataset: why for p in populations if (why := why_not_beside(p.dataset, p.done, layout.limit))}
     entries = chosen(groups_of([r for p in populations for r in p.done]), published, layout, left_out)
-    entries = told_stale(entries, code)
+    entries = mark_stale(entries, code)
     groups = [e.group for e in entries if e.group is not None]
     places = _places(own, groups, populations, layout)
     outcomes = None
     if results is not None and layout.separable:
         outcomes = Outcomes(results, next((place.first for place in places), None))
     trust = Trust.of((r for g in groups for r in g.runs), outcomes)
-    entries = told_contradicted(entries, trust)
+    entries = mark_contradicted(entries, trust)
     beside = [(population, tuple(own)) for population, own in groupby(places, key=attrgetter("population"))]
     found = [(entry, _row(entry, beside, trust)) for entry in entries]
     by = _sorted_by(places, layout)
     columns = [place.column for place in places]
     found = ordered(found, columns, layout, by)
-    rows, told = _tied(found, places, layout, outcomes)
+    rows, ties = _tied(found, places, layout, outcomes)
     columns, mixed = _comparable(places, groups)
     rows = _marked(rows, columns)
     words = [place.word for place in places]
@@ -101,7 +101,7 @@ def lay_out(
     notes = [
         *joined([notes_of(p, groups, words, layout.intervals) for p in populations], names),
         *joined(mixed, names),
-        *joined(told, names),
+        *joined(ties, names),
         *about_stale(e.group.method for e in entries if e.group is not None and e.stale),
         *about_trust(trust, [(e.title, e.group.runs) for e in entries if e.group]),
         *about_seeds(rows, columns),
@@ -113,7 +113,7 @@ def lay_out(
 
 @dataclass(frozen=True)
 class _Place:
-    """A column, the word that it was asked for by, and whose runs it shows: None where that does not matter."""
+    """A column, the word for it, and whose runs it shows: None where that does not matter."""
 
     word: str
     population: Population | None
@@ -201,7 +201,7 @@ def _sorted_by(places: Sequence[_Place], layout: Layout) -> Column | None:
 def _tied(
     rows: Sequence[tuple[Entry, Row]], places: Sequence[_Place], layout: Layout, outcomes: Outcomes | None
 ) -> tuple[list[Row], list[list[str]]]:
-    """The rows, those marked that are not separable from the best in the first metric; what is said of each dataset."""
+    """The rows, with those marked that are not separable from the best in the first metric; notes on each dataset."""
     found = [row for _, row in rows]
     notes: list[list[str]] = []
     for place in places:
@@ -213,7 +213,7 @@ def _tied(
             if row.kind == "measured" and entry.group and (runs := place.population.of(entry.group))
         ]
         metric = layout.headings.get(place.word, place.word)
-        tied, note = not_told_apart([runs for _, runs in ranked], metric, outcomes)
+        tied, note = inseparable_rows([runs for _, runs in ranked], metric, outcomes)
         notes.append([note] if note else [])
         for j in tied:
             i = ranked[j][0]
@@ -223,7 +223,7 @@ def _tied(
 
 
 def _comparable(places: Sequence[_Place], groups: Sequence[Group]) -> tuple[list[Column], list[list[str]]]:
-    """The columns, times of different machines unranked; what is said of each dataset."""
+    """The columns, with times of different machines unranked; notes on each dataset."""
     columns = []
     mixed: dict[str, list[str]] = {p.population.dataset: [] for p in places if p.population}
     for place in places:

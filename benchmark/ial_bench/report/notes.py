@@ -15,7 +15,7 @@ from ial_bench.report.table import Column, Row
 
 
 def notes_of(population: Population, groups: Sequence[Group], words: Sequence[str], intervals: bool) -> list[str]:
-    """What is said of one dataset's runs.
+    """Notes on one dataset's runs.
 
     Args:
         population: the dataset's runs.
@@ -47,7 +47,7 @@ def notes_of(population: Population, groups: Sequence[Group], words: Sequence[st
 
 
 def about_latency(population: Population, groups: Sequence[Group], k: int) -> list[str]:
-    """Which machines rows were timed on: that of most of them, and of the others which rows."""
+    """The machine that most rows were timed on, and the rows timed on others."""
     rows: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     for group in groups:
@@ -64,7 +64,7 @@ def about_latency(population: Population, groups: Sequence[Group], k: int) -> li
 
 
 def about_precision(groups: Sequence[Group]) -> list[str]:
-    """What a lower precision of encoding has changed in SSA-1, where the same was run in float32 too."""
+    """How a lower precision of encoding changes SSA-1, where there is a run in float32 too."""
     notes = []
     for group in groups:
         dtype = group.runs[0].dtype
@@ -72,12 +72,12 @@ def about_precision(groups: Sequence[Group]) -> list[str]:
             continue
         same = (g for g in groups if g.runs[0].dtype == FLOAT32 and but_for_precision(g) == but_for_precision(group))
         twin = next(same, None)
-        told = f"{group.runs[0].method.title}: photos encoded in {dtype}"
+        what = f"{group.runs[0].method.title}: photos encoded in {dtype}"
         if twin is None:
-            notes.append(f"{told}; what that changes is not known, for there is no run in {FLOAT32}")
+            notes.append(f"{what}; what that changes is not known, for there is no run in {FLOAT32}")
         elif (own := _mean_ssa1(group)) is not None and (full := _mean_ssa1(twin)) is not None:
             change = 100 * (own - full)
-            notes.append(f"{told}; SSA-1 {change:+.1f} points against {FLOAT32}")
+            notes.append(f"{what}; SSA-1 {change:+.1f} points against {FLOAT32}")
     return notes
 
 
@@ -93,7 +93,7 @@ def _mean_ssa1(group: Group) -> float | None:
 
 
 def about_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
-    """How several seeds stand in one row."""
+    """How a row joins several seeds."""
     if all(row.seeds < 2 for row in rows):
         return []
     notes = ["rows of several seeds show means; their intervals are means of the seeds' intervals"]

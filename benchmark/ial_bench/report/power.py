@@ -29,12 +29,12 @@ _OF_THESE = "variance is that of these answers, at whatever difference: other me
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be shown, and how surely.
+    """What a test must show, and how surely.
 
     Attributes:
         power: wanted, a fraction.
         level: of the test, a fraction.
-        comparisons: made together; the smallest p counts so many times (Holm).
+        comparisons: made together; the smallest p is multiplied by their number (Holm).
         differences: true ones, fractions.
         places: how many are looked at; None: those there are, where there are any.
     """
@@ -53,9 +53,9 @@ class Asked:
         """
         smallest = least_p(MOST_PLACES)
         if self.each <= smallest:
-            told = f"{_percent(self.level)} over {self.comparisons:,} comparisons is {_percent(self.each)} for each"
+            asked = f"{_percent(self.level)} over {self.comparisons:,} comparisons is {_percent(self.each)} for each"
             raise ConfigError(
-                f"{told}: no p of the test is below {_percent(smallest)}", "compare fewer methods, or raise --level"
+                f"{asked}: no p of the test is below {_percent(smallest)}", "compare fewer methods, or raise --level"
             )
 
     @property
@@ -79,7 +79,7 @@ class Asked:
         return places_needed(of, self.power, self.each)
 
     def about(self, of: PlaceDifferences, places: int) -> Iterator[str]:
-        """What to say of so many places."""
+        """Notes on a number of places."""
         if least_p(places) >= self.each:
             few = fewest_places(self.each)
             yield (

@@ -61,9 +61,9 @@ def published_rows(dataset: str) -> list[PublishedRow]:
 
 
 def why_not_beside(dataset: str, runs: Sequence[RunRecord], limit: int | None) -> str:
-    """Why numbers published on a dataset may not stand beside these runs; empty where they may.
+    """Why numbers published on a dataset may not be shown with these runs; empty where they may.
 
-    A dataset's name alone does not say that it is the published one: what the runs were measured on does.
+    A dataset's name alone does not prove that it is the published one: what the runs were measured on does.
 
     Args:
         dataset: its name.

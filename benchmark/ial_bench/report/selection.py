@@ -36,15 +36,15 @@ def read_records(results: Path, dataset: str) -> tuple[list[RunRecord], list[str
 def one_population(
     records: Sequence[RunRecord], limit: int | None, code: Code = NO_CODE
 ) -> tuple[list[RunRecord], list[str]]:
-    """Of finished runs those on the same photos, and what to say of the others.
+    """The finished runs on the same photos, and notes on the others.
 
-    The same dataset digest, candidates, protocol, k and limit: of several such groups whole runs before limited ones,
-    then those of a later protocol, then the latest. Of those that tell the contents of their photos, the ones on the
-    same contents as the latest. Of runs that differ by the method's code alone, those of the latest.
+    They have the same dataset digest, candidates, protocol, k and limit. Of several such groups whole runs come before
+    limited ones, then those of a later protocol, then the latest. Of those that record the contents of their photos,
+    the ones on the same contents as the latest are kept. Of runs that differ only by the method's code, those of the latest.
 
     Args:
         records: finished runs on one dataset.
-        limit: those limited to so many photos a split; None: any.
+        limit: of photos a split that runs have; None: any.
         code: that of methods as it is here.
     """
     groups: dict[tuple[Any, ...], list[RunRecord]] = defaultdict(list)
@@ -74,20 +74,20 @@ def one_population(
 
 
 def _on_same_contents(runs: list[RunRecord]) -> tuple[list[RunRecord], int]:
-    """Of runs on one version of a dataset those whose photos may be the same, and how many of them do not tell.
+    """The runs on one version of a dataset whose photos may be the same, and how many of them do not record contents.
 
-    Photos are those of the latest run that tells their contents. One that does not stands beside it, unless the same
-    run is there that does.
+    Photos are those of the latest run that records their contents. A run that does not is kept, unless the same run is
+    there with contents.
     """
-    told = [r for r in runs if r.dataset.contents_digest is not None]
-    if not told:
+    known = [r for r in runs if r.dataset.contents_digest is not None]
+    if not known:
         return runs, 0
-    latest = max(told, key=lambda r: r.provenance.finished).dataset.contents_digest
-    known = {but_for_contents(r) for r in told if r.dataset.contents_digest == latest}
+    latest = max(known, key=lambda r: r.provenance.finished).dataset.contents_digest
+    again = {but_for_contents(r) for r in known if r.dataset.contents_digest == latest}
     same = [
         r for r in runs
         if r.dataset.contents_digest == latest
-        or (r.dataset.contents_digest is None and but_for_contents(r) not in known)
+        or (r.dataset.contents_digest is None and but_for_contents(r) not in again)
     ]  # fmt: skip
     return same, sum(r.dataset.contents_digest is None for r in same)
 
@@ -136,7 +136,7 @@ class Population:
         return len(runs) > 1 and runs[0].method.stochastic
 
     def timed(self, group: Group) -> list[RunRecord]:
-        """Those of a group's runs whose times may be averaged: on the table's machine, else on their latest one."""
+        """The runs of a group whose times may be averaged: on the table's machine, else on their latest one."""
         runs = sorted(self.of(group), key=lambda r: r.provenance.finished)
         machines = [m for r in runs if (m := timed_on(r))]
         if not machines:
@@ -215,14 +215,14 @@ class Selected:
 
     @property
     def titles(self) -> list[str]:
-        """The groups' titles, told apart by a run's id where they are the same."""
+        """The groups' titles, with a run's id where they are the same."""
         shown = [g.title for g in self.groups]
         ids = [g.runs[0].run_id for g in self.groups]
         return [t if shown.count(t) == 1 else f"{t} ({run})" for t, run in zip(shown, ids, strict=True)]
 
     @property
     def seed_notes(self) -> list[str]:
-        """What is said where several seeds are shown as one."""
+        """A note where several seeds are shown as one."""
         several = any(len(g.runs) > 1 for g in self.groups)
         return ["seeds are averaged query by query; the intervals are of places, not of seeds"] if several else []
 
@@ -257,7 +257,7 @@ def runs_of(groups: Sequence[Group]) -> list[RunRecord]:
 
 
 def select_group(groups: Sequence[Group], text: str) -> Group:
-    """The group that a method's name or a run's id stands for.
+    """The group of a method's name or a run's id.
 
     Raises:
         UnknownNameError: none.

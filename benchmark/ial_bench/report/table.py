@@ -68,11 +68,11 @@ class Row:
 
     Attributes:
         kind: measured rows are ranked; stale and contradicted ones, oracles and published rows are not.
-        title: the method's title, with what tells it from its other rows; empty in an analysis.
+        title: the method's title, with its differences from the method's other rows; empty in an analysis.
         seeds: number of runs behind it, 0 for published rows.
         cells: by the key of their column; a column may be missing.
         cite: citation key of a published row.
-        group: heading that it stands under, beside the one of its kind.
+        group: heading above it, instead of the one of its kind.
         runs: ids of the runs behind it.
     """
 
@@ -101,7 +101,7 @@ class Column:
         text: whether cells are texts.
         group: heading above several columns: the dataset, where several stand side by side.
         spread_of: key of the column whose spread across seeds it shows, in percentage points.
-        title: heading of one's own instead of the name and its unit.
+        title: heading instead of the name and its unit.
         part: what it shows of its cells: values with their intervals, or one of both alone.
         shown: writes a number, percent of a fraction; None: with `digits` decimals.
     """
@@ -119,12 +119,12 @@ class Column:
 
     @cached_property
     def key(self) -> str:
-        """Its name, unlike those of all other columns of the table."""
+        """A name that no other column of the table has."""
         return f"{self.group} {self.name}" if self.group else self.name
 
     @property
     def unit(self) -> str:
-        """The unit that its name does not tell."""
+        """The unit, where the name does not have it."""
         return "%" if self.percent and not self.spread_of and not self.title else ""
 
 
@@ -263,12 +263,12 @@ def _fixed(value: float, column: Column) -> str:
 
 
 def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
-    """What stands above the columns, with the number of columns below it; empty if nothing stands above any."""
+    """The headings above columns, with the number of columns below each; empty if there are none."""
     found = [(group, len(list(below))) for group, below in groupby(columns, key=lambda c: c.group)]
     return found if any(group for group, _ in found) else []
 
 
 def sections(table: Table) -> Iterator[tuple[str, list[Row]]]:
-    """The rows that stand together, with the heading above them: one's own, or that of their kind."""
+    """The rows that belong together, with the heading above them: their own, or that of their kind."""
     for (kind, group), rows in groupby(table.rows, key=lambda r: (r.kind, r.group)):
         yield group or _KINDS[kind], list(rows)

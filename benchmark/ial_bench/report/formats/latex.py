@@ -1,7 +1,7 @@
 r"""A tabular for the booktabs package: best in bold, second underlined.
 
-Numbers stand right-aligned with fixed decimals, so that decimal points stand below each other; what follows a number, a
-dagger or an interval, has a column of its own beside it. With siunitx, numbers stand in its S columns instead.
+Numbers are right-aligned with fixed decimals, so that decimal points are aligned too. What follows a number, a dagger
+or an interval, has a column of its own beside it. With siunitx, numbers use its S columns instead.
 """
 
 from __future__ import annotations

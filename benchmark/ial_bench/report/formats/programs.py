@@ -15,7 +15,7 @@ _ENDS = ("low", "high")
 
 
 def as_csv(tables: Sequence[Table], _: Style) -> str:
-    """One line a row. Leaderboards share a header where their columns are the same; analyses stand apart."""
+    """One line a row. Leaderboards of the same columns share a header; a blank line separates analyses."""
     if not all(t.ranking for t in tables):
         return "\n".join(map(_csv, tables))
     lines: list[str] = []
@@ -31,9 +31,7 @@ def _csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     shown = {c.key for c in table.columns}
-    columns = [
-        c for c in table.columns if not c.spread_of or c.spread_of not in shown
-    ]  # it stands beside its metric anyhow
+    columns = [c for c in table.columns if not c.spread_of or c.spread_of not in shown]  # its metric has it
     fields = [f"{c.key} {what}" if what else c.key for c in columns for what in _fields(c, table.ranking)]
     stub = ["dataset", "kind", "group", "method", "seeds", "cite"] if table.ranking else []
     writer.writerow([*stub, *map(escape_csv, fields)])
@@ -70,8 +68,8 @@ def as_json(tables: Sequence[Table], _: Style) -> str:
 
 def _object(table: Table) -> dict[str, Any]:
     if not table.ranking:
-        told = [{c.key: _plain(row.cells.get(c.key), c) for c in table.columns} for row in table.rows]
-        return {"title": table.title, **table.facts, "rows": told, "notes": list(table.notes)}
+        cells = [{c.key: _plain(row.cells.get(c.key), c) for c in table.columns} for row in table.rows]
+        return {"title": table.title, **table.facts, "rows": cells, "notes": list(table.notes)}
     columns = [
         {
             "key": c.key, "name": c.name, "title": c.title, "group": c.group, "fraction": c.percent, "best": c.best,

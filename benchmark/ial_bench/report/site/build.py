@@ -34,8 +34,8 @@ class Options:
     Attributes:
         results: folder of results.
         home: the data home.
-        limit: show runs limited to so many photos a split.
-        thumbnails: at most so many a dataset, spread evenly over its queries; None: all.
+        limit: show runs with this limit of photos a split.
+        thumbnails: the most per dataset, spread evenly over its queries; None: all.
     """
 
     results: Path
@@ -51,7 +51,7 @@ def build(out: Path, datasets: Sequence[str], options: Options, report: Reporter
         out: folder to write, new or of an earlier report.
         datasets: names, each with a folder of results.
         options: what goes in.
-        report: told of progress.
+        report: shows progress.
 
     Returns:
         The datasets' parts, and what could not be read and is left out.
@@ -71,8 +71,8 @@ def build(out: Path, datasets: Sequence[str], options: Options, report: Reporter
             problems += [*source.problems, *part.problems]
         for name, content in assets().items():
             folder.write(f"assets/{name}", content)
-        told = [_without_folders(p, options.results) for p in problems]
-        folder.write("index.html", render("index", root="", here="index", sections=sections, problems=told))
+        shown = [_without_folders(p, options.results) for p in problems]
+        folder.write("index.html", render("index", root="", here="index", sections=sections, problems=shown))
     return sources, problems
 
 
@@ -89,7 +89,7 @@ def photos_script(key: str, why: str, there: dict[str, Any] | None = None, *, ev
 
 
 def _without_folders(problem: str, results: Path) -> str:
-    """A problem as the report tells it, which is made to be passed on: without folders of this machine."""
+    """A problem as the report shows it: without folders of this machine, because reports are passed on."""
     for folder in (results.resolve(), results, Path.home()):
         problem = problem.replace(f"{folder}/", "")
     return problem

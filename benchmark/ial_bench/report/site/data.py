@@ -46,7 +46,7 @@ _ID_LENGTH = 400
 def outcomes_of(top: TopK, truth: GroundTruth, areas: Areas) -> npt.NDArray[np.uint8]:
     """uint8 [n]: place of the right address in the list, from 1; 0 where it is missing; `SAME_STREET` on top.
 
-    Places beyond 127 are told as 127.
+    Places beyond 127 are stored as 127.
     """
     rank = first_hit(top.indices, truth.labels)
     place = np.where(rank == MISSED, 0, np.minimum(rank, _LAST_RANK - 1) + 1)
@@ -199,13 +199,13 @@ class Comparison:
         Args:
             truth: of the queries.
             areas: of its addresses.
-            whole: the groups of which every run was added.
+            whole: the groups all of whose runs were added.
         """
         titles = labels(self.groups)
         compared = [i for i, g in enumerate(self.groups) if i in whole and not g.oracle]
         streets = areas.street_of[truth.address_rows]
         counts = np.bincount(streets, minlength=len(areas.streets))
-        told: dict[str, Any] = {
+        found: dict[str, Any] = {
             "groups": [{"number": i, "label": titles[i], "seeds": len(self.groups[i].runs)}
                        for i in compared],
             "queriesOfStreet": counts.tolist(), "metrics": {},
@@ -213,8 +213,8 @@ class Comparison:
         measured = [m for m in self.metrics if compared and all(i in self.values.get(m, {}) for i in compared)]
         columns = [np.stack([self.values[m][i] for i in compared], axis=1) for m in measured]
         for metric, values in zip(measured, columns, strict=True):
-            told["metrics"][metric] = _metric_data(values, compare(values, truth.places), streets, counts)
-        return told
+            found["metrics"][metric] = _metric_data(values, compare(values, truth.places), streets, counts)
+        return found
 
 
 def _metric_data(

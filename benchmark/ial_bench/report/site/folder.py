@@ -33,7 +33,7 @@ _MADE_BY = "bench report"
 class SiteFolder:
     """A folder of which the report owns the files it wrote, and no other.
 
-    A folder with other things in it is refused, so that nothing of somebody's is overwritten. Files of the report that
+    A folder with other things in it is refused, so that no one's files are overwritten. Files of the report that
     was there before and that are not written again are removed at the end. What a link leads to is never touched.
     Until it is closed, `MARK` says that the report is unfinished; the next one goes on from there.
 
@@ -75,13 +75,13 @@ class SiteFolder:
 
 @contextlib.contextmanager
 def site_folder(path: Path, say: Callable[[str], object]) -> Iterator[SiteFolder]:
-    """The folder, for one report at a time, closed when the block ends well; `say` is told where it must wait.
+    """The folder, for one report at a time, closed when the block ends well; `say` is called where it must wait.
 
     Raises:
-        ConfigError: as of `SiteFolder`.
-        StorageError: as of `SiteFolder`.
+        ConfigError: as for `SiteFolder`.
+        StorageError: as for `SiteFolder`.
     """
-    check_folder(path)  # before a lock is laid into a folder of somebody's
+    check_folder(path)  # before a lock file is written into someone else's folder
     with alone(path, say):
         folder = SiteFolder(path)
         yield folder
@@ -112,10 +112,10 @@ def _remove(folder: Path, name: str) -> None:
 
 def _is_report(mark: Path) -> bool:
     try:
-        told = read_json(mark)
+        found = read_json(mark)
     except DataError:
         return False
-    return isinstance(told, dict) and told.get("made_by") == _MADE_BY
+    return isinstance(found, dict) and found.get("made_by") == _MADE_BY
 
 
 def _files_of(mark: Path) -> set[str]:
@@ -195,7 +195,7 @@ class Thumbnails:
         return path
 
     def close(self) -> None:
-        """Make no more; those in work are finished."""
+        """Stop; thumbnails in work are finished first."""
         for lock in self._locks:
             lock.acquire()
 

@@ -20,7 +20,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""What a browser is to allow the pages: files of their own folder. Nothing inline runs, no network is asked."""
+"""What a browser lets the pages use: files of their own folder. Nothing inline runs, and nothing is fetched."""
 _PACKAGE = "ial_bench.report.site"
 _MOST_IN_A_VALUE = 2_000
 
@@ -31,7 +31,7 @@ def render(template: str, **values: Any) -> str:
     Raises:
         ConfigError: jinja2 is not installed.
     """
-    # `frame-ancestors` counts in a header alone; in a page it would be told as a fault.
+    # `frame-ancestors` counts in a header alone; in a page browsers report it as an error.
     policy = POLICY.rpartition("; ")[0]
     return _environment().get_template(f"{template}.html.j2").render(version=__version__, policy=policy, **values)
 

@@ -38,7 +38,7 @@ def run_values(
     """
     by_area, by_street = breakdown or ((), ())
     drawn = charts(record.method.facts)
-    told = {k: v for k, v in record.method.facts.items() if k != "training" or not drawn}
+    facts = {k: v for k, v in record.method.facts.items() if k != "training" or not drawn}
     method = record.method.model_dump(exclude={"config", "facts"}, exclude_none=True)
     costs = {
         **({} if record.phases is None else record.phases.model_dump(exclude_none=True)),
@@ -47,7 +47,7 @@ def run_values(
     return {
         "record": record, "label": label, "shown": breakdown is not None, "problem": problem, "charts": drawn,
         "by_area": by_area, "by_street": by_street[:_MOST_STREETS], "n_streets": len(by_street),
-        "metrics": [] if record.metrics is None else _intervals(record.metrics), "told": flat(told),
+        "metrics": [] if record.metrics is None else _intervals(record.metrics), "told": flat(facts),
         "costs": [(k, float(f"{v:.6g}") if isinstance(v, float) else v) for k, v in flat(costs)],
         "config": flat(record.method.config),
         "method": [*flat(method), ("stored answers", record.k), ("number type", record.dtype)],
@@ -145,7 +145,7 @@ class Chart:
         lines: at least one.
         x_ticks: x and text.
         y_ticks: y and text.
-        best: x of the epoch that was kept, None where none is told.
+        best: x of the epoch that was kept, None where it is not known.
     """
 
     title: str
@@ -159,7 +159,7 @@ class Chart:
 
 
 def charts(facts: Mapping[str, Any]) -> list[Chart]:
-    """Losses and val SSA-1 by epoch, of what methods that are trained tell of their fit. None of other facts."""
+    """Losses and val SSA-1 by epoch, from what trained methods record of their fit; empty for other facts."""
     training = facts.get("training")
     epochs = training.get("epochs") if isinstance(training, Mapping) else None
     if not isinstance(epochs, Sequence) or isinstance(epochs, str):

@@ -76,7 +76,7 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """Say nothing of single requests, nor of connections that are closed for their silence."""
+        """Log no single requests, and no connections that time out."""
 
     def _is_own_file(self) -> bool:
         folder = Path(self.directory)
@@ -120,7 +120,7 @@ class Server(ThreadingHTTPServer):
         folder: a report.
         sources: its parts, whose datasets the thumbnails are made from.
         port: 0 for any free one.
-        say: told, a line each, what went wrong.
+        say: called with a line for each thing that went wrong.
 
     Raises:
         StorageError: the port cannot be had.
@@ -157,14 +157,14 @@ class Server(ThreadingHTTPServer):
             self._say(short_line(text))
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """A line of what ended a connection; that a client went away is nothing wrong here."""
+        """Log what ended a connection; a client that goes away is no error."""
         error = sys.exc_info()[1]
         client = f"{client_address[0]}:{client_address[1]}"
-        told = "went away" if isinstance(error, ConnectionError) else f"{type(error).__name__}: {error}"
-        self.say(f"{client}: {told}")
+        what = "went away" if isinstance(error, ConnectionError) else f"{type(error).__name__}: {error}"
+        self.say(f"{client}: {what}")
 
     def server_close(self) -> None:
-        """End it, when the thumbnails in work are whole."""
+        """Close the server once the thumbnails in work are finished."""
         super().server_close()
         for thumbnails in self._thumbnails.values():
             thumbnails.close()
@@ -179,8 +179,8 @@ def serve_report(
         folder: a report.
         sources: its parts.
         port: 0 for any free one.
-        tell: told the address.
-        say: told what went wrong, a line each, and the end.
+        tell: called with the address.
+        say: called with a line for each thing that went wrong, and at the end.
     """
     with Server(folder, sources, port, say) as server:
         tell(server.address)

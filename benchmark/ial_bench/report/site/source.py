@@ -33,7 +33,7 @@ class Run:
     Attributes:
         number: of its files of data.
         record: what was stored.
-        label: its group's title, with what tells it from the other runs.
+        label: its group's title, with what distinguishes it from the other runs.
         group: number of its group in `Source.groups`.
     """
 
@@ -80,13 +80,13 @@ class Source:
 
 
 def gather(results: Path, name: str, home: Path | None = None, limit: int | None = None) -> Source:
-    """All that the report says of one dataset.
+    """All that the report says about one dataset.
 
     Args:
         results: folder of results.
         name: of a folder in it.
         home: the data home.
-        limit: show runs limited to so many photos a split.
+        limit: show runs with this limit of photos a split.
     """
     good, problems = read_records(results, name)
     code = installed_code()
@@ -97,7 +97,7 @@ def gather(results: Path, name: str, home: Path | None = None, limit: int | None
     notes: list[str] = []
     dataset = answers = queries = None
     if runs:
-        about = max((run.record.dataset for run in runs), key=lambda told: told.contents_digest is not None)
+        about = max((run.record.dataset for run in runs), key=lambda data: data.contents_digest is not None)
         dataset = _dataset(name, about, home, notes)
         selection = None if dataset is None else Selection.of(dataset, about.limit)
         queries = None if selection is None else selection.queries
@@ -186,8 +186,8 @@ class Board:
         Args:
             records: of it.
             dataset: its name.
-            limit: show runs limited to so many photos a split.
-            results: the folder of results, whose answers tell which rows are separable; None: not looked at.
+            limit: show runs with this limit of photos a split.
+            results: the folder of results, whose answers show which rows are separable; None: they are not read.
             code: that of methods as it is here.
         """
         known = metrics_of(records)
