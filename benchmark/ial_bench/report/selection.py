@@ -40,7 +40,8 @@ def one_population(
 
     They have the same dataset digest, candidates, protocol, k and limit. Of several such groups whole runs come before
     limited ones, then those of a later protocol, then the latest. Of those that record the contents of their photos,
-    the ones on the same contents as the latest are kept. Of runs that differ only by the method's code, those of the latest.
+    the ones on the same contents as the latest are kept, and of runs that differ only by the method's code those of the
+    latest.
 
     Args:
         records: finished runs on one dataset.
