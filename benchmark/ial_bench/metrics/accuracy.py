@@ -66,7 +66,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class PartScores:
-    """What came of the queries of one part.
+    """The scores of the queries of one part.
 
     Attributes:
         name: of the part.
@@ -82,7 +82,7 @@ class PartScores:
 
 
 def by_name(names: Sequence[str]) -> Partition:
-    """Queries of equal names [n] together, in the names' order."""
+    """Parts of queries with equal names [n], in the order of the names."""
     shown, part = np.unique(np.asarray(names, dtype=object), return_inverse=True)
     return Partition(tuple(shown.tolist()), part.astype(np.int64))
 
@@ -144,7 +144,7 @@ class Areas:
 
     @classmethod
     def of(cls, addresses: Sequence[Address]) -> Areas:
-        """Those of all addresses, spelt as the first address spells them."""
+        """The areas of these addresses, spelt as the first address of each spells it."""
         keys = [a.street_key[::-1] for a in addresses]  # by neighbourhood, then by name
         areas = {a.neighbourhood_key: a.neighbourhood for a in reversed(addresses)}
         first = {key: i for i, key in reversed(list(enumerate(keys)))}

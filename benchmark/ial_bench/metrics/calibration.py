@@ -60,8 +60,8 @@ def reliability(confidence: Floats, right: Floats, bins: int = BINS) -> Reliabil
 def risks(confidence: Floats, right: Floats) -> Floats:
     """[n]: share of wrong answers among the i + 1 most confident ones.
 
-    The risk-coverage curve: entry i is the risk at coverage (i + 1) / n. Of equal confidences, the mean over all
-    their orders: nothing hangs on the order in which the queries stand.
+    The risk-coverage curve: entry i is the risk at coverage (i + 1) / n. Equal confidences count by the mean
+    over all their orders, so the result does not depend on the order of the queries.
 
     Args:
         confidence: [n], any scale; its order alone counts.

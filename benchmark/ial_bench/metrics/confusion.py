@@ -41,7 +41,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Nearness:
-    """How addresses lie to one another, by their names alone.
+    """How near addresses are to one another, by their names alone.
 
     Attributes:
         names: int64 [a], main street.
@@ -57,7 +57,7 @@ class Nearness:
 
     @classmethod
     def of(cls, addresses: Sequence[Address]) -> Nearness:
-        """That of all addresses."""
+        """The nearness of these addresses."""
         names, _ = group_numbers([a.street_name_key for a in addresses], [])
         areas = Areas.of(addresses)
         crossing = [(i, c) for i, a in enumerate(addresses) for c in a.key[2]]
@@ -94,7 +94,7 @@ class Nearness:
 
 @dataclass(frozen=True)
 class Confused:
-    """Queries of one address that were given another.
+    """Queries of one address that were answered with another.
 
     Attributes:
         truth: row of the addresses.

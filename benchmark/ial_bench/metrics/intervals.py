@@ -41,7 +41,7 @@ Ints = npt.NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval, None where a single place gives no idea of the spread."""
+    """A mean with its interval, None where a single place says nothing about the spread."""
 
     value: float
     ci95: tuple[float, float] | None
@@ -67,7 +67,7 @@ class Means:
     residuals: Floats
 
     def estimates(self) -> list[Estimate]:
-        """One a column."""
+        """An estimate for each column."""
         return [
             Estimate(float(v), None if np.isnan(a) else (float(a), float(b)))
             for v, a, b in zip(self.values, self.low, self.high, strict=True)
@@ -99,7 +99,7 @@ def means(values: npt.NDArray[np.floating], places: Ints, classes: Ints | None =
     """Means of columns, or means over classes of the class means, with what comparisons need of them.
 
     Classes are fixed: another sample of places would have been drawn from the same ones. Each class varies as its
-    places do; one of a single place, as far as that lies from the mean of all classes.
+    places do; a class of a single place varies by its distance from the mean of all classes.
 
     Args:
         values: [n, m], 0 to 1.
@@ -161,7 +161,7 @@ def _by_place(columns: npt.NDArray[np.floating], place: Ints, n_places: int) -> 
 
 
 def _class_weights(classes: Ints) -> Floats:
-    """[n]: of each query in a mean over classes."""
+    """[n]: the weight of each query in a mean over classes."""
     _, cls, counts = np.unique(classes, return_inverse=True, return_counts=True)
     return np.asarray(1 / (len(counts) * counts[cls]))
 
@@ -187,7 +187,7 @@ def _class_residuals(
 
 
 def _effective_queries(found: Floats, residuals: Floats, sums: Floats, shares: Floats, square: float) -> Floats:
-    """[m]: n over the design effect, which is drawn towards that of places that stand or fall as one.
+    """[m]: n over the design effect, drawn towards that of places whose photos are all right or all wrong.
 
     Args:
         found: [m], means.
@@ -205,7 +205,7 @@ def _effective_queries(found: Floats, residuals: Floats, sums: Floats, shares: F
 
 
 def _effective_number(x: Floats) -> Floats:
-    """[m]: how many places share the sum of each column [P, m], were their parts equal."""
+    """[m]: how many places with equal parts would have the sums and squares of each column [P, m]."""
     squares = (x**2).sum(axis=0)
     return np.asarray(np.divide(x.sum(axis=0) ** 2, squares, out=np.zeros(x.shape[1]), where=squares > 0))
 

@@ -64,7 +64,7 @@ class Sizes:
 
     @classmethod
     def of(cls, places: Ints) -> Sizes:
-        """Those of queries with these places [n], at least one."""
+        """The sizes of places, from the place of each query [n], at least one."""
         _, counts = np.unique(places, return_counts=True)
         return cls(float(counts.mean()), float(counts.var()))
 
@@ -88,7 +88,7 @@ class Assumed:
     """Two methods of assumed accuracies.
 
     Attributes:
-        accuracy: of the one, a fraction.
+        accuracy: of the one method, a fraction.
         correlation: of both being right on the same query; where the accuracies allow less, as much as they do.
         within: correlation of the differences on two photos of a place.
         sizes: of places.
@@ -122,7 +122,7 @@ class Assumed:
 
 @dataclass(frozen=True)
 class Seen:
-    """Two methods whose answers are there.
+    """Two methods whose answers are stored.
 
     Attributes:
         alone: share of the queries that one alone has right; of means over seeds, the mean distance.
@@ -170,9 +170,10 @@ class Seen:
         )  # fmt: skip
 
     def __call__(self, difference: float) -> PlaceDifferences:
-        """What places are like under another true difference, their variance staying.
+        """What places are like under another true difference, with the same variance.
 
-        One of more than the share that one method alone has right takes more such queries, and varies by as much more.
+        A difference above the share that one method alone has right takes more such queries, and varies more by the
+        same factor.
         """
         more = max(1.0, abs(difference) / self.alone) if self.alone else 1.0
         return PlaceDifferences(
@@ -266,7 +267,7 @@ def _power_of_t(freedom: float, centre: float, level: float) -> float:
 
 
 def _power_of_signs(places: int, differing: float, difference: float, level: float) -> float:
-    """That of the mid-p sign test, over how many of the places differ and how many of these to which side."""
+    """Power of the mid-p sign test, summed over how many places differ and to which side."""
     mean, spread = places * differing, np.sqrt(places * differing * (1 - differing))
     low, high = max(0, int(mean - 8 * spread - 1)), min(places, int(mean + 8 * spread + 2))
     n = np.unique(np.linspace(low, high, min(_NODES, high - low + 1)).round())
@@ -278,7 +279,7 @@ def _power_of_signs(places: int, differing: float, difference: float, level: flo
 
 
 def _least_ahead(n: Floats, level: float) -> Floats:
-    """Of [m] numbers of places that differ, how many must be to one side for p below the level; above n: it cannot."""
+    """[m]: how many of n differing places must be to one side for p below the level; more than n: it cannot be."""
     from scipy.special import ndtri
 
     found = np.maximum(np.floor(n / 2 - ndtri(level / 2) * np.sqrt(n) / 2) - 4, np.floor(n / 2) + 1)

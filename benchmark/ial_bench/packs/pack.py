@@ -62,14 +62,14 @@ class Sums(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a pack says of itself.
+    """What a pack says about itself.
 
     Attributes:
         dataset: name of the dataset.
         ground_truth: `GroundTruth.digest` of what the answers were measured against.
         runs: the checksums of each run's members.
         licence: under which the results are given.
-        contact: who to ask, by choice.
+        contact: who to ask, optional.
         made_with: version of ial-bench.
     """
 

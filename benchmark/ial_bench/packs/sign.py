@@ -168,7 +168,7 @@ def _private(key: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey:
 
 
 def _signed(pack: Path) -> bytes:
-    """What is signed of a file, by OpenSSH's rule."""
+    """The bytes that are signed for a file, as OpenSSH defines them."""
     digest = hashlib.sha512(read_file(pack)).digest()
     return _MAGIC + b"".join(map(_text, (NAMESPACE, b"", _HASH, digest)))
 

@@ -1,4 +1,4 @@
-"""A pack held against the dataset, and its runs that hold merged into a folder of results.
+"""A pack checked against the dataset, and its runs that hold merged into a folder of results.
 
 Every number that follows from the answers of a pack is computed anew. What does not is taken from its records: times,
 memory, the machine, and what a method reports of its fit.
@@ -67,12 +67,12 @@ class Verified:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was found."""
+        """Whether no problem was found."""
         return not self.problems
 
 
 class Verifier:
-    """Holds packs against one dataset.
+    """Checks packs against one dataset.
 
     Args:
         dataset: at hand.
@@ -201,7 +201,7 @@ def _encoder(method: MethodRecord, encoder: EncoderRecord) -> Iterator[str]:
 
 
 def _settings(method: MethodRecord, known: type[Method]) -> Iterator[str]:
-    """Whether the settings are ones of the method, and called by what it has.
+    """Whether the settings are the method's own, and named after a preset that it has.
 
     Which preset they are nearest to depends on the defaults of the release that the run was made with; merging
     determines it again.
@@ -256,10 +256,10 @@ class Merged:
 
 
 def merge_run(pack: Pack, found: Verified, verifier: Verifier, results: Path, signed_by: str | None = None) -> Merged:
-    """Take one run, where it holds; `signed_by` is whose signature the pack was found to bear.
+    """Take one run, if it holds; `signed_by` names the signer, if the pack is signed.
 
     The same run with the same answers is there already, and the record here stays. The same run id with other answers
-    is refused: one of the two is wrong, or was made on other hardware, and which one counts is for a person to say. A
+    is refused: one of the two is wrong, or was made on other hardware, and a person must decide which one counts. A
     run that failed here, or whose answers are gone, is replaced. Records of an earlier protocol are scored by this one.
 
     Raises:

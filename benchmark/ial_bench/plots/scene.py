@@ -205,15 +205,15 @@ class Scene:
 
     @property
     def labels(self) -> list[str]:
-        """Of the groups."""
+        """The labels of the groups."""
         return [label(t) for t in self.selected.titles]
 
     def of(self, groups: Sequence[Group]) -> Scene:
-        """The same of some groups."""
+        """The same scene with some groups."""
         return replace(self, selected=replace(self.selected, groups=tuple(groups)))
 
     def lines(self) -> Scene:
-        """As many methods as a chart of lines can show: the named ones, else the best that are no oracles."""
+        """As many methods as a chart of lines can show: the named ones, else the best apart from oracles."""
         if self.named:
             return self
         ranked = contenders(self.groups)

@@ -28,11 +28,11 @@ _AGAIN = "run it again with --rerun"
 
 @dataclass(frozen=True)
 class Answers:
-    """Where answers lie, and the truth of their queries.
+    """The folder of stored answers, and the truth of their queries.
 
     Attributes:
         folder: the dataset's folder of results.
-        truth: of all the runs' queries.
+        truth: of the queries of all runs.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class Answers:
 
     @classmethod
     def of(cls, results: Path, record: RunRecord) -> Answers:
-        """Those on the same photos as `record`.
+        """The answers to the photos that `record` is about.
 
         Raises:
             DataError: the ground truth is missing or damaged.
@@ -65,7 +65,7 @@ class Answers:
         return top
 
     def values(self, runs: Sequence[RunRecord], metric: str) -> npt.NDArray[np.float64]:
-        """[n]: what each query is worth under a metric that is a mean over queries; the mean over seeds.
+        """[n]: the score of each query under a metric that is a mean over queries; the mean over seeds.
 
         Raises:
             UnknownNameError: no such metric, or the stored answers are too short for it.
@@ -83,12 +83,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run's answers come to.
+    """The scores of a run's answers.
 
     Attributes:
         means: of each metric that is a mean over queries.
-        values: [n], what each query is worth under the metric that rows are compared by; None where it is no such
-            metric, or the stored answers are too short for it.
+        values: [n], the score of each query under the metric by which rows are compared; None where that is not a mean
+            over queries, or the stored answers are too short for it.
     """
 
     means: Mapping[str, float]
@@ -96,7 +96,7 @@ class Outcome:
 
 
 class Outcomes:
-    """What the answers of runs come to. Each run's are read once, and only what they come to is kept.
+    """The scores of the answers of runs. Each run's answers are read once, and only the scores are kept.
 
     Args:
         results: folder of results.
@@ -117,7 +117,7 @@ class Outcomes:
         return self._beside(run).truth
 
     def of(self, run: RunRecord) -> Outcome:
-        """What the run's answers come to.
+        """The scores of the run's answers.
 
         Raises:
             DataError: as for `Answers.of` and `Answers.top`.
@@ -168,10 +168,10 @@ _TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Trust:
-    """What was found of runs.
+    """What was found about runs.
 
     Attributes:
-        contradicted: by run id, a number that does not follow from the run's answers.
+        contradicted: by run id, a number that its answers contradict.
         unread: by run id, why its answers could not be read.
     """
 

@@ -41,7 +41,7 @@ def _street_of(areas: Areas, truth: GroundTruth) -> Ints:
 
 
 def _train_photos(truth: GroundTruth) -> Partition:
-    """By photos of the true address, each part twice as wide as the one before; no candidate has none."""
+    """By photos of the true address, each part twice as wide as the one before."""
     photos = np.where(truth.labels >= 0, truth.train_photos[np.maximum(truth.labels, 0)], 0).astype(np.float64)
     most = int(photos.max(initial=1))
     edges = [2**i for i in range(most.bit_length())]
@@ -148,7 +148,7 @@ class FirstAnswers:
 
     @classmethod
     def of(cls, answers: Answers, group: Group) -> FirstAnswers:
-        """Those of a group's runs.
+        """The first answers of a group's runs.
 
         Raises:
             DataError: predictions cannot be read.
@@ -167,7 +167,7 @@ class FirstAnswers:
         return float(np.count_nonzero(self.misses != Miss.RIGHT) / self.seeds)
 
     def shares(self) -> list[Estimate]:
-        """Of the wrong answers the share of each kind of `WORDS`, with intervals over places; none if all are right."""
+        """The share of each kind of `WORDS` among wrong answers, with intervals over places; empty if all are right."""
         wrong = self.misses != Miss.RIGHT
         if not wrong.any():
             return []

@@ -40,7 +40,7 @@ class Calibrated:
         reliability: of the answers of all seeds together; None where its confidence is not a probability.
         risks: [n], see `risks`; the mean over seeds.
         best: the least area that its answers allow, the mean over seeds.
-        why_not: why there is no reliability.
+        why_not: why there is no reliability, if so.
     """
 
     title: str

@@ -38,7 +38,7 @@ class Quantity:
         best: which end is best; None is not ranked.
         of: the number; None where the run has none.
         published: the number of a published row.
-        timed: it depends on the machine.
+        timed: whether it depends on the machine.
         ci95: its interval; None where it has none.
     """
 
@@ -80,7 +80,7 @@ WORDS = (BACKBONE, ORIGIN, SEEDS, METRICS, SPREAD, *QUANTITIES)
 
 
 def accuracy(record: RunRecord, metric: str) -> Interval | None:
-    """A run's accuracy by its name, None where it has none."""
+    """A run's accuracy by its name, None where the run does not have it."""
     if record.metrics is None:
         return None
     if metric in _DISTANCES:

@@ -28,8 +28,8 @@ class Compared:
         name: of the dataset, or `MEAN`.
         metric: a mean over queries.
         groups: the methods; of means, those of the first dataset.
-        means: of each.
-        differences: of all pairs.
+        means: of each method.
+        differences: between all pairs.
     """
 
     name: str
@@ -101,7 +101,7 @@ def compared(
 
 
 def comparison_table(found: Sequence[Compared], notes: Sequence[str] = ()) -> Table:
-    """A row for each pair; of several datasets one a dataset, then that of the means.
+    """A table with a row for each pair; for several datasets a row for each, then one for the means.
 
     Args:
         found: what `compared` returns.
@@ -177,7 +177,7 @@ _SOURCES = "places, seeds' sd: standard deviations of the mean from places and o
 
 
 def spreads(selected: Selected, metric: str) -> list[SeedSpread]:
-    """That of each group.
+    """The spread of each group over places and seeds.
 
     Args:
         selected: the runs.

@@ -80,7 +80,7 @@ class _Siblings:
         return found | self._of_encoder(mine, text)
 
     def _differs(self, mine: MethodRecord, key: str, value: Any) -> bool:
-        """Whether another has another value: of its preset in any setting, of others in what was changed on top."""
+        """Whether another configuration has another value: of its preset in any setting, of others in changed ones."""
         if key in self._same:
             return False
         own = _frozen(value)
@@ -103,7 +103,7 @@ def _has_other(values: set[Hashable], own: Hashable) -> bool:
 
 
 def _values(methods: Iterable[MethodRecord]) -> dict[str, set[Hashable]]:
-    """The values of each setting, that of none among them where some lack it."""
+    """The values of each setting, with `_ABSENT` among them where some lack it."""
     configs = [m.config for m in methods]
     counts, found = Counter[str](), dict[str, set[Hashable]]()
     for config in configs:
@@ -153,7 +153,7 @@ def _network(encoder: EncoderRecord) -> dict[str, Any]:
 
 
 def encoder_key(method: MethodRecord) -> str:
-    """What runs of one encoder have in common, whatever they called it; by its name, where a record knows no more."""
+    """A key that runs of one encoder share, whatever its name; made of the name where a record has no more."""
     if method.encoder is not None:
         return method.encoder.digest
     return "" if method.weights_digest is None else f"{method.backbone} {method.weights_digest}"
@@ -205,7 +205,7 @@ class Group:
         return self.runs[0].method.title + (f" ({differing})" if differing else "")
 
     def setting(self, key: str) -> str:
-        """A setting, or what else may differ, as text; empty where the method has none."""
+        """A setting, or another fact that may differ, as text; empty where the method has none."""
         method = self.runs[0].method
         if key in self.differences or key not in method.config:
             facts = {PRESET: method.preset or "", VERSION: method.version, ORIGIN: method.origin}
@@ -246,7 +246,7 @@ def joined(records: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
 
 
 def but_for_precision(group: Group) -> tuple[str, ...]:
-    """What a row has in common with the same run in another precision of encoding."""
+    """A key that a row shares with the same run in another precision of encoding."""
     m = group.runs[0].method
     facts = {} if m.encoder is None else m.encoder.model_dump(exclude={"digest", "precision", "notes"})
     return m.name, m.version, m.settings_digest, digest(facts), m.source_digest or m.origin

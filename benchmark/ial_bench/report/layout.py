@@ -59,7 +59,7 @@ class RowChoice(_Part):
         return self
 
     def fits(self, run: RunRecord) -> bool:
-        """Whether the row of a run is meant."""
+        """Whether a run belongs to this row."""
         own = run.method
         return (
             own.name == self.method
@@ -69,12 +69,12 @@ class RowChoice(_Part):
         )
 
     def fits_published(self, row: PublishedRow) -> bool:
-        """Whether a published row is meant."""
+        """Whether a published row belongs to this row."""
         return row.method == self.published and self.cite in {"", row.key}
 
     @property
     def said(self) -> str:
-        """What was asked for, in words."""
+        """The choice in words, for messages."""
         settings = [f"{key}={shown(value)}" for key, value in self.settings.items()]
         facts = [f"{PRESET} {self.preset}"] if self.preset else []
         return ", ".join([self.method or f"{self.published} (published)", *facts, *settings])
@@ -120,7 +120,7 @@ class Layout(_Part):
 
     @classmethod
     def read(cls, path: Path) -> Layout:
-        """That of a file. Several datasets stand side by side unless it says otherwise.
+        """The layout of a file. Several datasets stand side by side unless it says otherwise.
 
         Raises:
             DataError: missing or not TOML.
@@ -150,7 +150,7 @@ class Layout(_Part):
         return found
 
     def cites(self, row: PublishedRow) -> bool:
-        """Whether a published row is to be shown: any, or one that is named where some are."""
+        """Whether a published row is to be shown: any, unless some are named, then only those."""
         named = [choice for choice in self.rows if choice.published]
         return self.published and (not named or any(choice.fits_published(row) for choice in named))
 
@@ -171,7 +171,7 @@ class Layout(_Part):
 
 
 def _same(value: Any, asked: Any) -> bool:
-    """Whether a setting is the one asked for; texts may be as after ``--set``."""
+    """Whether a setting is the one asked for, which may be text as after ``--set``."""
     return bool(value == asked) or (isinstance(asked, str) and shown(value) == asked)
 
 
@@ -180,7 +180,7 @@ _KINDS: tuple[RowKind, ...] = ("measured", "stale", "contradicted", "oracle", "p
 
 @dataclass(frozen=True)
 class Entry:
-    """What becomes a row.
+    """A future row: a group of runs, or published results.
 
     Attributes:
         title: of the row.
@@ -213,7 +213,7 @@ class Entry:
 def chosen(
     groups: Sequence[Group], published: Sequence[PublishedRow], layout: Layout, left_out: Mapping[str, str]
 ) -> list[Entry]:
-    """What becomes rows.
+    """The entries that become rows.
 
     Args:
         groups: of runs.
@@ -301,7 +301,7 @@ def _entry(group: Group, layout: Layout, choice: RowChoice | None, place: int, a
 def ordered(
     rows: Sequence[tuple[Entry, Row]], columns: Sequence[Column], layout: Layout, by: Column | None
 ) -> list[tuple[Entry, Row]]:
-    """Kinds one after another, within them headings in their order, within them as given or best first.
+    """Rows sorted by kind, then by heading in the given order, then as given or best first.
 
     Args:
         rows: to order.

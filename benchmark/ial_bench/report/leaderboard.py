@@ -238,7 +238,7 @@ def _comparable(places: Sequence[_Place], groups: Sequence[Group]) -> tuple[list
 
 
 def _marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
-    """The rows with the best and the second of each ranked column marked, as they are shown: ties share."""
+    """The rows with the best and second of each ranked column marked; cells that read the same share a mark."""
     marks: dict[int, dict[str, Mark]] = defaultdict(dict)
     for column in columns:
         values = {

@@ -82,12 +82,12 @@ def about_precision(groups: Sequence[Group]) -> list[str]:
 
 
 def about_encoders(runs: Sequence[RunRecord]) -> list[str]:
-    """What had to be assumed of encoders."""
+    """Assumptions that had to be made about encoders."""
     return list(dict.fromkeys(note for r in runs if r.method.encoder for note in r.method.encoder.notes))
 
 
 def _mean_ssa1(group: Group) -> float | None:
-    """None where other k were asked for."""
+    """Mean over seeds; None where runs were scored with other k."""
     values = [measured.value for r in group.runs if (measured := accuracy(r, "SSA-1")) is not None]
     return sum(values) / len(values) if values else None
 
@@ -103,7 +103,7 @@ def about_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
 
 
 def not_cited(dataset: str, left_out: Mapping[str, str], asked: Iterable[PublishedRow]) -> list[str]:
-    """Why published rows of a dataset that were asked for are not there.
+    """Why published rows of a dataset are missing although asked for.
 
     Args:
         dataset: its name.
@@ -137,7 +137,7 @@ def _ended(run: RunRecord) -> str:
 
 
 def joined(notes: Sequence[Sequence[str]], datasets: Sequence[str]) -> list[str]:
-    """Notes on several datasets: those said of all of them once, the others with the dataset's name before them."""
+    """Notes on several datasets: one that holds for all once, the others after the names of their datasets."""
     every = list(dict.fromkeys(note for own in notes for note in own))
     found = []
     for note in every:

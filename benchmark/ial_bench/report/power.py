@@ -36,7 +36,7 @@ class Asked:
         level: of the test, a fraction.
         comparisons: made together; the smallest p is multiplied by their number (Holm).
         differences: true ones, fractions.
-        places: how many are looked at; None: those there are, where there are any.
+        places: how many to plan with; None: those of the dataset, if there is one.
     """
 
     power: float
@@ -75,7 +75,7 @@ class Asked:
         return {"power": 100 * self.power, "level": 100 * self.level, "comparisons": self.comparisons}
 
     def needed(self, of: PlaceDifferences) -> int | None:
-        """Places needed where they are like this."""
+        """Places needed where places are like this."""
         return places_needed(of, self.power, self.each)
 
     def about(self, of: PlaceDifferences, places: int) -> Iterator[str]:
@@ -94,7 +94,7 @@ class Asked:
 
 
 def of_answers(selected: Selected, metric: str, asked: Asked) -> Table:
-    """What the selected methods' answers say, a row a pair.
+    """A table of what the selected methods' answers can show, a row a pair.
 
     Raises:
         DataError: a single place, or answers that cannot be read.
@@ -138,7 +138,7 @@ def of_answers(selected: Selected, metric: str, asked: Asked) -> Table:
 
 
 def of_assumptions(assumed: Assumed, correlation: float | None, metric: str, asked: Asked) -> Table:
-    """What assumed accuracies say, a row a difference.
+    """A table of what methods of assumed accuracies can show, a row a difference.
 
     Args:
         assumed: the methods.

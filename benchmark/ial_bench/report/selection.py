@@ -25,7 +25,7 @@ def finished(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def read_records(results: Path, dataset: str) -> tuple[list[RunRecord], list[str]]:
-    """A dataset's records, and what to say of those that cannot be read."""
+    """A dataset's records, and notes on those that cannot be read."""
     read = [record for _, record in records(results, dataset)]
     return (
         [record for record in read if not isinstance(record, DataError)],
@@ -46,7 +46,7 @@ def one_population(
     Args:
         records: finished runs on one dataset.
         limit: of photos a split that runs have; None: any.
-        code: that of methods as it is here.
+        code: of the methods as they are here.
     """
     groups: dict[tuple[Any, ...], list[RunRecord]] = defaultdict(list)
     for r in records:
@@ -101,7 +101,7 @@ class Population:
         dataset: its name.
         done: the runs.
         others: those of the dataset that have no metrics: skipped, failed.
-        notes: what is said of runs on other photos.
+        notes: on runs of other photos.
         hardware: digest of the machine that most rows were timed on, None where none was.
     """
 
@@ -113,13 +113,13 @@ class Population:
 
     @classmethod
     def among(cls, records: Sequence[RunRecord], dataset: str, limit: int | None, code: Code = NO_CODE) -> Population:
-        """The one of `dataset` that is shown.
+        """The population of `dataset` that is shown.
 
         Args:
             records: any.
             dataset: name.
             limit: photos a split; None: any.
-            code: that of methods as it is here.
+            code: of the methods as they are here.
         """
         own = [r for r in records if r.dataset.name == dataset]
         done, notes = one_population(finished(own), limit, code)
@@ -163,7 +163,7 @@ class Selected:
     Attributes:
         results: folder of results.
         dataset: name.
-        groups: in the order asked for; where none were, all, the best by `metric` first.
+        groups: in the order asked for; if none were named, all, the best by `metric` first.
         notes: what was left out, and why.
     """
 
@@ -278,5 +278,5 @@ def select_group(groups: Sequence[Group], text: str) -> Group:
 
 
 def contenders(groups: Iterable[Group]) -> list[Group]:
-    """Those that compete: all but oracles, which know the true positions."""
+    """The groups that compete: all but oracles, which know the true positions."""
     return [g for g in groups if not g.oracle]

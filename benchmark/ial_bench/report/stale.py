@@ -47,7 +47,7 @@ NO_CODE = Code()
 
 
 def installed_code() -> Code:
-    """The code of what is installed."""
+    """The code of the installed methods."""
     from ial_bench.registry import Registry
 
     return Code(Registry())

@@ -26,7 +26,7 @@ _KINDS = {
 
 
 class Mark(Enum):
-    """Place of a cell in its column."""
+    """The rank of a cell in its column."""
 
     NONE = ""
     BEST = "best"
@@ -37,7 +37,7 @@ class Cell(NamedTuple):
     """One field of the table.
 
     Attributes:
-        value: in the column's unit; None where there is none.
+        value: in the column's unit; None for an empty cell.
         ci95: 95 % interval over places; for several seeds, the mean of the seeds' intervals.
         spread: standard deviation across seeds, None for a single run or a method without randomness.
         mark: best or second of its column.
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
     counted: bool = False
 
     def marked(self, mark: Mark) -> Cell:
-        """The same with another mark."""
+        """The same cell with another mark."""
         return self._replace(mark=mark)
 
 
@@ -171,7 +171,7 @@ def analysis(
 ) -> Table:
     """A table of an analysis.
 
-    A column with an `Estimate` holds fractions, shown in percent; one with a text is a column of texts.
+    A column with an `Estimate` holds fractions, shown in percent; one with any text is a column of texts.
 
     Args:
         title: above it.
@@ -206,7 +206,7 @@ def points(fraction: float | None) -> float | None:
 
 
 def by_size(value: float) -> str:
-    """A number with as many decimals as suit its size; none of a count."""
+    """A number with decimals that suit its size; a whole number has none."""
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.1f}" if abs(value) > 1 else f"{value:.3f}"

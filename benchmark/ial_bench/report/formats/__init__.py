@@ -30,7 +30,7 @@ _SUFFIXES = {".md": "md", ".tex": "latex", ".csv": "csv", ".json": "json", ".htm
 
 
 def format_for(file: Path | None) -> str:
-    """The format that a file's name asks for; Markdown where it asks for none."""
+    """The format that a file's name ends in; Markdown for other endings."""
     return "md" if file is None else _SUFFIXES.get(file.suffix.lower(), "md")
 
 
@@ -64,7 +64,7 @@ class Block:
 
 
 def enclosed(text: str, fmt: str, words: Sequence[str]) -> str:
-    """`text` between comments that say how it was made; as it is, in a format without comments.
+    """`text` between comments that say how it was made; unchanged in a format without comments.
 
     Raises:
         ConfigError: an option has a character that would end the comment.
@@ -110,7 +110,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def made_anew(text: str, make: Callable[[Sequence[str]], str]) -> str:
-    """A file's text with all its tables made again from their options.
+    """A file's text with all its tables remade from their options.
 
     Args:
         text: of the file.
@@ -123,7 +123,7 @@ def made_anew(text: str, make: Callable[[Sequence[str]], str]) -> str:
 
 
 def difference(old: str, new: str, name: str) -> str:
-    """What differs, as a unified diff; empty for nothing."""
+    """The differences, as a unified diff; empty if there are none."""
     found = difflib.unified_diff(
         old.splitlines(keepends=True), new.splitlines(keepends=True), name, f"{name} made from the records", n=1
     )

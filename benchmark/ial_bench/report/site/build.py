@@ -77,7 +77,7 @@ def build(out: Path, datasets: Sequence[str], options: Options, report: Reporter
 
 
 def photos_script(key: str, why: str, there: dict[str, Any] | None = None, *, everything: bool = False) -> str:
-    """``photos.js``: which queries have a thumbnail, and what is said in place of the others.
+    """``photos.js``: which queries have a thumbnail, and the text in place of the others.
 
     Args:
         key: of the ground truth.
@@ -110,7 +110,7 @@ class _Part:
         self._unread: dict[str, str] = {}
 
     def write(self) -> dict[str, Any]:
-        """Write data and pages; what the first page shows of it."""
+        """Write data and pages; returns what the first page shows of them."""
         source = self._source
         place = {
             "name": source.name, "folder": source.folder, "answers": source.answers is not None, "notes": source.notes
@@ -166,7 +166,7 @@ class _Part:
         self._write_photos()
 
     def _write_run(self, run: Run, answers: Answers, areas: Areas, comparison: Comparison) -> list[dict[str, Any]]:
-        """Write one run's data; what ``index.js`` says of it, nothing where its answers cannot be read."""
+        """Write one run's data; returns its entry in ``index.js``, nothing where its answers cannot be read."""
         truth, record = answers.truth, run.record
         try:
             top = answers.top(record)

@@ -169,7 +169,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class Comparison:
-    """Collects what the queries are worth to each method, then compares.
+    """Collects each method's scores of the queries, then compares.
 
     Oracles are left out, as they are by ``bench compare --all-pairs``. Of several seeds, each query counts by its mean.
 

@@ -63,11 +63,11 @@ class SiteFolder:
         self.keep(name)
 
     def keep(self, name: str) -> None:
-        """Count a file that lies there already as one of this report."""
+        """Count a file that is there already as one of this report."""
         self._written.add(safe_relative(name))
 
     def close(self) -> None:
-        """Remove what is left of the report before, and note what this one is made of."""
+        """Remove what is left of the earlier report, and record the files of this one."""
         for name in sorted(self._earlier - self._written):
             _remove(self.path, name)
         write_json(self.path / MARK, {"made_by": _MADE_BY, "files": sorted(self._written)})
@@ -119,7 +119,7 @@ def _is_report(mark: Path) -> bool:
 
 
 def _files_of(mark: Path) -> set[str]:
-    """What the report that is there is made of; names that lead out of the folder are not believed."""
+    """The files of the report that is there; names that lead out of the folder are ignored."""
     names = read_json(mark).get("files") if _is_report(mark) else None
     found = set()
     for name in names if isinstance(names, list) else []:
@@ -200,7 +200,7 @@ class Thumbnails:
             lock.acquire()
 
     def make_all(self, rows: npt.NDArray[np.int64], report: Reporter, name: str) -> list[str]:
-        """Make those of `rows`; what is said of the photos that have none."""
+        """Make those of `rows`; returns the problems of photos that have none."""
         bad: list[str] = []
         with (
             report.track(len(rows), f"{name}: thumbnails", "photos") as advance,

@@ -30,7 +30,7 @@ _PHOTOS = re.compile(r"/datasets/(?P<folder>[^/]+)/data/photos\.js")
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Files of the report's folder, to pages of this machine. What is not there of thumbnails is made."""
+    """Serves files of the report's folder to pages of this machine. Missing thumbnails are made."""
 
     protocol_version = "HTTP/1.1"
     server_version = "ial-bench"
@@ -60,7 +60,7 @@ class _Handler(SimpleHTTPRequestHandler):
             super().do_HEAD()
 
     def send_head(self) -> Any:
-        """A file of the report's own: no folder's list, and nothing that a link leads to."""
+        """Only files of the report itself: no lists of folders, and nothing behind a link."""
         if self._is_own_file():
             return super().send_head()
         self.send_error(HTTPStatus.NOT_FOUND)
@@ -88,7 +88,7 @@ class _Handler(SimpleHTTPRequestHandler):
             return False
 
     def _is_own_name(self) -> bool:
-        """Whether the request names this machine: a page of elsewhere could have its own name lead here."""
+        """Whether the request names this machine: a foreign page could let its own name lead here."""
         port = self.connection.getsockname()[1]
         if self.headers.get("Host") in {f"{LOOPBACK}:{port}", f"localhost:{port}"}:
             return True
@@ -96,7 +96,7 @@ class _Handler(SimpleHTTPRequestHandler):
         return False
 
     def _make(self, folder: str, key: str, i: int) -> None:
-        """Make a thumbnail; where it cannot be made, the answer is that it is not there."""
+        """Make a thumbnail; if that fails, the answer is that there is none."""
         mine = self.thumbnails.get(folder)
         if mine is not None and key == mine.key and i < len(mine.photos):
             try:
@@ -148,11 +148,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where a browser finds it."""
+        """The address for a browser."""
         return f"http://{LOOPBACK}:{self.server_address[1]}/"
 
     def say(self, text: str) -> None:
-        """Tell a line, whole."""
+        """Write a line, whole."""
         with self._saying:
             self._say(short_line(text))
 

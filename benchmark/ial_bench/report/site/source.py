@@ -113,7 +113,7 @@ def gather(results: Path, name: str, home: Path | None = None, limit: int | None
 
 
 def _answers(results: Path, record: RunRecord, dataset: Dataset | None, selection: Selection | None) -> Answers:
-    """Those on a run's photos, with the truth as it is stored; where that is missing or incomplete, the dataset's.
+    """The answers to a run's photos, with the stored truth; where that is missing or incomplete, the dataset's.
 
     Raises:
         DataError: neither is there.
@@ -129,13 +129,13 @@ def _answers(results: Path, record: RunRecord, dataset: Dataset | None, selectio
 
 
 def _in_order(groups: Sequence[Group], table: Table) -> list[Group]:
-    """As the leaderboard has them."""
+    """The groups in the order of the leaderboard."""
     place = {run: i for i, row in enumerate(table.rows) for run in row.runs}
     return sorted(groups, key=lambda g: (place.get(g.runs[0].run_id, len(place)), g.runs[0].run_id))
 
 
 def labels(groups: Sequence[Group]) -> list[str]:
-    """A short title of each group, unlike those of the others as far as titles and encoders differ."""
+    """A short title of each group, which differs from the others as far as titles and encoders do."""
     titles = [g.title for g in groups]
     return [
         short(g.title if titles.count(g.title) == 1 or not g.backbone else f"{g.title} · {g.backbone}") for g in groups
@@ -181,14 +181,14 @@ class Board:
     def of(
         cls, records: Sequence[RunRecord], dataset: str, limit: int | None, results: Path | None, code: Code = NO_CODE
     ) -> Board:
-        """That of the records on one dataset.
+        """The leaderboard of the records on one dataset.
 
         Args:
             records: of it.
             dataset: its name.
             limit: show runs with this limit of photos a split.
             results: the folder of results, whose answers show which rows are separable; None: they are not read.
-            code: that of methods as it is here.
+            code: of the methods as they are here.
         """
         known = metrics_of(records)
         usual = [m for m in DEFAULT_METRICS if m in known or not known]
@@ -204,7 +204,7 @@ class Board:
         return cls(table, shown)
 
     def columns(self) -> list[dict[str, Any]]:
-        """What the page needs of each column."""
+        """What the page needs to know about each column."""
         return [
             {
                 "key": c.key, "title": f"{c.title or c.name} {c.unit}".strip(), "css": _kind(c),
