@@ -17,6 +17,7 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.streets import StreetLines
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.score import outcomes
+from ial_bench.escape import file_name, printable, short
 from ial_bench.method import NoReport
 from ial_bench.metrics.accuracy import Areas
 from ial_bench.metrics.comparison import compare
@@ -35,7 +36,6 @@ from ial_bench.report.site.data import (
     outcomes_of,
     script,
 )
-from ial_bench.report.site.pages import file_name, printable, short
 from ial_bench.report.site.run_page import charts, shares
 from ial_bench.report.site.source import gather
 from ial_bench.topk import NO_ANSWER, TopK

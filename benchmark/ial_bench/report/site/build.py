@@ -11,6 +11,7 @@ import numpy as np
 
 from ial_bench.engine.score import outcomes
 from ial_bench.errors import BenchError, DataError
+from ial_bench.escape import short
 from ial_bench.method import Reporter
 from ial_bench.metrics.accuracy import Areas
 from ial_bench.report.answers import Answers
@@ -19,7 +20,7 @@ from ial_bench.report.leaderboard import DEFAULT_METRICS
 from ial_bench.report.site import data
 from ial_bench.report.site.data import Comparison, bits, integers, script
 from ial_bench.report.site.folder import FOLDER, SiteFolder, Thumbnails, chosen, site_folder, thumbnail_name
-from ial_bench.report.site.pages import assets, check_installed, render, short
+from ial_bench.report.site.pages import assets, check_installed, render
 from ial_bench.report.site.run_page import Share, page_of, run_values, shares
 from ial_bench.report.site.source import Run, Source, gather
 

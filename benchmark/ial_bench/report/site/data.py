@@ -29,10 +29,10 @@ import numpy.typing as npt
 
 from ial_bench.datasets.streets import StreetLines
 from ial_bench.engine.ground_truth import GroundTruth
+from ial_bench.escape import short
 from ial_bench.metrics.accuracy import MISSED, Areas, first_hit
 from ial_bench.metrics.comparison import Difference, compare
 from ial_bench.report.groups import Group
-from ial_bench.report.site.pages import short
 from ial_bench.report.site.source import Run, labels
 from ial_bench.topk import NO_ANSWER, TopK
 

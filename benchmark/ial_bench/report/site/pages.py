@@ -1,9 +1,8 @@
-"""The report's pages: templates filled in, with all texts escaped, printable and of bounded length."""
+"""The report's pages: templates filled in, with everything escaped."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ial_bench import __version__
 from ial_bench.errors import ConfigError
-from ial_bench.json_files import digest
+from ial_bench.escape import printable, short
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -92,30 +91,3 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             found.append((f"{prefix}{key}", value))
     return found
-
-
-LONGEST = 20_000  # characters: a long traceback
-SHORT = 160  # a title, a label
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
-
-
-def printable(text: str, longest: int = LONGEST) -> str:
-    """`text` without control characters and characters that reorder what is written, cut where it is too long.
-
-    Line ends and tabs stay. Single surrogates, which no file can hold, go too.
-    """
-    cut = text[:longest]
-    if not cut.isprintable():
-        cut = "".join(c if c.isprintable() or c in "\n\t\u3000\u00a0" else "\ufffd" for c in cut)
-    return cut + "…" if len(text) > longest else cut
-
-
-def short(text: str, longest: int = SHORT) -> str:
-    """`text` on one line, cut where it is too long."""
-    return printable(" ".join(text[: 4 * longest].split()), longest)
-
-
-def file_name(text: str) -> str:
-    """A name for a file or folder and for a URL: `text` itself where it is plain, else a number made of it."""
-    plain = _PLAIN.fullmatch(text) and not text.endswith(".")
-    return text if plain else f"x{digest(text.encode(errors='surrogatepass').hex())[:16]}"

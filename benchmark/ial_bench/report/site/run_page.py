@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.engine.record import Interval, Metrics, RunRecord
+from ial_bench.escape import file_name
 from ial_bench.metrics.accuracy import Areas
-from ial_bench.report.site.pages import file_name, flat
+from ial_bench.report.site.pages import flat
 
 _MOST_STREETS = 2_000  # rows of a table
 

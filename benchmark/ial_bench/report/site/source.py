@@ -14,6 +14,7 @@ from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.plan import Selection
 from ial_bench.engine.record import DatasetRecord, RunRecord
 from ial_bench.errors import BenchError, DataError, UnknownNameError
+from ial_bench.escape import file_name, short
 from ial_bench.report.answers import Answers
 from ial_bench.report.columns import BACKBONE, METRICS, ORIGIN, QUANTITIES, SEEDS, SPREAD, metrics_of
 from ial_bench.report.groups import Group, groups_of
@@ -21,7 +22,6 @@ from ial_bench.report.layout import Layout
 from ial_bench.report.leaderboard import DEFAULT_METRICS, build_table, lay_out
 from ial_bench.report.published import published_rows
 from ial_bench.report.selection import finished, one_population, read_records
-from ial_bench.report.site.pages import file_name, short
 from ial_bench.report.stale import NO_CODE, Code, installed_code
 from ial_bench.report.table import DAGGER, Column, Row, Table, interval, number, sections
 
