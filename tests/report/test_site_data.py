@@ -36,7 +36,7 @@ from ial_bench.report.site.data import (
     outcomes_of,
     script,
 )
-from ial_bench.report.site.run_page import charts, shares
+from ial_bench.report.site.pages import charts, shares
 from ial_bench.report.site.source import gather
 from ial_bench.topk import NO_ANSWER, TopK
 from made_results import NAME, Method, made_top, made_truth, write_results

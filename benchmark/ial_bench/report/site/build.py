@@ -20,8 +20,7 @@ from ial_bench.report.leaderboard import DEFAULT_METRICS
 from ial_bench.report.site import data
 from ial_bench.report.site.data import Comparison, bits, integers, script
 from ial_bench.report.site.folder import FOLDER, SiteFolder, Thumbnails, chosen, site_folder, thumbnail_name
-from ial_bench.report.site.pages import assets, check_installed, render
-from ial_bench.report.site.run_page import Share, page_of, run_values, shares
+from ial_bench.report.site.pages import Share, assets, check_installed, page_of, render, run_values, shares
 from ial_bench.report.site.source import Run, Source, gather
 
 MOST_THUMBNAILS = 5_000
