@@ -85,7 +85,7 @@ def packed_results(tiny_city: Dataset, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def pack(packed_results: Path, tiny_city: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """They in a pack; read only."""
-    from ial_bench.packs.make import make_pack
+    from ial_bench.packs.pack import make_pack
 
     path = tmp_path_factory.mktemp("pack") / "honest.ialpack"
     make_pack(packed_results, tiny_city.name, [], path)

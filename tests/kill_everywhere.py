@@ -87,7 +87,7 @@ def _captions(folder: Path) -> None:
 
 
 def _pack(folder: Path) -> None:
-    from ial_bench.packs.make import make_pack
+    from ial_bench.packs.pack import make_pack
 
     make_pack(folder / "results", "tiny-city", [], folder / "theirs.ialpack")
     shutil.rmtree(folder / "results")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ial_bench.report.model import Cell, Column, Mark, Row, Table
+from ial_bench.report.table import Cell, Column, Mark, Row, Table
 
 COLUMNS = (
     Column("backbone", text=True),

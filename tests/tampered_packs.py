@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ial_bench.engine.identity import RunSpec
-from ial_bench.packs.file import packed_answers
+from ial_bench.packs.pack import packed_answers
 from ial_bench.topk import TopK
 
 

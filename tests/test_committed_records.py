@@ -18,7 +18,7 @@ from ial_bench.errors import DataError, UnknownNameError
 from ial_bench.method import NoReport
 from ial_bench.plots.kinds import KINDS
 from ial_bench.plots.scene import Scene
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.source import gather
 from made_answers import a_run

@@ -13,7 +13,7 @@ from ial_bench.cli.tables import check_file
 from ial_bench.engine.record import read_record
 from ial_bench.files import sha256_file
 from ial_bench.json_files import read_json
-from ial_bench.report.blocks import blocks
+from ial_bench.report.formats import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "committed"

@@ -168,6 +168,8 @@ def test_confusion(bench: Bench, runs: Path, truth: GroundTruth) -> None:
 def test_forms(bench: Bench, runs: Path) -> None:
     arguments = ("analyse", "breakdown", "retrieval", "--by", "heading", "--results", runs)
     assert bench(*arguments, "--format", "md").out.startswith("**")
+    assert r"\begin{tabular}" in bench(*arguments, "--format", "latex").out
+    assert "<table>" in bench(*arguments, "--format", "html").out
     header, *rows = csv.reader(io.StringIO(bench(*arguments, "--format", "csv").out))
     assert header == ["heading", "queries", "places", "retrieval", "retrieval low", "retrieval high"]
     assert len(rows) >= 1

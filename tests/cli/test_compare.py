@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -61,10 +63,34 @@ def test_all_pairs_leave_oracles_out_and_stand_best_first(bench: Bench, runs: Pa
     assert len(with_oracle.out.splitlines()) == 4
 
 
+def test_every_format_tells_the_same_comparison(bench: Bench, runs: Path) -> None:
+    def said(*form: str) -> str:
+        found = bench("compare", "random", "majority", "--results", runs, *form)
+        assert found.code == 0, found.err
+        return found.out
+
+    pair = json.loads(said("--json"))["pairs"][0]
+    assert said("--format", "json") == said("--json")
+    header, row = csv.reader(io.StringIO(said("--format", "csv")))
+    cells = dict(zip(header, row, strict=True))
+    assert float(cells["A - B"]) == pair["difference"]
+    assert [float(cells["95 % low"]), float(cells["95 % high"])] == pair["ci95"]
+    assert float(cells["p (Holm)"]) == pair["p_holm"]
+    table = said().splitlines()[1].split("\t")
+    assert f"| {' | '.join(table)} |" == next(
+        line.replace("\\", "") for line in said("--format", "md").splitlines() if line.startswith("| Random")
+    )
+    latex = next(line for line in said("--format", "latex").splitlines() if line.startswith("Random"))
+    assert latex.replace("$-$", "-").removesuffix(r" \\").split(" & ") == table
+    assert f"<td>{table[0]}</td>" in said("--format", "html")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         (("random",), 2, "two methods"),
+        (("random", "majority", "--format", "xml"), 2, "unknown format"),
+        (("random", "majority", "--json", "--format", "csv"), 2, "--format csv"),
         ((), 2, "two methods"),
         (("random", "majority", "--all-pairs"), 2, "--all-pairs"),
         (("random", "majorty"), 2, "did you mean 'majority'"),

@@ -177,6 +177,7 @@ def test_limits_are_told(bench: Bench) -> None:
 def test_forms(bench: Bench, runs: Path) -> None:
     arguments = ("power", "linear-probe", "retrieval", "--results", runs)
     assert bench(*arguments, "--format", "md").out.startswith("**grid: what 60 places show of SSA-1")
+    assert "grid: what 60 places show of SSA-1" in bench(*arguments, "--format", "latex").out
     header, row = csv.reader(io.StringIO(bench(*arguments, "--format", "csv").out))
     assert header == ["A", "B", "places", "correlation", "within", "one alone %", "smallest difference"]
     assert float(row[2]) == PLACES

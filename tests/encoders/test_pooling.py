@@ -21,7 +21,7 @@ from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError
 from ial_bench.method import NoReport, RunContext, config_from_text
 from ial_bench.registry import Registry
-from ial_bench.report.differences import backbone_text
+from ial_bench.report.groups import backbone_text
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 PLACE_NAME = "cosplace-resnet18-32"

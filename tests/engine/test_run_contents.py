@@ -20,7 +20,7 @@ from ial_bench.engine.timing import measure_queries
 from ial_bench.errors import ImageError
 from ial_bench.method import NoReport, RunContext, config_from_text
 from ial_bench.registry import Registry
-from ial_bench.report.groups import one_population
+from ial_bench.report.selection import one_population
 from ial_bench.testing import CHECK_BACKBONE
 from made_contents import replace_photo, without_contents
 from made_records import make_record, run_baselines

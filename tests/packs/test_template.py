@@ -14,7 +14,7 @@ import yaml
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.errors import ConfigError
-from ial_bench.packs.make import make_pack
+from ial_bench.packs.pack import make_pack
 from ial_bench.packs.template import write_template
 from made_records import run_baselines
 from tampered_packs import tamper

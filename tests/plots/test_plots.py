@@ -20,11 +20,10 @@ from ial_bench.engine.record import RunRecord, records
 from ial_bench.errors import BenchError, ConfigError, DataError
 from ial_bench.metrics.confusion import Miss, Nearness
 from ial_bench.plots import kinds
-from ial_bench.plots.latency import pareto_front
-from ial_bench.plots.scene import Scene
-from ial_bench.plots.style import drawing, look, save
+from ial_bench.plots.bars import pareto_front
+from ial_bench.plots.scene import Scene, drawing, look, save
 from ial_bench.report.breakdown import parts
-from ial_bench.report.selected import Selected
+from ial_bench.report.selection import Selected
 from made_answers import a_run, noisy_scores
 from made_city import truth_of, write_city
 from made_records import run_baselines

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ial_bench.errors import ConfigError, DataError
-from ial_bench.report.blocks import blocks, difference, enclosed, made_anew
+from ial_bench.report.formats import blocks, difference, enclosed, made_anew
 
 WORDS = ["--dataset", "my city", "--metrics", "SSA-1,MRR", "--layout", "a'b --> c -->-->.toml", "--sort", '"%$']
 

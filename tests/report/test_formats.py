@@ -12,11 +12,10 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from ial_bench.report.escape import LONGEST
+from ial_bench.escape import LONGEST
 from ial_bench.report.formats import FORMATS, format_for, text_of
-from ial_bench.report.formats.shared import Style
-from ial_bench.report.formats.terminal import drawn as rich_table
-from ial_bench.report.model import Cell, Row, Table
+from ial_bench.report.formats.markup import drawn as rich_table
+from ial_bench.report.table import Cell, Row, Style, Table
 from made_tables import COLUMNS, HOSTILE, line, make_table, ranked_table, side_by_side
 
 

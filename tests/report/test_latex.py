@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from ial_bench.report.formats import text_of
-from ial_bench.report.formats.shared import Style
-from ial_bench.report.model import Table
 from ial_bench.report.published import bibliography
+from ial_bench.report.table import Style, Table
 from made_tables import COLUMNS, HOSTILE, line, make_table, ranked_table, side_by_side
 
 SIUNITX = Style(siunitx=True)
@@ -101,7 +100,7 @@ def test_latex_of_a_ranked_table() -> None:
 
 def test_without_intervals_and_daggers_a_number_has_one_column() -> None:
     table = ranked_table()
-    table = Table(table.dataset, table.columns, (table.rows[0], *table.rows[2:]))
+    table = Table(table.title, table.columns, (table.rows[0], *table.rows[2:]))
     assert r"\begin{tabular}{llrrrr}" in latex(table, Style(intervals=False))
 
 

@@ -10,12 +10,11 @@ import pytest
 
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError, DataError, UnknownNameError
-from ial_bench.report.layout import Layout
-from ial_bench.report.model import Table
+from ial_bench.report.columns import check_words
+from ial_bench.report.layout import Layout, possible
+from ial_bench.report.leaderboard import lay_out
 from ial_bench.report.published import PublishedRow
-from ial_bench.report.quantities import check_words
-from ial_bench.report.rows import possible
-from ial_bench.report.table import lay_out
+from ial_bench.report.table import Table
 from made_records import make_record
 
 A, B = "city-a", "city-b"
@@ -62,7 +61,7 @@ def test_the_word_metrics_stands_for_all_of_them() -> None:
 def test_headings_and_decimals_of_ones_own() -> None:
     found = table(THREE, columns=["SSA-1"], headings={"SSA-1": "Acc.", A: "City A"}, digits=2)
     (column,) = found.columns
-    assert (column.title, column.unit, column.digits, found.dataset) == ("Acc.", "", 2, "City A")
+    assert (column.title, column.unit, column.digits, found.title) == ("Acc.", "", 2, "City A")
 
 
 def test_the_spread_across_seeds_has_a_column_of_its_own() -> None:
@@ -183,7 +182,7 @@ def test_datasets_side_by_side() -> None:
     assert marks == {"b": "second", "a": "", "a (x=1)": "best", "c": "best", "p": ""}
     assert "1,234 queries from 56 places, 78 candidate addresses" in found.notes, "said of both, once"
     assert "City B: d was skipped: no weights" in found.notes
-    assert found.dataset == f"{A}, City B"
+    assert found.title == f"{A}, City B"
     assert found.rows[-1].cite == "key2024"
 
 

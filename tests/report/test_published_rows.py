@@ -9,10 +9,10 @@ import pytest
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import ConfigError
 from ial_bench.report.layout import Layout
-from ial_bench.report.model import Table
+from ial_bench.report.leaderboard import lay_out
 from ial_bench.report.published import published_rows
-from ial_bench.report.site.board import Board
-from ial_bench.report.table import lay_out
+from ial_bench.report.site.source import Board
+from ial_bench.report.table import Table
 from made_records import PAPER_COUNTS, make_record
 
 PITTS, BASE = "pitts-ial", "sf-ial-base"

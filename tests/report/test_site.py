@@ -22,8 +22,7 @@ from ial_bench.errors import ConfigError, DataError, ImageError
 from ial_bench.method import NoReport
 from ial_bench.report.site import pages
 from ial_bench.report.site.build import Options, build
-from ial_bench.report.site.folder import MARK, SiteFolder
-from ial_bench.report.site.thumbnails import Thumbnails, chosen, thumbnail
+from ial_bench.report.site.folder import MARK, SiteFolder, Thumbnails, chosen, thumbnail
 from made_city import write_city
 from made_records import identified, run_baselines
 from made_results import NAME, Method, made_truth, write_results

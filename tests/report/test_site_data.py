@@ -16,17 +16,28 @@ import pytest
 from ial_bench.addresses import Address
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.score import outcomes
+from ial_bench.escape import file_name, printable, short
 from ial_bench.geo.lines import StreetLines
 from ial_bench.method import NoReport
+from ial_bench.metrics.accuracy import Areas
 from ial_bench.metrics.comparison import compare
-from ial_bench.report.site.areas import Areas, shares
 from ial_bench.report.site.build import Options, build
-from ial_bench.report.site.comparison import Comparison
-from ial_bench.report.site.curves import charts
-from ial_bench.report.site.data import CHUNK, SAME_STREET, SHOWN, lines_data, outcomes_of
-from ial_bench.report.site.packing import NOWHERE, bits, degrees, floats, integers, script
+from ial_bench.report.site.data import (
+    CHUNK,
+    NOWHERE,
+    SAME_STREET,
+    SHOWN,
+    Comparison,
+    bits,
+    degrees,
+    floats,
+    integers,
+    lines_data,
+    outcomes_of,
+    script,
+)
+from ial_bench.report.site.pages import charts, shares
 from ial_bench.report.site.source import gather
-from ial_bench.report.site.texts import file_name, printable, short
 from ial_bench.topk import NO_ANSWER, TopK
 from made_results import NAME, Method, made_top, made_truth, write_results
 

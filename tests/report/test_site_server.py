@@ -24,8 +24,8 @@ from ial_bench.images import RGB
 from ial_bench.method import NoReport
 from ial_bench.report.site import serve
 from ial_bench.report.site.build import Options, build
+from ial_bench.report.site.folder import Thumbnails, thumbnail
 from ial_bench.report.site.serve import LOOPBACK, Server
-from ial_bench.report.site.thumbnails import Thumbnails, thumbnail
 from made_records import run_baselines
 
 
@@ -224,7 +224,7 @@ def test_two_clients_that_ask_for_one_thumbnail(
         time.sleep(0.1)
         return thumbnail(photo)
 
-    monkeypatch.setattr("ial_bench.report.site.thumbnails.thumbnail", slow)
+    monkeypatch.setattr("ial_bench.report.site.folder.thumbnail", slow)
     thumbnails = Thumbnails(tmp_path, "key", tiny_city.split("query"))
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(thumbnails.make, [3] * 8))

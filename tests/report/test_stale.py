@@ -10,12 +10,12 @@ import pytest
 from ial_bench.engine.record import RunRecord
 from ial_bench.registry import Registry
 from ial_bench.report.formats import text_of
-from ial_bench.report.formats.shared import Style
-from ial_bench.report.groups import groups_of, one_population
+from ial_bench.report.groups import groups_of
 from ial_bench.report.layout import Layout
-from ial_bench.report.model import Table
+from ial_bench.report.leaderboard import build_table, lay_out
+from ial_bench.report.selection import one_population
 from ial_bench.report.stale import NO_CODE, Code, standings
-from ial_bench.report.table import build_table, lay_out
+from ial_bench.report.table import Style, Table
 from made_records import make_record
 
 DATASET = "made-city"

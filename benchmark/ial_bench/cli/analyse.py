@@ -11,8 +11,8 @@ import typer
 from ial_bench.cli import options
 
 if TYPE_CHECKING:
-    from ial_bench.report.selected import Selected
-    from ial_bench.report.sheet import Sheet
+    from ial_bench.report.selection import Selected
+    from ial_bench.report.table import Table
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 _ALL = "all"
-_FORMATS = ("table", "md", "csv", "json")
+_FORMATS = ("table", "md", "latex", "csv", "json", "html")
 
 Methods = Annotated[
     list[str] | None, typer.Argument(help="Names of methods, or ids of runs. [default: all]", show_default=False)
@@ -30,7 +30,9 @@ DatasetName = Annotated[
     str | None, typer.Option("--dataset", "-d", help="Name. [default: the only dataset with results]")
 ]
 Limit = Annotated[int | None, typer.Option(help="Look at runs with this limit.")]
-Format = Annotated[str, typer.Option("--format", help="table, md, csv or json. Fractions in csv and json.")]
+Format = Annotated[
+    str, typer.Option("--format", help="table, md, latex, csv, json or html. Fractions in csv and json.")
+]
 Bins = Annotated[int, typer.Option(min=1, help="Bins of the reliability curve, of equal mass.")]
 
 
@@ -60,7 +62,7 @@ def breakdown(
         raise unknown_name("part", by, [*report.BY, _ALL], f"there are {', '.join(report.BY)}, and {_ALL}")
     selected = _selected(results, dataset, methods, limit, metric)
     wanted = [name for name in report.BY if name == by or (by == _ALL and name not in report.ON_REQUEST)]
-    show_sheets([report.sheet(selected, name, metric) for name in wanted], form)
+    show_sheets([report.breakdown_table(selected, name, metric) for name in wanted], form)
 
 
 @app.command("confusion")
@@ -78,9 +80,9 @@ def confusion(
 
     Example: bench analyse confusion addressclip --pairs 20
     """
-    from ial_bench.report import confusion as report
+    from ial_bench.report.breakdown import confusion_tables
 
-    show_sheets(report.sheets(_selected(results, dataset, methods, limit), pairs), form)
+    show_sheets(confusion_tables(_selected(results, dataset, methods, limit), pairs), form)
 
 
 @app.command("calibration")
@@ -100,10 +102,10 @@ def calibration(
 
     Example: bench analyse calibration addressclip linear-probe
     """
-    from ial_bench.report import calibration as report
+    from ial_bench.report.calibration import calibration_table
 
     selected = _selected(results, dataset, methods, limit)
-    show_sheets([report.sheet(selected, logit_methods(selected, plugin), bins)], form)
+    show_sheets([calibration_table(selected, logit_methods(selected, plugin), bins)], form)
 
 
 @app.command("seeds")
@@ -122,9 +124,9 @@ def seeds(
 
     Example: bench analyse seeds addressclip fusion
     """
-    from ial_bench.report import seeds as report
+    from ial_bench.report.comparison import seeds_table
 
-    show_sheets([report.sheet(_selected(results, dataset, methods, limit, metric), metric)], form)
+    show_sheets([seeds_table(_selected(results, dataset, methods, limit, metric), metric)], form)
 
 
 def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str]:
@@ -150,30 +152,31 @@ def _selected(
     results: Path | None, dataset: str | None, methods: list[str] | None, limit: int | None, metric: str = "SSA-1"
 ) -> Selected:
     from ial_bench.homes import results_home
-    from ial_bench.report.selected import Selected
+    from ial_bench.report.selection import Selected
 
     return Selected.among(results_home(results), dataset, methods or [], limit, metric)
 
 
-def show_sheets(sheets: Sequence[Sheet], form: str) -> None:
+def show_sheets(sheets: Sequence[Table], form: str) -> None:
     """Tables on stdout in a format, notes of drawn ones on stderr.
 
     Raises:
         UnknownNameError: no such format.
     """
-    from ial_bench.cli.console import print_json, print_rows
+    from ial_bench.cli.console import print_rows
+    from ial_bench.cli.terminal import escaped
     from ial_bench.errors import unknown_name
+    from ial_bench.report.formats import text_of
 
     if form not in _FORMATS:
         raise unknown_name("format", form, _FORMATS, f"there are {', '.join(_FORMATS)}")
-    if form == "json":
-        print_json([s.as_json() for s in sheets])
-    elif form != "table":
-        typer.echo("\n".join(s.markdown() if form == "md" else s.csv() for s in sheets), nl=False)
+    if form != "table":
+        text = text_of(sheets, form)
+        typer.echo(escaped(text) if form == "json" else text, nl=False)
     else:
         for i, sheet in enumerate(sheets):
             if i:
                 typer.echo("")
-            print_rows(list(sheet.columns), sheet.texts, title=sheet.title)
+            print_rows(sheet.heads, sheet.texts, title=sheet.title)
         for note in dict.fromkeys(n for s in sheets for n in s.notes):
             typer.echo(f"note: {note}", err=True)

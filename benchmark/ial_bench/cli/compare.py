@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ial_bench.cli import options
-
-if TYPE_CHECKING:
-    from ial_bench.metrics.comparison import Difference
-    from ial_bench.report.comparison import Compared
+from ial_bench.cli.analyse import Format, show_sheets
 
 
 def compare(
@@ -26,6 +23,7 @@ def compare(
     limit: Annotated[int | None, typer.Option(help="Compare runs with this limit.")] = None,
     results: options.Results = None,
     as_json: options.AsJson = False,
+    form: Format = "table",
 ) -> None:
     """Compare methods on the same queries.
 
@@ -35,40 +33,20 @@ def compare(
 
     Example: bench compare addressclip retrieval --dataset pitts-ial,sf-ial-base --metric SSA-1
     """
-    from ial_bench.cli.console import print_json, print_rows
+    from ial_bench.cli.console import print_json
     from ial_bench.errors import ConfigError
     from ial_bench.homes import results_home
-    from ial_bench.report.comparison import compared
+    from ial_bench.report.comparison import compared, comparison_table
 
     if all_pairs == bool(methods) or (methods and len(methods) < 2):
         raise ConfigError("name two methods or more, or give --all-pairs", "bench compare addressclip retrieval")
+    if as_json and form not in {"table", "json"}:
+        raise ConfigError(f"--json and --format {form} ask for two forms", "leave one of both out")
     names = [None] if dataset is None else list(dict.fromkeys(n.strip() for n in dataset.split(",") if n.strip()))
     found, notes = compared(results_home(results), names, methods or [], metric, limit)
-    if as_json:
+    if as_json or form == "json":
         print_json({**found[0].as_json(), "notes": notes} if len(found) == 1 else {
             "datasets": [f.as_json() for f in found[:-1]], "mean": found[-1].as_json(), "notes": notes
         })  # fmt: skip
         return
-    heads = ["A", "B", f"A {metric} %", f"B {metric} %", "A - B", "95 %", "A alone", "B alone", "p", "p (Holm)"]
-    if len(found) == 1:
-        print_rows(heads, [_row(found[0], d) for d in found[0].differences], title=found[0].name)
-    else:
-        by_pair = zip(*(f.differences for f in found), strict=True)
-        rows = [[f.name, *_row(f, d)] for pair in by_pair for f, d in zip(found, pair, strict=True)]
-        print_rows(["dataset", *heads], rows)
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
-
-
-def _row(of: Compared, d: Difference) -> list[str]:
-    """What is printed of a pair."""
-    interval = "" if d.ci95 is None else f"[{100 * d.ci95[0]:+.1f}, {100 * d.ci95[1]:+.1f}]"
-    numbers = [f"{100 * of.means[d.first]:.1f}", f"{100 * of.means[d.second]:.1f}", f"{100 * d.value:+.1f}"]
-    counts = [f"{n:,.0f}" for n in (d.only_first, d.only_second)]
-    titles = [of.groups[d.first].title, of.groups[d.second].title]
-    return [*titles, *numbers, interval, *counts, _p(d.p), _p(d.p_holm)]
-
-
-def _p(p: float | None) -> str:
-    """Never 0: it is the smallest that so many draws can show."""
-    return "" if p is None else f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"
+    show_sheets([comparison_table(found, notes)], form)

@@ -13,7 +13,7 @@ from ial_bench.cli.analyse import DatasetName, Limit, Methods, logit_methods
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
     from ial_bench.plots.scene import Scene
-    from ial_bench.report.selected import Selected
+    from ial_bench.report.selection import Selected
 
 _ALL = "all"
 _DEFAULT_FORM = "png"
@@ -54,9 +54,8 @@ def plot(
     from ial_bench.errors import BenchError, ConfigError, unknown_name
     from ial_bench.homes import results_home
     from ial_bench.plots.kinds import KINDS
-    from ial_bench.plots.scene import Scene
-    from ial_bench.plots.style import FORMATS, WIDTHS, drawing, form_of, save
-    from ial_bench.report.selected import Selected
+    from ial_bench.plots.scene import FORMATS, WIDTHS, Scene, drawing, form_of, save
+    from ial_bench.report.selection import Selected
 
     if kind not in {_ALL, *KINDS}:
         raise unknown_name("picture", kind, [*KINDS, _ALL], f"there are {', '.join(KINDS)}, and {_ALL}")

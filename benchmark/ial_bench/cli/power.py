@@ -12,7 +12,7 @@ from ial_bench.cli.analyse import DatasetName, Limit, show_sheets
 
 if TYPE_CHECKING:
     from ial_bench.metrics.power import Assumed, Sizes
-    from ial_bench.report.selected import Selected
+    from ial_bench.report.selection import Selected
 
 _CORRELATION, _WITHIN, _PHOTOS = 0.5, 0.4, 3.0
 _LEAST_LEVEL, _MOST_LEVEL, _MOST_POWER = 0.01, 50.0, 99.99  # percent
@@ -58,7 +58,9 @@ def power(
     limit: Limit = None,
     results: options.Results = None,
     data_home: options.DataHome = None,
-    form: Annotated[str, typer.Option("--format", help="table, md, csv or json. Percent in all of them.")] = "table",
+    form: Annotated[
+        str, typer.Option("--format", help="table, md, latex, csv, json or html. Percent in all of them.")
+    ] = "table",
 ) -> None:
     """How many query places tell two methods apart, and which difference those at hand can show.
 
@@ -116,7 +118,7 @@ def _selected(names: list[str], dataset: str | None, metric: str, limit: int | N
 
     from ial_bench.errors import ConfigError, DataError
     from ial_bench.homes import results_home
-    from ial_bench.report.selected import Selected
+    from ial_bench.report.selection import Selected
 
     if len(names) == 1:
         raise ConfigError("name two methods or more, or none for all", "bench power addressclip retrieval")

@@ -12,7 +12,7 @@ from ial_bench.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ial_bench.packs.file import Pack
+    from ial_bench.packs.pack import Pack
     from ial_bench.packs.verify import Verified, Verifier
 
 app = typer.Typer(
@@ -55,9 +55,8 @@ def pack(
     Example: bench results pack fusion retrieval --dataset pitts-ial --contact lab@example.org
     """
     from ial_bench.homes import results_home
-    from ial_bench.packs.file import SUFFIX
-    from ial_bench.packs.make import make_pack
-    from ial_bench.report.selected import chosen_dataset
+    from ial_bench.packs.pack import SUFFIX, make_pack
+    from ial_bench.report.selection import chosen_dataset
 
     home = results_home(results)
     name = chosen_dataset(home, dataset)
@@ -78,7 +77,7 @@ def sign(
 
     Example: bench results sign pitts-ial.ialpack --key ~/.ssh/id_ed25519
     """
-    from ial_bench.packs.file import Pack
+    from ial_bench.packs.pack import Pack
     from ial_bench.packs.sign import sign as signed
 
     for file in packs:
@@ -140,7 +139,7 @@ def merge(
     """
     from ial_bench.cli.console import print_rows
     from ial_bench.homes import results_home
-    from ial_bench.packs.merge import merge_run
+    from ial_bench.packs.verify import merge_run
 
     home = results_home(results)
     done = []
@@ -198,7 +197,7 @@ def _verified(
     """
     from ial_bench.datasets.known import open_dataset
     from ial_bench.errors import DataError
-    from ial_bench.packs.file import Pack
+    from ial_bench.packs.pack import Pack
     from ial_bench.packs.verify import Verifier
 
     pack = Pack.open(file)

@@ -15,16 +15,13 @@ from ial_bench.cli.terminal import console
 from ial_bench.engine.record import RunRecord, datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import read_file, write_text
-from ial_bench.report.blocks import blocks, difference, enclosed, made_anew
-from ial_bench.report.formats import FORMATS, format_for, text_of
-from ial_bench.report.formats.shared import Style
-from ial_bench.report.layout import Layout
-from ial_bench.report.model import Table
+from ial_bench.report.columns import check_words
+from ial_bench.report.formats import FORMATS, blocks, difference, enclosed, format_for, made_anew, text_of
+from ial_bench.report.layout import Layout, possible
+from ial_bench.report.leaderboard import lay_out
 from ial_bench.report.published import bibliography, published_rows
-from ial_bench.report.quantities import check_words
-from ial_bench.report.rows import possible
 from ial_bench.report.stale import NO_CODE, Code
-from ial_bench.report.table import lay_out
+from ial_bench.report.table import Style, Table
 
 
 def show_tables(home: Path, asked: Asked, out: Path | None, bib: Path | None, code: Code = NO_CODE) -> bool:
@@ -113,7 +110,7 @@ def _uncollected() -> Iterator[None]:
 def print_tables(tables: Sequence[Table], layout: Layout, fmt: str | None) -> None:
     """Tables on stdout: as `fmt` says, else drawn on a terminal and Markdown elsewhere."""
     if fmt is None and sys.stdout.isatty():
-        from ial_bench.report.formats.terminal import drawn
+        from ial_bench.report.formats.markup import drawn
 
         for table in tables:
             console().print(drawn(table, _style(layout)))

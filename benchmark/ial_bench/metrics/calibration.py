@@ -1,4 +1,4 @@
-"""Whether confidence tells right answers from wrong ones: reliability, ECE, risk and coverage.
+"""Whether confidence separates right answers from wrong ones: reliability, ECE, risk and coverage.
 
 Confidence is the probability that a method gives its first answer. It is *calibrated* where of the answers given with
 70 % seven in ten are right; it *ranks* where the wrong ones have less of it. The second asks for an order alone.
@@ -45,7 +45,7 @@ def reliability(confidence: Floats, right: Floats, bins: int = BINS) -> Reliabil
     Args:
         confidence: [n], 0 to 1.
         right: [n], 0 to 1.
-        bins: at most so many.
+        bins: the most bins.
     """
     if not len(confidence):
         return Reliability(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
@@ -60,8 +60,8 @@ def reliability(confidence: Floats, right: Floats, bins: int = BINS) -> Reliabil
 def risks(confidence: Floats, right: Floats) -> Floats:
     """[n]: share of wrong answers among the i + 1 most confident ones.
 
-    The risk-coverage curve: entry i is the risk at coverage (i + 1) / n. Of equal confidences, the mean over all
-    their orders: nothing hangs on the order in which the queries stand.
+    The risk-coverage curve: entry i is the risk at coverage (i + 1) / n. Equal confidences count by the mean
+    over all their orders, so the result does not depend on the order of the queries.
 
     Args:
         confidence: [n], any scale; its order alone counts.
@@ -85,7 +85,7 @@ def aurc(curve: Floats) -> float:
 
 
 def thinned(n: int, most: int) -> npt.NDArray[np.int64]:
-    """At most so many of 0..n - 1, evenly, with both ends: enough of a long curve to draw it."""
+    """At most `most` of 0..n - 1, evenly spaced, with both ends: enough of a long curve to draw it."""
     return np.unique(np.linspace(0, n - 1, min(most, n)).round().astype(np.int64))
 
 

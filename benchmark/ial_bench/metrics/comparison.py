@@ -28,8 +28,8 @@ class Difference:
     """One pair of methods.
 
     Attributes:
-        first: column of the one.
-        second: column of the other.
+        first: column of the one method.
+        second: column of the other method.
         value: mean of the first minus mean of the second.
         ci95: interval over places, None with a single place.
         only_first: queries that the first has right and the second wrong; of values that are means over seeds, the
@@ -74,8 +74,8 @@ def compare(
         values: [n, m], one row a query and one column a method, 0 to 1: right or wrong, or the mean of that over seeds.
         places: [n], any numbers; equal ones are one place.
         pairs: of columns; None: all.
-        strata: [n], such as the dataset of each query, each of which counts alike whatever its size; None: one. A place
-            is of one stratum.
+        strata: [n], such as the dataset of each query. Each stratum has the same weight, whatever its size; None: a
+            single one. A place belongs to one stratum.
         seed: of the signs.
 
     Returns:
@@ -96,12 +96,12 @@ def compare(
 
 
 def not_separable(values: Floats, places: Ints, seed: int = 0) -> list[int]:
-    """The columns that the data cannot tell from the one of largest mean, and that one itself.
+    """The columns that the data cannot separate from the one of largest mean, and that one itself.
 
     Which one is best was seen in the same data: of twelve equal methods one always leads, and the last is far behind it
     by chance alone. So a row is held against the largest difference between any two of the rows still in question,
-    each in units of its own spread. The row that is farthest behind is asked first; where it is told apart it is left
-    out, and the next is held against the largest difference of those that remain.
+    each in units of its own spread. The row that is farthest behind is tested first. Where it is separable it is
+    dropped, and the next is held against the largest difference of those that remain.
     """
     n, m = values.shape
     if m == 0 or n == 0:
@@ -132,10 +132,10 @@ def not_separable(values: Floats, places: Ints, seed: int = 0) -> list[int]:
 
 
 def least_p(places: int) -> float:
-    """The smallest p that so many places can give: all of them differ, and to one side.
+    """The smallest p that this number of places can give: all of them differ, and to one side.
 
-    Of their 2^n signs, two make a difference as large as the one seen, and half of these count; of drawn signs, those
-    seen are always among them.
+    Of their 2^n signs, two give a difference as large as the one seen, and half of these count. Drawn signs always
+    include those seen.
     """
     return max(0.5**places, 0.5 / (FLIPS + 1))
 
@@ -155,7 +155,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _interval(difference: Floats, places: Ints, strata: Ints | None) -> tuple[float, float] | None:
-    """Of the mean of differences [n] between -1 and 1."""
+    """The interval of the mean of differences [n] between -1 and 1."""
     sides = means(np.stack([np.maximum(difference, 0), np.maximum(-difference, 0)], axis=1), places, strata)
     if np.isnan(sides.low).any():
         return None
@@ -172,7 +172,7 @@ def _interval(difference: Floats, places: Ints, strata: Ints | None) -> tuple[fl
 
 
 def _place_sums(values: Floats, places: Ints, strata: Ints | None) -> Floats:
-    """[P, m]: sums of the columns over each place's queries; of strata, in parts of their queries."""
+    """[P, m]: sums of the columns over each place's queries; with strata, as shares of the stratum's queries."""
     if not len(values):
         return np.zeros((0, values.shape[1]))
     weights = np.ones(len(values))
@@ -184,7 +184,7 @@ def _place_sums(values: Floats, places: Ints, strata: Ints | None) -> Floats:
 
 
 def _p_values(sums: Floats, pairs: Sequence[tuple[int, int]], seed: int) -> list[float | None]:
-    """Of each pair of columns of sums [P, m]."""
+    """The p-value of each pair of columns of sums [P, m]."""
     if len(sums) < 2:
         return [None] * len(pairs)
     first, second = (np.array([pair[i] for pair in pairs], dtype=np.int64) for i in (0, 1))
@@ -207,7 +207,7 @@ def _p_values(sums: Floats, pairs: Sequence[tuple[int, int]], seed: int) -> list
 
 
 def _exact_p(differences: Floats) -> float:
-    """That of all signs of the places that differ."""
+    """The p-value over all signs of the places that differ."""
     if not len(differences):
         return 1.0
     flipped = np.abs(_all_signs(len(differences)) @ differences)
@@ -221,12 +221,12 @@ def _at_least(flipped: Floats, seen: Floats) -> Floats:
 
 
 def _all_signs(n: int) -> Floats:
-    """[2^n, n]."""
+    """[2^n, n]: all signs of n places."""
     return np.asarray((np.arange(2**n)[:, None] >> np.arange(n) & 1) * 2.0 - 1)
 
 
 def _signs(n: int, seed: int) -> Iterator[Floats]:
-    """Blocks [b, n] of signs: all there are of few places, else those seen and `FLIPS` drawn ones."""
+    """Blocks [b, n] of signs: all signs of few places, else those seen and `FLIPS` drawn ones."""
     if n <= _ALL_FLIPS_OF:
         yield _all_signs(n)
         return

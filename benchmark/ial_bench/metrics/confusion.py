@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench.addresses import Address
-from ial_bench.metrics.accuracy import group_numbers
+from ial_bench.metrics.accuracy import Areas, group_numbers
+from ial_bench.metrics.intervals import Ints
 from ial_bench.topk import NO_ANSWER
-
-Ints = npt.NDArray[np.integer]
 
 
 class Miss(IntEnum):
@@ -42,7 +41,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Nearness:
-    """How addresses lie to one another, by their names alone.
+    """How near addresses are to one another, by their names alone.
 
     Attributes:
         names: int64 [a], main street.
@@ -58,10 +57,9 @@ class Nearness:
 
     @classmethod
     def of(cls, addresses: Sequence[Address]) -> Nearness:
-        """That of all addresses."""
+        """The nearness of these addresses."""
         names, _ = group_numbers([a.street_name_key for a in addresses], [])
-        streets, _ = group_numbers([a.street_key for a in addresses], [])
-        areas, _ = group_numbers([a.neighbourhood_key for a in addresses], [])
+        areas = Areas.of(addresses)
         crossing = [(i, c) for i, a in enumerate(addresses) for c in a.key[2]]
         numbers, _ = group_numbers([c for _, c in crossing], [])
         most = max((len(a.cross_streets) for a in addresses), default=0)
@@ -70,7 +68,7 @@ class Nearness:
         for (i, _), number in zip(crossing, numbers, strict=True):
             table[i, filled[i]] = number
             filled[i] += 1
-        return cls(names, streets, areas, table)
+        return cls(names, areas.street_of, areas.neighbourhood_of[areas.street_of], table)
 
     def misses(self, answered: Ints, truth: Ints) -> npt.NDArray[np.int64]:
         """[n]: the `Miss` of each answer.
@@ -96,7 +94,7 @@ class Nearness:
 
 @dataclass(frozen=True)
 class Confused:
-    """Queries of one address that were given another.
+    """Queries of one address that were answered with another.
 
     Attributes:
         truth: row of the addresses.
@@ -120,7 +118,7 @@ def most_confused(answered: Ints, truth: Ints, places: Ints, seeds: int, most: i
         answered: [n] rows of the addresses, `NO_ANSWER` for none, of all seeds.
         truth: [n] rows of the addresses.
         places: [n].
-        seeds: how often each query stands here.
+        seeds: how often each query occurs.
         most: pairs.
     """
     asked = np.bincount(truth) if len(truth) else np.zeros(0, np.int64)

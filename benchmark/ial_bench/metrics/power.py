@@ -1,4 +1,4 @@
-"""What the paired test of `metrics.comparison` can show: its power, the places it needs, the least difference it tells.
+"""What the paired test of `metrics.comparison` can show: its power, the places it needs, the least difference it shows.
 
 The test flips the signs of whole places, so what counts is how a place's sum of differences varies. With P places, a
 mean m of these sums and a standard deviation s, it has the power of Student's t test, which flips of signs follow:
@@ -20,7 +20,7 @@ from ial_bench.metrics.comparison import least_p
 from ial_bench.metrics.intervals import Floats, Ints
 
 MOST_PLACES = 1_000_000_000
-"""No more are looked for: no city has as many."""
+"""The search stops here: no city has as many."""
 ROUGH_BELOW = 12
 """Places that differ below which power is a rough number: by simulation, t is then up to 20 points off."""
 _NORMAL_FROM = 2000  # degrees of freedom from which t is normal to four digits
@@ -64,7 +64,7 @@ class Sizes:
 
     @classmethod
     def of(cls, places: Ints) -> Sizes:
-        """Those of queries with these places [n], at least one."""
+        """The sizes of places, from the place of each query [n], at least one."""
         _, counts = np.unique(places, return_counts=True)
         return cls(float(counts.mean()), float(counts.var()))
 
@@ -88,7 +88,7 @@ class Assumed:
     """Two methods of assumed accuracies.
 
     Attributes:
-        accuracy: of the one, a fraction.
+        accuracy: of the one method, a fraction.
         correlation: of both being right on the same query; where the accuracies allow less, as much as they do.
         within: correlation of the differences on two photos of a place.
         sizes: of places.
@@ -122,7 +122,7 @@ class Assumed:
 
 @dataclass(frozen=True)
 class Seen:
-    """Two methods whose answers are there.
+    """Two methods whose answers are stored.
 
     Attributes:
         alone: share of the queries that one alone has right; of means over seeds, the mean distance.
@@ -132,7 +132,7 @@ class Seen:
         within: correlation of the differences on two photos of a place; None with a photo a place.
         sizes: of places.
         single: a photo a place, right or wrong.
-        uncertainty: half a 95 % interval of `variance`, over it: the fourth moments of as many places tell it.
+        uncertainty: half a 95 % interval of `variance`, over it: estimated from fourth moments over places.
     """
 
     alone: float
@@ -146,7 +146,7 @@ class Seen:
 
     @classmethod
     def of(cls, first: Floats, other: Floats, places: Ints) -> Seen:
-        """What answers tell.
+        """What answers show.
 
         Args:
             first: [n], 0 to 1, of the one method.
@@ -170,9 +170,10 @@ class Seen:
         )  # fmt: skip
 
     def __call__(self, difference: float) -> PlaceDifferences:
-        """What places are like under another true difference, their variance staying.
+        """What places are like under another true difference, with the same variance.
 
-        One of more than the share that one method alone has right takes more such queries, and varies by as much more.
+        A difference above the share that one method alone has right takes more such queries, and varies more by the
+        same factor.
         """
         more = max(1.0, abs(difference) / self.alone) if self.alone else 1.0
         return PlaceDifferences(
@@ -200,7 +201,7 @@ def correlation_limits(first: float, other: float) -> tuple[float, float]:
 
 
 def power(of: PlaceDifferences, places: int, level: float) -> float:
-    """The chance that the test tells two methods apart, on either side.
+    """The chance that the test separates two methods, on either side.
 
     Args:
         of: what places are like.
@@ -230,7 +231,7 @@ def places_needed(of: PlaceDifferences, wanted: float, level: float) -> int | No
 
 
 def least_difference(model: Model, places: int, wanted: float, level: float, most: float) -> float | None:
-    """The least difference that so many places show with this power; None where `most`, a fraction, is not shown."""
+    """The least difference that these places show with this power; None where `most`, a fraction, is not shown."""
     if most <= 0 or power(model(most), places, level) < wanted:
         return None
     low, high = 0.0, most
@@ -266,7 +267,7 @@ def _power_of_t(freedom: float, centre: float, level: float) -> float:
 
 
 def _power_of_signs(places: int, differing: float, difference: float, level: float) -> float:
-    """That of the mid-p sign test, over how many of the places differ and how many of these to which side."""
+    """Power of the mid-p sign test, summed over how many places differ and to which side."""
     mean, spread = places * differing, np.sqrt(places * differing * (1 - differing))
     low, high = max(0, int(mean - 8 * spread - 1)), min(places, int(mean + 8 * spread + 2))
     n = np.unique(np.linspace(low, high, min(_NODES, high - low + 1)).round())
@@ -278,7 +279,7 @@ def _power_of_signs(places: int, differing: float, difference: float, level: flo
 
 
 def _least_ahead(n: Floats, level: float) -> Floats:
-    """Of [m] numbers of places that differ, how many must be to one side for p below the level; above n: it cannot."""
+    """[m]: how many of n differing places must be to one side for p below the level; more than n: it cannot be."""
     from scipy.special import ndtri
 
     found = np.maximum(np.floor(n / 2 - ndtri(level / 2) * np.sqrt(n) / 2) - 4, np.floor(n / 2) + 1)

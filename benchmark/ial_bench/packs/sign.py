@@ -1,8 +1,8 @@
-"""Signatures of packs with ssh keys, so that a lab's results can be told to be theirs.
+"""Signatures of packs with ssh keys, so that others can check that results are a lab's own.
 
 A signature lies beside the pack, in the form of ``ssh-keygen -Y sign -n ial-bench``, which can make and check it too
-(OpenSSH, PROTOCOL.sshsig). Who may sign stands in a file of OpenSSH's form ``allowed_signers``: a name, the kind of the
-key, the key. Keys are Ed25519, which every ssh of the last ten years makes.
+(OpenSSH, PROTOCOL.sshsig). Who may sign is listed in a file of OpenSSH's form ``allowed_signers``: a name, the kind of
+the key, the key. Keys are Ed25519, which every ssh of the last ten years makes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Signer:
     """Who may sign.
 
     Attributes:
-        name: as results are to be told to be theirs.
+        name: to which results are attributed.
         key: the public key, as ssh writes it on the wire.
     """
 
@@ -136,7 +136,7 @@ def read_signers(path: Path) -> list[Signer]:
 
 
 def check_installed() -> None:
-    """Look for the library.
+    """Check that the library is there.
 
     Raises:
         ConfigError: it is not installed.
@@ -168,7 +168,7 @@ def _private(key: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey:
 
 
 def _signed(pack: Path) -> bytes:
-    """What is signed of a file, by OpenSSH's rule."""
+    """The bytes that are signed for a file, as OpenSSH defines them."""
     digest = hashlib.sha512(read_file(pack)).digest()
     return _MAGIC + b"".join(map(_text, (NAMESPACE, b"", _HASH, digest)))
 
@@ -205,7 +205,7 @@ def _text(data: bytes) -> bytes:
 
 
 def _taken(data: bytes, n: int) -> list[bytes]:
-    """So many texts from the wire, and nothing behind them."""
+    """`n` texts from the wire, with nothing after them."""
     found = []
     for _ in range(n):
         (size,) = struct.unpack(">I", data[:4])

@@ -45,7 +45,7 @@ def write_template(folder: Path) -> list[Path]:
 
 
 def _is_begun(folder: Path, texts: Mapping[str, str]) -> bool:
-    """Whether `folder` holds nothing but some of these texts, and what a killed process leaves."""
+    """Whether `folder` holds only some of these texts, and what a killed process leaves."""
     if folder.exists() and not folder.is_dir():
         return False
     with storage_errors(folder):

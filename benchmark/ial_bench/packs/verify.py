@@ -1,6 +1,7 @@
-"""A pack held against the dataset: every number that follows from its answers is computed anew.
+"""A pack checked against the dataset, and its runs that hold merged into a folder of results.
 
-What does not follow from answers is taken as told: times, memory, the machine, and what a method says of its fit.
+Every number that follows from the answers of a pack is computed anew. What does not is taken from its records: times,
+memory, the machine, and what a method reports of its fit.
 """
 
 from __future__ import annotations
@@ -9,32 +10,44 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.ground_truth import GroundTruth
+from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.identity import ANSWERS_VERSION, RunSpec
 from ial_bench.engine.plan import Selection
+from ial_bench.engine.predictions import read_predictions, write_predictions
 from ial_bench.engine.provenance import hardware_digest
-from ial_bench.engine.record import PROTOCOL_VERSION, EncoderRecord, MethodRecord, RunRecord
+from ial_bench.engine.record import (
+    PROTOCOL_VERSION,
+    EncoderRecord,
+    MethodRecord,
+    Received,
+    RunRecord,
+    read_record,
+    record_path,
+    write_record,
+)
 from ial_bench.engine.rescore import disagreements_of
-from ial_bench.engine.score import PREDICTED_POSITION
+from ial_bench.engine.score import PREDICTED_POSITION, score
 from ial_bench.errors import BenchError, DataError, PredictionError
 from ial_bench.json_files import digest
 from ial_bench.method import Method
-from ial_bench.packs.file import Manifest, Pack
+from ial_bench.packs.pack import Manifest, Pack
 from ial_bench.registry import Registry
+from ial_bench.settings import nearest_preset
 from ial_bench.topk import TopK
 
 OWN = "ial-bench"
 """The origin of methods that come with the harness."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""Of a method: a folder is named by it."""
+"""Of a method: a folder is named after it."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What came of one run of a pack.
+    """What was found of one run of a pack.
 
     Attributes:
         run_id: as the pack names it.
@@ -54,12 +67,12 @@ class Verified:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was found."""
+        """Whether no problem was found."""
         return not self.problems
 
 
 class Verifier:
-    """Holds packs against one dataset.
+    """Checks packs against one dataset.
 
     Args:
         dataset: at hand.
@@ -75,14 +88,14 @@ class Verifier:
         self.truth = GroundTruth.of(dataset, self.selection)
 
     def about(self, manifest: Manifest) -> list[str]:
-        """What a pack says of its dataset and is otherwise."""
-        told = [
+        """What a pack says about its dataset that does not hold."""
+        facts = [
             ("version of the dataset", manifest.dataset_digest, self.dataset.digest),
             ("candidate set", manifest.candidate_digest, self.dataset.candidates.digest),
             ("ground truth", manifest.ground_truth, self.truth.digest),
         ]
         return [
-            f"the {what} is another one: {a[:12]} in the pack, {b[:12]} at hand" for what, a, b in told if a != b
+            f"the {what} is another one: {a[:12]} in the pack, {b[:12]} at hand" for what, a, b in facts if a != b
         ]  # fmt: skip
 
     def run(self, pack: Pack, run_id: str) -> Verified:
@@ -97,7 +110,7 @@ class Verifier:
             top.check(len(self.truth), record.k, len(self.truth.candidate_rows), name)
         except (DataError, PredictionError) as error:
             return Verified(run_id, name, record, None, (error.problem,))
-        problems = [*self._belongs(pack, run_id, record), *self._identity(record), *self._told(record)]
+        problems = [*self._belongs(pack, run_id, record), *self._identity(record), *self._facts(record)]
         if not problems:
             problems = disagreements_of(record, top, self.truth, self.dataset)
         notes = []
@@ -108,7 +121,7 @@ class Verifier:
     def _belongs(self, pack: Pack, run_id: str, record: RunRecord) -> Iterator[str]:
         """Whether the record is of this run, of this dataset, and finished."""
         manifest, about = pack.manifest, record.dataset
-        told = [
+        facts = [
             ("run_id", record.run_id, run_id), ("status", record.status, "done"),
             ("dataset.name", about.name, manifest.dataset), ("dataset.digest", about.digest, manifest.dataset_digest),
             ("dataset.candidate_digest", about.candidate_digest, manifest.candidate_digest),
@@ -117,7 +130,7 @@ class Verifier:
             ("dataset.n_val", about.n_val, len(self.selection.val)),
             ("dataset.n_database", about.n_database, len(self.selection.database)),
         ]  # fmt: skip
-        for name, a, b in told:
+        for name, a, b in facts:
             if a != b:
                 yield f"{name} is {a!r} in the record and should be {b!r}"
         if record.predictions is None or record.predictions.sha256 != manifest.runs[run_id].answers:
@@ -143,8 +156,8 @@ class Verifier:
                 f"k, which is {spec.run_id}"
             )
 
-    def _told(self, record: RunRecord) -> Iterator[str]:
-        """Whether what the record says of its method and machine is what they are."""
+    def _facts(self, record: RunRecord) -> Iterator[str]:
+        """Whether what the record says about its method and machine is true."""
         method = record.method
         if not _NAME.fullmatch(method.name):
             yield f"method.name {method.name[:80]!r} is not made of letters, digits, -, _ and ."
@@ -159,7 +172,7 @@ class Verifier:
         yield from _plausible(record)
 
     def _own(self, method: MethodRecord) -> Iterator[str]:
-        """Whether a method that is told to come with ial-bench is the one of that name."""
+        """Whether a method said to come with ial-bench is the one of that name."""
         try:
             known = self.registry.get(method.name)
             theirs = self.registry.origin(method.name) != OWN  # a plugin that took the name
@@ -188,10 +201,10 @@ def _encoder(method: MethodRecord, encoder: EncoderRecord) -> Iterator[str]:
 
 
 def _settings(method: MethodRecord, known: type[Method]) -> Iterator[str]:
-    """Whether the settings are ones of the method, and called by what it has.
+    """Whether the settings are the method's own, and named after a preset that it has.
 
-    Which preset they are nearest to depends on the defaults of the release that the run was made with; merging tells it
-    anew.
+    Which preset they are nearest to depends on the defaults of the release that the run was made with; merging
+    determines it again.
     """
     try:
         known.Config.model_validate(method.config)
@@ -204,7 +217,7 @@ def _settings(method: MethodRecord, known: type[Method]) -> Iterator[str]:
 
 
 def _plausible(record: RunRecord) -> Iterator[str]:
-    """What no run can be: answered before it was asked, negative sizes."""
+    """What no run can have: an end before its start, negative sizes."""
     try:
         started, finished = (datetime.fromisoformat(t) for t in (record.provenance.started, record.provenance.finished))
         if finished < started:
@@ -222,3 +235,103 @@ def _plausible(record: RunRecord) -> Iterator[str]:
         yield "phases.query: p50, p95 and p99 do not rise from above 0"
     if record.phases is not None and min(record.phases.fit.seconds, record.phases.index.seconds) < 0:
         yield "phases have negative times"
+
+
+Fate = Literal["merged", "already there", "refused"]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What became of one run.
+
+    Attributes:
+        run: what was found of it.
+        fate: whether it was taken.
+        why: of a refusal.
+    """
+
+    run: Verified
+    fate: Fate
+    why: str = ""
+
+
+def merge_run(pack: Pack, found: Verified, verifier: Verifier, results: Path, signed_by: str | None = None) -> Merged:
+    """Take one run, if it holds; `signed_by` names the signer, if the pack is signed.
+
+    The same run with the same answers is there already, and the record here stays. The same run id with other answers
+    is refused: one of the two is wrong, or was made on other hardware, and a person must decide which one counts. A
+    run that failed here, or whose answers are gone, is replaced. Records of an earlier protocol are scored by this one.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    record, top = found.record, found.top
+    if not found.holds or record is None or top is None:
+        return Merged(found, "refused", "; ".join(found.problems))
+    name = verifier.dataset.name  # theirs may be another, and is not to name a folder
+    record = record.model_copy(
+        update={
+            "dataset": record.dataset.model_copy(update={"name": name, "truth_digest": verifier.truth.digest}),
+            "method": _called(record.method, verifier),
+        }
+    )  # fmt: skip
+    path = record_path(results, name, record.method.name, record.run_id)
+    file = path.with_suffix(".predictions.parquet")
+    own = _own(path, file)
+    if own is not None:
+        same = own.indices.shape == top.indices.shape
+        differing = int((own.indices != top.indices).any(axis=1).sum()) if same else len(top)
+        if not differing:
+            return Merged(found, "already there")
+        return Merged(
+            found, "refused", f"the run here answers {differing:,} queries otherwise; to take it, delete {path}"
+        )
+    verifier.truth.write(results / name, ground_truth_key(record.dataset))
+    sha256 = write_predictions(file, verifier.truth.ids, top)
+    received = Received(
+        pack=pack.sha256, licence=pack.manifest.licence, contact=pack.manifest.contact, signed_by=signed_by
+    )  # fmt: skip
+    write_record(path, _received(received, record, top, verifier.truth, file.name, sha256))
+    return Merged(found, "merged")
+
+
+def _received(
+    received: Received, record: RunRecord, top: TopK, truth: GroundTruth, name: str, sha256: str
+) -> RunRecord:
+    metrics = record.metrics
+    if record.protocol_version < PROTOCOL_VERSION and metrics is not None:
+        rescored = score(top, truth)
+        kept = metrics.distance_m.to == PREDICTED_POSITION  # a pack does not hold them
+        metrics = rescored.model_copy(update={"distance_m": metrics.distance_m}) if kept else rescored
+    predictions = None
+    if record.predictions is not None:
+        predictions = record.predictions.model_copy(update={"path": name, "sha256": sha256})
+    return record.model_copy(
+        update={
+            "metrics": metrics,
+            "protocol_version": PROTOCOL_VERSION,
+            "predictions": predictions,
+            "received": received,
+        }
+    )
+
+
+def _called(method: MethodRecord, verifier: Verifier) -> MethodRecord:
+    """The method with its settings named as here: after the preset that they are nearest to."""
+    try:
+        known = verifier.registry.get(method.name)
+        preset, changed = nearest_preset(known, known.Config.model_validate(method.config))
+    except (BenchError, ValueError):
+        return method  # unknown here: kept as it is
+    return method.model_copy(update={"preset": preset, "changed": list(changed)})
+
+
+def _own(path: Path, file: Path) -> TopK | None:
+    """The answers of a finished run that are here already; None where there are none."""
+    try:
+        record = read_record(path)
+        if record.status != "done" or record.predictions is None:
+            return None
+        return read_predictions(file, record.dataset.n_queries, record.predictions.k)[1]
+    except DataError:
+        return None

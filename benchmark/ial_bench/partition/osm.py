@@ -18,11 +18,11 @@ from xml.parsers import expat
 import numpy as np
 
 from ial_bench.errors import ConfigError, DataError
+from ial_bench.escape import one_line
 from ial_bench.files import check_regular
 from ial_bench.partition.geojson import OVERPASS_FIX
 from ial_bench.partition.network import Segment, StreetSource
 from ial_bench.partition.tags import Tags, is_roundabout, level_of, name_of, why_no_street
-from ial_bench.report.escape import one_line
 
 SUFFIXES = (".osm", ".osm.bz2", ".osm.gz", ".osm.pbf", ".pbf")
 _AGAIN, _GEOMETRY = "get the extract again", "ask Overpass for `out geom` instead of `out center`"

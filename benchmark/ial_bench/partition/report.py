@@ -6,13 +6,13 @@ from collections import Counter
 
 import numpy as np
 
+from ial_bench.escape import escape_html, escape_markdown
 from ial_bench.files import write_text
 from ial_bench.geo.lines import Floats
 from ial_bench.geo.projections import to_local_m
 from ial_bench.geo.regions import whereabouts
 from ial_bench.partition.options import Build, BuildOptions
 from ial_bench.partition.substreets import total_m
-from ial_bench.report.escape import escape_html, escape_markdown
 
 HTML, MARKDOWN = "build-report.html", "build-report.md"
 _BINS = (1, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ial_bench.report.escape import one_line
+from ial_bench.escape import one_line
 
 Tags = Mapping[str, Any]
 """Properties of a feature, or tags of a way."""

@@ -9,11 +9,10 @@ import numpy as np
 from ial_bench.errors import DataError
 from ial_bench.geo.points import Points, middle
 from ial_bench.geo.projections import to_local_m
-from ial_bench.metrics.accuracy import Ints
 from ial_bench.metrics.confusion import Miss
-from ial_bench.plots.scene import Scene
-from ial_bench.plots.style import COLOURS, GREY, WIDTHS, figure, label, legend
-from ial_bench.report.confusion import FirstAnswers
+from ial_bench.metrics.intervals import Ints
+from ial_bench.plots.scene import COLOURS, GREY, WIDTHS, Scene, figure, label, legend
+from ial_bench.report.breakdown import FirstAnswers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,7 @@ from ial_bench.engine.score import outcomes
 from ial_bench.errors import DataError
 from ial_bench.metrics.accuracy import first_hit, within
 from ial_bench.metrics.calibration import thinned
-from ial_bench.plots.scene import Scene
-from ial_bench.plots.style import WIDTHS, decade_ticks, figure, label, legend, log_axis, look
+from ial_bench.plots.scene import WIDTHS, Scene, decade_ticks, figure, label, legend, log_axis, look
 from ial_bench.report.calibration import all_calibrated, why_not
 
 if TYPE_CHECKING:
@@ -69,18 +68,18 @@ def distance(scene: Scene) -> Figure:
 
 
 def loss(scene: Scene) -> Figure:
-    """Training loss and val SSA-1 by epoch, as records tell them; of one method, all terms of its loss."""
+    """Training loss and val SSA-1 by epoch, as records have them; of a single method, all terms of its loss."""
     from matplotlib.ticker import MaxNLocator
 
-    told = [
+    trained = [
         (g, name, [_epochs(r.method.facts) for r in g.runs]) for g, name in zip(scene.groups, scene.labels, strict=True)
     ]
-    told = [(g, name, [e for e in runs if e]) for g, name, runs in told if any(runs)]
-    if not told:
+    trained = [(g, name, [e for e in runs if e]) for g, name, runs in trained if any(runs)]
+    if not trained:
         raise DataError("no record tells of a training", "methods that are trained do: `bench list methods`")
     picture, (left, right) = figure(scene.width or WIDTHS["double"], _HEIGHT, 2)
-    terms = list(dict.fromkeys(t for e in told[0][2][0] for t in _losses(e))) if len(told) == 1 else ["loss"]
-    for i, (_, name, runs) in enumerate(told):
+    terms = list(dict.fromkeys(t for e in trained[0][2][0] for t in _losses(e))) if len(trained) == 1 else ["loss"]
+    for i, (_, name, runs) in enumerate(trained):
         for j, term in enumerate(terms):
             curve = _mean([[_losses(e).get(term, np.nan) for e in epochs] for epochs in runs])
             _line(left, np.arange(1, len(curve) + 1), curve, i + j, label(term) if len(terms) > 1 else name)
@@ -133,7 +132,7 @@ def _line(axes: Axes, x: npt.NDArray[Any], y: npt.NDArray[Any], i: int, name: st
 
 
 def _epochs(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a record tells of each epoch; none of other facts."""
+    """What a record says about each epoch; empty for other facts."""
     training = facts.get("training")
     epochs = training.get("epochs") if isinstance(training, Mapping) else None
     if not isinstance(epochs, Sequence) or isinstance(epochs, str):
@@ -151,9 +150,9 @@ def _number(value: Any) -> float:
 
 
 def _mean(runs: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
-    """The mean over the seeds that got so far, epoch by epoch; NaN where none tells."""
+    """The mean, epoch by epoch, over the seeds that reached it; NaN where none has a value."""
     table = np.full((len(runs), max(map(len, runs))), np.nan)
     for row, values in zip(table, runs, strict=True):
         row[: len(values)] = values
-    told = np.isfinite(table)
-    return np.asarray(np.where(told.any(axis=0), np.nansum(table, axis=0) / np.maximum(told.sum(axis=0), 1), np.nan))
+    known = np.isfinite(table)
+    return np.asarray(np.where(known.any(axis=0), np.nansum(table, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan))

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from ial_bench.plots.bars import ablation, by_part, coverage
+from ial_bench.plots.bars import ablation, by_part, coverage, latency
 from ial_bench.plots.city_map import city_map
 from ial_bench.plots.curves import distance, loss, reliability, ssa_k
-from ial_bench.plots.latency import latency
 from ial_bench.plots.scene import Scene
 
 if TYPE_CHECKING:

@@ -1,11 +1,16 @@
-"""Stored answers of runs, with their truth: what comparisons, breakdowns and tables read."""
+"""Stored answers of runs with their truth, and what follows from them.
+
+Comparisons, breakdowns and tables read them. They also say how far a row can be believed: anybody can edit a record, so
+its accuracies are computed anew from the stored answers and the ground truth, which is cheap. Intervals, and whether
+the ground truth is the dataset's, are checked by ``bench score --check``, which has the dataset.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +19,8 @@ from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.score import DEFAULT_KS, outcomes, told_ks
-from ial_bench.errors import DataError, unknown_name
+from ial_bench.errors import DataError, MismatchError, unknown_name
 from ial_bench.files import sha256_file
-from ial_bench.report.groups import Group
 from ial_bench.topk import TopK
 
 _AGAIN = "run it again with --rerun"
@@ -24,11 +28,11 @@ _AGAIN = "run it again with --rerun"
 
 @dataclass(frozen=True)
 class Answers:
-    """Where answers lie, and the truth of their queries.
+    """The folder of stored answers, and the truth of their queries.
 
     Attributes:
         folder: the dataset's folder of results.
-        truth: of all the runs' queries.
+        truth: of the queries of all runs.
     """
 
     folder: Path
@@ -36,7 +40,7 @@ class Answers:
 
     @classmethod
     def of(cls, results: Path, record: RunRecord) -> Answers:
-        """Those on the same photos as `record`.
+        """The answers to the photos that `record` is about.
 
         Raises:
             DataError: the ground truth is missing or damaged.
@@ -61,11 +65,11 @@ class Answers:
         return top
 
     def values(self, runs: Sequence[RunRecord], metric: str) -> npt.NDArray[np.float64]:
-        """[n]: what each query is worth under a metric that is a mean over queries; the mean over seeds.
+        """[n]: the score of each query under a metric that is a mean over queries; the mean over seeds.
 
         Raises:
             UnknownNameError: no such metric, or the stored answers are too short for it.
-            DataError: as of `top`.
+            DataError: as for `top`.
         """
         ks = sorted({*DEFAULT_KS, *_k_of(metric)})
         columns = []
@@ -79,12 +83,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run's answers come to.
+    """The scores of a run's answers.
 
     Attributes:
         means: of each metric that is a mean over queries.
-        values: [n], what each query is worth under the metric that rows are compared by; None where it is no such
-            metric, or the stored answers are too short for it.
+        values: [n], the score of each query under the metric by which rows are compared; None where that is not a mean
+            over queries, or the stored answers are too short for it.
     """
 
     means: Mapping[str, float]
@@ -92,11 +96,11 @@ class Outcome:
 
 
 class Outcomes:
-    """What the answers of runs come to: each run's are read once, however many ask, and forgotten but for that.
+    """The scores of the answers of runs. Each run's answers are read once, and only the scores are kept.
 
     Args:
         results: folder of results.
-        metric: that rows are compared by; None: they are not.
+        metric: by which rows are compared; None: they are not.
     """
 
     def __init__(self, results: Path, metric: str | None) -> None:
@@ -108,15 +112,15 @@ class Outcomes:
         """What the run's answers are measured against.
 
         Raises:
-            DataError: as of `Answers.of`.
+            DataError: as for `Answers.of`.
         """
         return self._beside(run).truth
 
     def of(self, run: RunRecord) -> Outcome:
-        """What the run's answers come to.
+        """The scores of the run's answers.
 
         Raises:
-            DataError: as of `Answers.of` and `Answers.top`.
+            DataError: as for `Answers.of` and `Answers.top`.
         """
         key = (run.dataset.name, run.method.name, run.run_id)
         return _kept(self._known, key, lambda: self._read(run))
@@ -127,9 +131,9 @@ class Outcomes:
 
     def _read(self, run: RunRecord) -> Outcome:
         answers = self._beside(run)
-        told = [] if run.metrics is None else told_ks(run.metrics)
+        own = [] if run.metrics is None else told_ks(run.metrics)
         wanted = () if self._metric is None else _k_of(self._metric)
-        names, values, _ = outcomes(answers.top(run), answers.truth, sorted({*DEFAULT_KS, *told, *wanted}))
+        names, values, _ = outcomes(answers.top(run), answers.truth, sorted({*DEFAULT_KS, *own, *wanted}))
         means = dict(zip(names, values.mean(axis=0).tolist(), strict=True))
         compared = values[:, names.index(self._metric)].copy() if self._metric in names else None
         return Outcome(means, compared)
@@ -140,7 +144,7 @@ _Value = TypeVar("_Value")
 
 
 def _kept(known: dict[_Key, _Value | DataError], key: _Key, read: Callable[[], _Value]) -> _Value:
-    """What is known under a key, or why it cannot be: it is tried once."""
+    """What is kept under a key, or the error that reading it raised: it is read once."""
     if key not in known:
         try:
             known[key] = read()
@@ -152,26 +156,144 @@ def _kept(known: dict[_Key, _Value | DataError], key: _Key, read: Callable[[], _
     return found
 
 
-def select_group(groups: Sequence[Group], text: str) -> Group:
-    """The group that a method's name or a run's id stands for.
-
-    Raises:
-        UnknownNameError: none.
-        DataError: a method with several configurations.
-    """
-    for group in groups:
-        if any(text == run.run_id for run in group.runs):
-            return group
-    named = [group for group in groups if group.method == text]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        listed = "; ".join(f"{g.runs[0].run_id}: {g.title}, {g.backbone}" for g in named)
-        raise DataError(f"{text} was run with {len(named)} configurations", f"name a run instead: {listed}")
-    names = sorted({group.method for group in groups})
-    raise unknown_name("method with finished runs", text, names, f"there are {', '.join(names)}")
-
-
 def _k_of(metric: str) -> tuple[int, ...]:
     _, _, number = metric.rpartition("-")
     return (int(number),) if number.isdigit() and int(number) > 0 else ()
+
+
+Origin = Literal["run here", "from a pack", "as told"]
+CONTRADICTED = "contradicted"
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What was found about runs.
+
+    Attributes:
+        contradicted: by run id, a number that its answers contradict.
+        unread: by run id, why its answers could not be read.
+    """
+
+    contradicted: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runs: Iterable[RunRecord], outcomes: Outcomes | None) -> Trust:
+        """Check the accuracies of runs against their answers.
+
+        Args:
+            runs: finished ones, of any datasets.
+            outcomes: of their answers; None: nothing is checked, and all is believed.
+        """
+        if outcomes is None:
+            return cls()
+        contradicted, unread = {}, {}
+        for run in runs:
+            try:
+                if found := _contradiction(run, outcomes):
+                    contradicted[run.run_id] = found
+            except MismatchError as error:
+                contradicted[run.run_id] = f"what lies beside its record has {error.__cause__}"  # no paths in tables
+            except DataError as error:
+                unread[run.run_id] = error.problem
+        return cls(contradicted, unread)
+
+    def origin(self, run: RunRecord) -> Origin:
+        """Where a run's numbers come from."""
+        if run.run_id in self.unread or run.run_id in self.contradicted:
+            return "as told"
+        return "run here" if run.received is None else "from a pack"
+
+
+def about_trust(trust: Trust, groups: Sequence[tuple[str, Sequence[RunRecord]]]) -> list[str]:
+    """Notes on rows, by their titles: numbers that are not true, and runs from elsewhere."""
+    notes = []
+    for title, runs in groups:
+        for run in runs:
+            if run.run_id in trust.contradicted:
+                mend = f"`bench score --dataset {run.dataset.name}` scores it again, where the dataset is"
+                notes.append(f"{CONTRADICTED}: {title}, run {run.run_id}: {trust.contradicted[run.run_id]}; {mend}")
+    unread = [title for title, runs in groups if any(r.run_id in trust.unread for r in runs)]
+    if unread:
+        notes.append(f"taken as told, for their answers are not beside the records: {', '.join(dict.fromkeys(unread))}")
+    packed: dict[str, list[str]] = {}
+    for title, runs in groups:
+        for run in runs:
+            if trust.origin(run) == "from a pack" and run.received:
+                told_by = run.received.signed_by and f"{run.received.signed_by}, who signed it"
+                packed.setdefault(told_by or run.received.contact or "", []).append(title)
+    for contact, titles in packed.items():
+        by = f" of {contact}" if contact else ""
+        notes.append(f"verified when they were taken from a pack{by}: {', '.join(dict.fromkeys(titles))}")
+    return notes
+
+
+def _contradiction(run: RunRecord, outcomes: Outcomes) -> str | None:
+    """The first accuracy of a record that its answers contradict."""
+    truth = outcomes.truth(run)
+    if run.metrics is None or not len(truth):
+        return None
+    if run.dataset.truth_digest not in {None, truth.digest}:
+        return "the ground truth beside the results is another one than it was measured against"
+    means = outcomes.of(run).means
+    for name, stored in run.metrics.accuracy.items():
+        if name in means and abs(means[name] - stored.value) > _TOLERANCE:
+            return f"{name} is {100 * stored.value:.2f} % in its record and {100 * means[name]:.2f} % by its answers"
+    if run.dataset.n_queries != len(truth):
+        return f"{run.dataset.n_queries:,} queries in its record and {len(truth):,} in the ground truth"
+    return None
+
+
+def inseparable_rows(
+    rows: Sequence[Sequence[RunRecord]], name: str, outcomes: Outcomes | None
+) -> tuple[frozenset[int], str | None]:
+    """The rows that are not separable from the row of largest mean, without that row.
+
+    Sign flips of whole places, corrected for all rows and for the choice of the best from the same answers; seeds are
+    averaged query by query. It is all rows or none: rows without answers would otherwise pass as separable.
+
+    Args:
+        rows: the runs of each, on the same photos.
+        name: what the table calls the metric that rows are compared by.
+        outcomes: of their answers, under that metric; None: they are not read.
+
+    Returns:
+        Positions in `rows`, and a note for the table: what the mark means, or why there is none and how to get it.
+    """
+    if len(rows) < 2 or outcomes is None:
+        return frozenset(), None
+    untold = "rows not separable from the best are not marked: "
+    import numpy as np
+
+    from ial_bench.metrics.comparison import not_separable
+    from ial_bench.metrics.intervals import LEVEL
+
+    dataset = rows[0][0].dataset.name
+    try:
+        places = outcomes.truth(rows[0][0]).places
+    except DataError:
+        why = f"no ground truth beside the results; `bench score --dataset {dataset}` writes it, where the dataset is"
+        return frozenset(), untold + why
+    if len(np.unique(places)) < 2:
+        return frozenset(), f"{untold}all queries are of one place"
+    columns = []
+    for runs in rows:
+        try:
+            found = [outcomes.of(run).values for run in runs]
+        except DataError:
+            method = runs[0].method.name
+            again = f"`bench run --dataset {dataset} --methods {method} --rerun`"
+            return frozenset(), f"{untold}answers of {method} are missing or changed; {again} makes them anew"
+        known = [values for values in found if values is not None]
+        if len(known) < len(runs):
+            return frozenset(), f"{untold}{name} is no mean over queries, or the stored answers are too short for it"
+        columns.append(np.mean(known, axis=0))
+    values = np.stack(columns, axis=1)
+    best = int(values.mean(axis=0).argmax())
+    tied = frozenset(not_separable(values, places)) - {best}
+    level = f"{100 * (1 - LEVEL):.0f} % level"
+    what = (
+        f"the best in {name} at the {level} (sign flips of places, corrected for all rows and the choice of the best)"
+    )
+    return tied, f"†: not separable from {what}" if tied else f"all other rows are separable from {what}"

@@ -12,10 +12,9 @@ from ial_bench.method import Scores
 from ial_bench.metrics.accuracy import first_hit
 from ial_bench.metrics.calibration import BINS, Floats, Reliability, aurc, best_aurc, reliability, risks, thinned
 from ial_bench.report.answers import Answers
-from ial_bench.report.breakdown import titles
 from ial_bench.report.groups import Group
-from ial_bench.report.selected import Selected
-from ial_bench.report.sheet import Sheet
+from ial_bench.report.selection import Selected
+from ial_bench.report.table import Table, analysis
 from ial_bench.topk import NO_ANSWER, TopK, sigmoid
 
 _POINTS = 1000  # of a risk-coverage curve in JSON
@@ -38,10 +37,10 @@ class Calibrated:
 
     Attributes:
         title: of the method.
-        reliability: of the answers of all seeds together; None where its confidence is no probability.
+        reliability: of the answers of all seeds together; None where its confidence is not a probability.
         risks: [n], see `risks`; the mean over seeds.
         best: the least area that its answers allow, the mean over seeds.
-        why_not: why there is no reliability.
+        why_not: why there is no reliability, if so.
     """
 
     title: str
@@ -52,7 +51,7 @@ class Calibrated:
 
 
 def confidence(top: TopK, n_candidates: int, scores_are: Scores = "logits") -> Floats | None:
-    """[n]: probability of the first answer; None where scores are none, or the sum of all logits is not known.
+    """[n]: probability of the first answer; None where scores give none, or the sum of all logits is unknown.
 
     Args:
         top: answers.
@@ -72,13 +71,13 @@ def confidence(top: TopK, n_candidates: int, scores_are: Scores = "logits") -> F
 
 
 def calibrated(answers: Answers, group: Group, title: str, logits: bool, bins: int = BINS) -> Calibrated:
-    """Confidence of one method's answers against what became of them.
+    """One method's confidence against whether its answers are right.
 
     Args:
         answers: where they lie.
         group: its runs.
         title: shown.
-        logits: whether its scores are logits, where a record does not tell.
+        logits: whether its scores are logits, where a record does not say.
         bins: of the reliability.
 
     Raises:
@@ -114,17 +113,17 @@ def all_calibrated(selected: Selected, logits: Collection[str], bins: int = BINS
         logits: names of the methods whose scores are logits.
         bins: of the reliability.
     """
-    named = zip(selected.groups, titles(selected), strict=True)
+    named = zip(selected.groups, selected.titles, strict=True)
     return [calibrated(selected.answers, g, title, g.method in logits, bins) for g, title in named]
 
 
-def sheet(selected: Selected, logits: Collection[str], bins: int = BINS) -> Sheet:
+def calibration_table(selected: Selected, logits: Collection[str], bins: int = BINS) -> Table:
     """Error, area and risks of each method; the curves are among the facts.
 
     Args:
-        selected: as of `all_calibrated`.
-        logits: as of `all_calibrated`.
-        bins: as of `all_calibrated`.
+        selected: as for `all_calibrated`.
+        logits: as for `all_calibrated`.
+        bins: as for `all_calibrated`.
     """
     found = all_calibrated(selected, logits, bins)
     rows = tuple(
@@ -152,7 +151,7 @@ def sheet(selected: Selected, logits: Collection[str], bins: int = BINS) -> Shee
         }
         for c in found
     ]  # fmt: skip
-    return Sheet(
+    return analysis(
         f"{selected.dataset}: confidence of first answers",
         ("method", "ECE", "AURC", "best AURC", *(f"risk at {share:.0%}" for share in COVERAGES)),
         rows,
@@ -162,7 +161,7 @@ def sheet(selected: Selected, logits: Collection[str], bins: int = BINS) -> Shee
 
 
 def why_not(found: Sequence[Calibrated]) -> list[str]:
-    """Of which methods no ECE can be given, and why."""
+    """The methods for which no ECE can be given, and why."""
     reasons = dict.fromkeys(c.why_not for c in found if c.why_not)
     return [f"{', '.join(c.title for c in found if c.why_not == reason)}: {reason}" for reason in reasons]
 

@@ -7,16 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from ial_bench.encoders.encoder import FLOAT32
 from ial_bench.encoders.spec import RANDOM_INIT
 from ial_bench.engine.record import RunRecord
-from ial_bench.report.differences import encoder_of
-from ial_bench.report.groups import Group, but_for_precision
-from ial_bench.report.model import Column, Row
-from ial_bench.report.population import Population, timed_on
+from ial_bench.report.columns import LATENCY, accuracy
+from ial_bench.report.groups import Group, but_for_precision, encoder_of
 from ial_bench.report.published import PublishedRow
-from ial_bench.report.quantities import LATENCY, accuracy
+from ial_bench.report.selection import Population, timed_on
+from ial_bench.report.table import Column, Row
 
 
 def notes_of(population: Population, groups: Sequence[Group], words: Sequence[str], intervals: bool) -> list[str]:
-    """What is said of one dataset's runs.
+    """Notes on one dataset's runs.
 
     Args:
         population: the dataset's runs.
@@ -48,7 +47,7 @@ def notes_of(population: Population, groups: Sequence[Group], words: Sequence[st
 
 
 def about_latency(population: Population, groups: Sequence[Group], k: int) -> list[str]:
-    """Which machines rows were timed on: that of most of them, and of the others which rows."""
+    """The machine that most rows were timed on, and the rows timed on others."""
     rows: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     for group in groups:
@@ -65,7 +64,7 @@ def about_latency(population: Population, groups: Sequence[Group], k: int) -> li
 
 
 def about_precision(groups: Sequence[Group]) -> list[str]:
-    """What a lower precision of encoding has changed in SSA-1, where the same was run in float32 too."""
+    """How a lower precision of encoding changes SSA-1, where there is a run in float32 too."""
     notes = []
     for group in groups:
         dtype = group.runs[0].dtype
@@ -73,28 +72,28 @@ def about_precision(groups: Sequence[Group]) -> list[str]:
             continue
         same = (g for g in groups if g.runs[0].dtype == FLOAT32 and but_for_precision(g) == but_for_precision(group))
         twin = next(same, None)
-        told = f"{group.runs[0].method.title}: photos encoded in {dtype}"
+        what = f"{group.runs[0].method.title}: photos encoded in {dtype}"
         if twin is None:
-            notes.append(f"{told}; what that changes is not known, for there is no run in {FLOAT32}")
+            notes.append(f"{what}; what that changes is not known, for there is no run in {FLOAT32}")
         elif (own := _mean_ssa1(group)) is not None and (full := _mean_ssa1(twin)) is not None:
             change = 100 * (own - full)
-            notes.append(f"{told}; SSA-1 {change:+.1f} points against {FLOAT32}")
+            notes.append(f"{what}; SSA-1 {change:+.1f} points against {FLOAT32}")
     return notes
 
 
 def about_encoders(runs: Sequence[RunRecord]) -> list[str]:
-    """What had to be assumed of encoders."""
+    """Assumptions that had to be made about encoders."""
     return list(dict.fromkeys(note for r in runs if r.method.encoder for note in r.method.encoder.notes))
 
 
 def _mean_ssa1(group: Group) -> float | None:
-    """None where other k were asked for."""
+    """Mean over seeds; None where runs were scored with other k."""
     values = [measured.value for r in group.runs if (measured := accuracy(r, "SSA-1")) is not None]
     return sum(values) / len(values) if values else None
 
 
 def about_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
-    """How several seeds stand in one row."""
+    """How a row joins several seeds."""
     if all(row.seeds < 2 for row in rows):
         return []
     notes = ["rows of several seeds show means; their intervals are means of the seeds' intervals"]
@@ -104,7 +103,7 @@ def about_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
 
 
 def not_cited(dataset: str, left_out: Mapping[str, str], asked: Iterable[PublishedRow]) -> list[str]:
-    """Why published rows of a dataset that were asked for are not there.
+    """Why published rows of a dataset are missing although asked for.
 
     Args:
         dataset: its name.
@@ -138,7 +137,7 @@ def _ended(run: RunRecord) -> str:
 
 
 def joined(notes: Sequence[Sequence[str]], datasets: Sequence[str]) -> list[str]:
-    """Notes on several datasets: those said of all of them once, the others with the dataset's name before them."""
+    """Notes on several datasets: one that holds for all once, the others after the names of their datasets."""
     every = list(dict.fromkeys(note for own in notes for note in own))
     found = []
     for note in every:

@@ -20,9 +20,8 @@ from ial_bench.metrics.power import (
     places_needed,
     power,
 )
-from ial_bench.report.breakdown import titles
-from ial_bench.report.selected import Selected
-from ial_bench.report.sheet import Sheet, Value, points
+from ial_bench.report.selection import Selected
+from ial_bench.report.table import Table, Value, analysis, points
 
 _SMALLEST = "smallest difference: the least true one, in points, that so many places show with the power asked"
 _OF_THESE = "variance is that of these answers, at whatever difference: other methods have their own"
@@ -30,14 +29,14 @@ _OF_THESE = "variance is that of these answers, at whatever difference: other me
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be shown, and how surely.
+    """What a test must show, and how surely.
 
     Attributes:
         power: wanted, a fraction.
         level: of the test, a fraction.
-        comparisons: made together; the smallest p counts so many times (Holm).
+        comparisons: made together; the smallest p is multiplied by their number (Holm).
         differences: true ones, fractions.
-        places: how many are looked at; None: those there are, where there are any.
+        places: how many to plan with; None: those of the dataset, if there is one.
     """
 
     power: float
@@ -54,9 +53,9 @@ class Asked:
         """
         smallest = least_p(MOST_PLACES)
         if self.each <= smallest:
-            told = f"{_percent(self.level)} over {self.comparisons:,} comparisons is {_percent(self.each)} for each"
+            asked = f"{_percent(self.level)} over {self.comparisons:,} comparisons is {_percent(self.each)} for each"
             raise ConfigError(
-                f"{told}: no p of the test is below {_percent(smallest)}", "compare fewer methods, or raise --level"
+                f"{asked}: no p of the test is below {_percent(smallest)}", "compare fewer methods, or raise --level"
             )
 
     @property
@@ -76,11 +75,11 @@ class Asked:
         return {"power": 100 * self.power, "level": 100 * self.level, "comparisons": self.comparisons}
 
     def needed(self, of: PlaceDifferences) -> int | None:
-        """Places needed where they are like this."""
+        """Places needed where places are like this."""
         return places_needed(of, self.power, self.each)
 
     def about(self, of: PlaceDifferences, places: int) -> Iterator[str]:
-        """What to say of so many places."""
+        """Notes on a number of places."""
         if least_p(places) >= self.each:
             few = fewest_places(self.each)
             yield (
@@ -94,8 +93,8 @@ class Asked:
             )
 
 
-def of_answers(selected: Selected, metric: str, asked: Asked) -> Sheet:
-    """What the selected methods' answers say, a row a pair.
+def of_answers(selected: Selected, metric: str, asked: Asked) -> Table:
+    """A table of what the selected methods' answers can show, a row a pair.
 
     Raises:
         DataError: a single place, or answers that cannot be read.
@@ -112,7 +111,7 @@ def of_answers(selected: Selected, metric: str, asked: Asked) -> Sheet:
     values = [answers.values(g.runs, metric) for g in selected.groups]
     places = asked.places or there
     rows, notes, known = [], [], []
-    names = titles(selected)
+    names = selected.titles
     for a, b in combinations(range(len(values)), 2):
         seen = Seen.of(values[a], values[b], of_query)
         if not seen.alone:
@@ -129,7 +128,7 @@ def of_answers(selected: Selected, metric: str, asked: Asked) -> Sheet:
     if known:
         notes.append(f"that variance is known from {there:,} places to ±{max(known):.0%}, and so are places needed")
     wanted = [f"{what} for {_number(100 * d)}" for d in asked.differences for what in ("places", "power %")]
-    return Sheet(
+    return analysis(
         f"{selected.dataset}: what {places:,} places show of {metric}, {asked.said}",
         ("A", "B", "places", "correlation", "within", "one alone %", "smallest difference", *wanted),
         tuple(rows),
@@ -138,8 +137,8 @@ def of_answers(selected: Selected, metric: str, asked: Asked) -> Sheet:
     )
 
 
-def of_assumptions(assumed: Assumed, correlation: float | None, metric: str, asked: Asked) -> Sheet:
-    """What assumed accuracies say, a row a difference.
+def of_assumptions(assumed: Assumed, correlation: float | None, metric: str, asked: Asked) -> Table:
+    """A table of what methods of assumed accuracies can show, a row a difference.
 
     Args:
         assumed: the methods.
@@ -177,7 +176,7 @@ def of_assumptions(assumed: Assumed, correlation: float | None, metric: str, ask
         notes.append("correlation: as much as the accuracies allow")
     sizes = assumed.sizes
     spread = f", standard deviation {sizes.variance**0.5:.2f}" if sizes.variance else ""
-    return Sheet(
+    return analysis(
         f"Places needed to tell two methods apart in {metric}, {asked.said}",
         (
             "row", "A %", "B %", "difference", "correlation", "places", "queries",

@@ -11,8 +11,8 @@ from typing import Any
 from ial_bench.datasets.known import keeper_of
 from ial_bench.engine.record import RunRecord
 from ial_bench.errors import DataError
+from ial_bench.escape import escape_latex
 from ial_bench.json_files import read_json
-from ial_bench.report.escape import escape_latex
 
 _PACKAGED = Path(__file__).parent / "published_numbers"
 _CHECKOUT = Path(__file__).resolve().parents[3] / "results" / "published"
@@ -61,9 +61,9 @@ def published_rows(dataset: str) -> list[PublishedRow]:
 
 
 def why_not_beside(dataset: str, runs: Sequence[RunRecord], limit: int | None) -> str:
-    """Why numbers published on a dataset may not stand beside these runs; empty where they may.
+    """Why numbers published on a dataset may not be shown with these runs; empty where they may.
 
-    A dataset's name alone does not say that it is the published one: what the runs were measured on does.
+    A dataset's name alone does not prove that it is the published one: what the runs were measured on does.
 
     Args:
         dataset: its name.

@@ -1,7 +1,7 @@
 """Runs by other code than there is now: superseded ones, which later runs replace, and stale ones.
 
 What comes with ial-bench is known by its version; a plugin's run also by the digest of its source, and one with an
-encoder by the releases of the libraries that define it. Runs by different code never stand for each other.
+encoder by the releases of the libraries that define it. Runs by different code never replace each other.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ NO_CODE = Code()
 
 
 def installed_code() -> Code:
-    """The code of what is installed."""
+    """The code of the installed methods."""
     from ial_bench.registry import Registry
 
     return Code(Registry())
 
 
 def by_latest_code(runs: Sequence[RunRecord], code: Code) -> tuple[list[RunRecord], list[RunRecord]]:
-    """Finished runs, and apart from them those that are superseded.
+    """The finished runs that are current, and those that are superseded.
 
     A run is superseded by a later one that is equal in everything but the method's source or the releases of the
-    encoder's libraries, and by any such one of the code as it is known to be now: who takes a change back is not to
-    see its number.
+    encoder's libraries, and by any such run of the code as it is now: whoever reverts a change must not see its
+    number.
     """
     if len({_code_of(r) for r in runs}) <= 1:
         return list(runs), []
@@ -75,14 +75,14 @@ def by_latest_code(runs: Sequence[RunRecord], code: Code) -> tuple[list[RunRecor
 
 
 def standings(runs: Sequence[RunRecord], code: Code) -> list[Standing | None]:
-    """What is to be said of each of any runs; None: nothing."""
+    """Whether each run is superseded or stale; None: neither."""
     _, superseded = by_latest_code([r for r in runs if r.status == "done"], code)
     left_out = {id(r) for r in superseded}
     return ["superseded" if id(r) in left_out else "stale" if code.changed(r) else None for r in runs]
 
 
 def about_superseded(runs: Iterable[RunRecord]) -> list[str]:
-    """What a reader is told of superseded runs."""
+    """Notes on superseded runs."""
     counted = Counter(
         f"the libraries of {r.method.name}'s encoder"
         if r.method.encoder and not r.method.source_digest
@@ -96,12 +96,12 @@ def about_superseded(runs: Iterable[RunRecord]) -> list[str]:
 
 
 def about_stale(methods: Iterable[str]) -> list[str]:
-    """What a reader is told of stale rows, by the names of their methods."""
+    """A note on stale rows, by the names of their methods."""
     names = sorted(set(methods))
     if not names:
         return []
-    told = f"{STALE}: the code of {', '.join(names)} has changed since; such rows are not ranked"
-    return [f"{told}, and `bench run` makes them anew"]
+    stale = f"{STALE}: the code of {', '.join(names)} has changed since; such rows are not ranked"
+    return [f"{stale}, and `bench run` makes them anew"]
 
 
 def _lateness(run: RunRecord, code: Code) -> tuple[bool, str]:
@@ -118,7 +118,7 @@ def _all_but_code(run: RunRecord) -> Hashable:
 
 
 def but_for_contents(run: RunRecord) -> Hashable:
-    """What tells runs apart, the contents of photos and the code aside; a method of another origin is another one."""
+    """What distinguishes runs, apart from the contents of photos and the code; another origin is another method."""
     method, data = run.method, run.dataset
     encoder: Hashable = (method.backbone, method.weights_digest)
     if method.encoder is not None:

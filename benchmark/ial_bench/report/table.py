@@ -1,265 +1,274 @@
-"""The leaderboard as a model, from which every format is written."""
+"""What a table holds, whatever format it is written in, and how its cells read.
+
+Leaderboards and the tables of analyses are both a `Table`. In a leaderboard each row has a title and a kind; the rows
+of an analysis have cells alone.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from itertools import groupby
-from operator import attrgetter
-from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ial_bench.engine.record import RunRecord
-from ial_bench.errors import ConfigError
-from ial_bench.report import quantities
-from ial_bench.report.answers import Outcomes
-from ial_bench.report.groups import Group, groups_of
-from ial_bench.report.layout import AS_GIVEN, Layout
-from ial_bench.report.model import EMPTY, Cell, Column, Mark, Row, Table
-from ial_bench.report.notes import about_seeds, joined, not_cited, not_shown, notes_of
-from ial_bench.report.population import Population
-from ial_bench.report.published import PublishedRow, why_not_beside
-from ial_bench.report.rows import Entry, chosen, ordered, told_contradicted, told_stale
-from ial_bench.report.separable import not_told_apart
-from ial_bench.report.stale import NO_CODE, Code, about_stale
-from ial_bench.report.trust import Trust, about_trust
+from ial_bench.metrics.intervals import Estimate
 
-__all__ = ["DEFAULT_METRICS", "Table", "build_table", "lay_out"]
-
-DEFAULT_METRICS = ("SSA-1", "SSA-5", "SA-1", "SA-5")
+METHOD = "method"
+DAGGER = "†"
+RowKind = Literal["measured", "stale", "contradicted", "oracle", "published"]
+_KINDS = {
+    "measured": "", "stale": "by earlier code (not ranked)",
+    "contradicted": "contradicted by their answers (not ranked)", "oracle": "oracles (not ranked)",
+    "published": "published (not ranked)",
+}  # fmt: skip
 
 
-def build_table(
-    records: Iterable[RunRecord],
-    dataset: str,
-    metrics: Sequence[str] = DEFAULT_METRICS,
-    published: Iterable[PublishedRow] = (),
-    limit: int | None = None,
-    results: Path | None = None,
-    code: Code = NO_CODE,
-) -> Table:
-    """The leaderboard of the records on `dataset`, with the usual columns.
+class Mark(Enum):
+    """The rank of a cell in its column."""
 
-    Args:
-        records: any records; those of other datasets are ignored.
-        dataset: name.
-        metrics: accuracy columns.
-        published: rows to append.
-        limit: show runs limited to so many photos a split.
-        results: as of `lay_out`.
-        code: likewise.
+    NONE = ""
+    BEST = "best"
+    SECOND = "second"
+
+
+class Cell(NamedTuple):
+    """One field of the table.
+
+    Attributes:
+        value: in the column's unit; None for an empty cell.
+        ci95: 95 % interval over places; for several seeds, the mean of the seeds' intervals.
+        spread: standard deviation across seeds, None for a single run or a method without randomness.
+        mark: best or second of its column.
+        tied: not separable from the best of its column.
+        text: what a column of texts shows instead of a value.
+        counted: the value is a number in its own right, not in the column's unit.
     """
-    return lay_out(records, [dataset], Layout(metrics=tuple(metrics), limit=limit), published, results, code)
+
+    value: float | None = None
+    ci95: tuple[float, float] | None = None
+    spread: float | None = None
+    mark: Mark = Mark.NONE
+    tied: bool = False
+    text: str = ""
+    counted: bool = False
+
+    def marked(self, mark: Mark) -> Cell:
+        """The same cell with another mark."""
+        return self._replace(mark=mark)
 
 
-def lay_out(
-    records: Iterable[RunRecord],
-    datasets: Sequence[str],
-    layout: Layout,
-    published: Iterable[PublishedRow] = (),
-    results: Path | None = None,
-    code: Code = NO_CODE,
-) -> Table:
-    """A table of the records on `datasets`, side by side where they are several.
-
-    Rows compare only what was measured on the same photos: the same dataset digest, candidates, protocol, k and
-    limit. Of several such populations the latest is shown, whole runs before limited ones, and the notes count the
-    rest. Published rows stand beside whole runs on the dataset as it is published, else the notes say why not.
-    Runs that later code of their method has superseded are left out and counted too.
-
-    Args:
-        records: any records; those of other datasets are ignored.
-        datasets: names, in their order.
-        layout: what to show.
-        published: rows to choose from.
-        results: folder of results, whose answers tell which rows are separable, and whether numbers are true; None: not
-            looked at.
-        code: that of methods as it is here; rows of other code are called stale, and not ranked.
-
-    Raises:
-        ConfigError: a column to sort by that is not shown, or a row that is asked for and not there or left out.
-    """
-    published = list(published)
-    own = [r for r in records if r.dataset.name in datasets]
-    populations = [Population.among(own, name, layout.limit, code) for name in datasets]
-    left_out = {p.dataset: why for p in populations if (why := why_not_beside(p.dataset, p.done, layout.limit))}
-    entries = chosen(groups_of([r for p in populations for r in p.done]), published, layout, left_out)
-    entries = told_stale(entries, code)
-    groups = [e.group for e in entries if e.group is not None]
-    places = _places(own, groups, populations, layout)
-    outcomes = None
-    if results is not None and layout.separable:
-        outcomes = Outcomes(results, next((place.first for place in places), None))
-    trust = Trust.of((r for g in groups for r in g.runs), outcomes)
-    entries = told_contradicted(entries, trust)
-    beside = [(population, tuple(own)) for population, own in groupby(places, key=attrgetter("population"))]
-    found = [(entry, _row(entry, beside, trust)) for entry in entries]
-    by = _sorted_by(places, layout)
-    columns = [place.column for place in places]
-    found = ordered(found, columns, layout, by)
-    rows, told = _tied(found, places, layout, outcomes)
-    columns, mixed = _comparable(places, groups)
-    rows = _marked(rows, columns)
-    words = [place.word for place in places]
-    names = [layout.headings.get(name, name) for name in datasets]
-    notes = [
-        *joined([notes_of(p, groups, words, layout.intervals) for p in populations], names),
-        *joined(mixed, names),
-        *joined(told, names),
-        *about_stale(e.group.method for e in entries if e.group is not None and e.stale),
-        *about_trust(trust, [(e.title, e.group.runs) for e in entries if e.group]),
-        *about_seeds(rows, columns),
-        *joined([not_cited(name, left_out, filter(layout.cites, published)) for name in datasets], names),
-        *joined([not_shown(p) for p in populations], names),
-    ]
-    return Table(", ".join(names), tuple(columns), tuple(rows), tuple(notes))
+EMPTY = Cell()
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A column, the word that it was asked for by, and whose runs it shows: None where that does not matter."""
+class Row:
+    """One method with one configuration, one published result, or one line of an analysis.
 
-    word: str
-    population: Population | None
-    first: str | None
-    column: Column
-
-    @cached_property
-    def timed(self) -> bool:
-        """Whether it depends on the machine."""
-        return quantities.is_timed(self.word)
-
-    @cached_property
-    def measure(self) -> quantities.Measure:
-        """How its cells are read."""
-        return quantities.measure(self.word, self.first)
-
-
-def _places(
-    own: Sequence[RunRecord], groups: Sequence[Group], populations: Sequence[Population], layout: Layout
-) -> list[_Place]:
-    """Columns: those that are the same for all datasets, then each dataset's."""
-    known = quantities.metrics_of(own)
-    usual = tuple(m for m in DEFAULT_METRICS if m in known or not known)
-    metrics = usual if layout.metrics is None else layout.metrics
-    several = len(populations) > 1
-    words = layout.words(metrics, several, any(p.varied(g) for p in populations for g in groups))
-    if layout.settings_as_columns:
-        at = 1 if words[:1] == (quantities.BACKBONE,) else 0
-        words = (*words[:at], *(w for w in quantities.settings_of(groups) if w not in words), *words[at:])
-    first = next((w for w in words if quantities.is_metric(w)), None)
-    places = []
-    for population in (None, *populations):
-        for word in words:
-            if (population is None) == quantities.is_shared(word):
-                name = population.dataset if several and population else ""
-                column = quantities.column(
-                    word, first, layout.headings.get(name, name), layout.headings.get(word, ""), layout.digits
-                )
-                places.append(_Place(word, population, first, column))
-    return places
-
-
-def _row(entry: Entry, beside: Sequence[tuple[Population | None, Sequence[_Place]]], trust: Trust) -> Row:
-    """The row of an entry; `beside`: the columns of each population."""
-    if entry.group is None:
-        cells = {place.column.key: _reported(entry, place) for _, places in beside for place in places}
-        return Row(entry.kind, entry.title, 0, cells, entry.published[0].key, entry.heading)
-    group, cells, seeds = entry.group, {}, 0
-    for population, places in beside:
-        runs = [] if population is None else population.of(group)
-        timed = [] if population is None else population.timed(group)
-        seeds = max(seeds, len(runs))
-        for place in places:
-            if place.word == quantities.ORIGIN:
-                cells[place.column.key] = Cell(text=", ".join(dict.fromkeys(map(trust.origin, group.runs))))
-            else:
-                cells[place.column.key] = place.measure(group, timed if place.timed else runs)
-    return Row(entry.kind, entry.title, seeds, cells, "", entry.heading, tuple(r.run_id for r in group.runs))
-
-
-def _reported(entry: Entry, place: _Place) -> Cell:
-    """The cell of a published row."""
-    for row in entry.published:
-        if place.population is not None and row.dataset == place.population.dataset:
-            return quantities.reported(place.word, row)
-    return EMPTY
-
-
-def _sorted_by(places: Sequence[_Place], layout: Layout) -> Column | None:
-    """The column that rows are ordered by: of the first dataset, where several stand side by side.
-
-    Raises:
-        ConfigError: it is not shown.
+    Attributes:
+        kind: measured rows are ranked; stale and contradicted ones, oracles and published rows are not.
+        title: the method's title, with its differences from the method's other rows; empty in an analysis.
+        seeds: number of runs behind it, 0 for published rows.
+        cells: by the key of their column; a column may be missing.
+        cite: citation key of a published row.
+        group: heading above it, instead of the one of its kind.
+        runs: ids of the runs behind it.
     """
-    numbers = [p for p in places if not p.column.text]
-    if layout.sort in {None, AS_GIVEN}:
-        return next((p.column for p in numbers if p.word == p.first), None)
-    for place in numbers:
-        if layout.sort in {place.word, place.column.key}:
-            return place.column
-    shown = ", ".join(dict.fromkeys(p.word for p in numbers))
-    raise ConfigError(f"cannot sort by {layout.sort!r}, which is not shown", f"one of {shown}, or {AS_GIVEN}")
+
+    kind: RowKind
+    title: str
+    seeds: int
+    cells: dict[str, Cell]
+    cite: str = ""
+    group: str = ""
+    runs: tuple[str, ...] = ()
+
+    def cell(self, column: Column) -> Cell:
+        """The cell in a column."""
+        return self.cells.get(column.key, EMPTY)
 
 
-def _tied(
-    rows: Sequence[tuple[Entry, Row]], places: Sequence[_Place], layout: Layout, outcomes: Outcomes | None
-) -> tuple[list[Row], list[list[str]]]:
-    """The rows, those marked that are not separable from the best in the first metric; what is said of each dataset."""
-    found = [row for _, row in rows]
-    notes: list[list[str]] = []
-    for place in places:
-        if place.population is None or place.word != place.first:
-            continue
-        ranked = [
-            (i, runs)
-            for i, (entry, row) in enumerate(rows)
-            if row.kind == "measured" and entry.group and (runs := place.population.of(entry.group))
-        ]
-        metric = layout.headings.get(place.word, place.word)
-        tied, note = not_told_apart([runs for _, runs in ranked], metric, outcomes)
-        notes.append([note] if note else [])
-        for j in tied:
-            i = ranked[j][0]
-            cell = found[i].cell(place.column)._replace(tied=True)
-            found[i] = replace(found[i], cells={**found[i].cells, place.column.key: cell})
-    return found, notes
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, unit and direction.
+
+    Attributes:
+        name: what it is, within its group.
+        percent: whether values are fractions shown as percent.
+        digits: decimals shown.
+        best: which end is best; None is not ranked.
+        text: whether cells are texts.
+        group: heading above several columns: the dataset, where several stand side by side.
+        spread_of: key of the column whose spread across seeds it shows, in percentage points.
+        title: heading instead of the name and its unit.
+        part: what it shows of its cells: values with their intervals, or one of both alone.
+        shown: writes a number, percent of a fraction; None: with `digits` decimals.
+    """
+
+    name: str
+    percent: bool = False
+    digits: int = 1
+    best: Literal["high", "low"] | None = None
+    text: bool = False
+    group: str = ""
+    spread_of: str = ""
+    title: str = ""
+    part: Literal["both", "value", "interval"] = "both"
+    shown: Callable[[float], str] | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """A name that no other column of the table has."""
+        return f"{self.group} {self.name}" if self.group else self.name
+
+    @property
+    def unit(self) -> str:
+        """The unit, where the name does not have it."""
+        return "%" if self.percent and not self.spread_of and not self.title else ""
 
 
-def _comparable(places: Sequence[_Place], groups: Sequence[Group]) -> tuple[list[Column], list[list[str]]]:
-    """The columns, times of different machines unranked; what is said of each dataset."""
-    columns = []
-    mixed: dict[str, list[str]] = {p.population.dataset: [] for p in places if p.population}
-    for place in places:
-        column = place.column
-        if place.population and place.timed and len(place.population.machines(groups)) > 1:
-            column = replace(column, best=None)
-            mixed[place.population.dataset] = [
-                "latencies come from different hardware and are not comparable: none is marked best"
-            ]
-        columns.append(column)
-    return columns, list(mixed.values())
+@dataclass(frozen=True)
+class Table:
+    """A leaderboard, or a table of an analysis.
+
+    Attributes:
+        title: above it; of a leaderboard the name of its dataset, or the names of several that stand side by side.
+        columns: after the method.
+        rows: of a leaderboard measured ones, then stale, contradicted, oracles, published.
+        notes: what a reader must know beside it.
+        facts: what else JSON holds of an analysis.
+        ranking: whether it is a leaderboard, whose rows have titles and kinds.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ranking: bool = True
+
+    @property
+    def heads(self) -> list[str]:
+        """The headings of an analysis, as people read them."""
+        return [" ".join(filter(None, (c.title or c.name, c.unit))) for c in self.columns]
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The cells of an analysis, as people read them."""
+        return [[with_interval(row.cell(c), c) for c in self.columns] for row in self.rows]
 
 
-def _marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
-    """The rows with the best and the second of each ranked column marked, as they are shown: ties share."""
-    marks: dict[int, dict[str, Mark]] = defaultdict(dict)
-    for column in columns:
-        values = {
-            i: round(value * (100 if column.percent else 1), column.digits)
-            for i, row in enumerate(rows)
-            if row.kind == "measured" and (value := row.cell(column).value) is not None
-        }
-        if column.best is None or len(values) < 2:
-            continue
-        order = sorted(set(values.values()), reverse=column.best == "high")
-        best = dict(zip(order, (Mark.BEST, Mark.SECOND), strict=False))
-        for i, value in values.items():
-            if value in best:
-                marks[i][column.key] = best[value]
-    marked = list(rows)
-    for i, own in marks.items():
-        cells = rows[i].cells
-        marked[i] = replace(rows[i], cells={**cells, **{k: cells[k].marked(mark) for k, mark in own.items()}})
-    return marked
+Value: TypeAlias = str | int | float | Estimate | None
+
+
+def analysis(
+    title: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Value]],
+    notes: Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> Table:
+    """A table of an analysis.
+
+    A column with an `Estimate` holds fractions, shown in percent; one with any text is a column of texts.
+
+    Args:
+        title: above it.
+        names: of the columns.
+        rows: a value for each column. A number beside estimates is a count.
+        notes: below it.
+        facts: what else JSON holds.
+    """
+    columns = tuple(
+        Column(
+            name if name not in names[:i] else f"{name} ({i + 1})",
+            title=name,
+            text=any(isinstance(row[i], str) for row in rows),
+            percent=any(isinstance(row[i], Estimate) for row in rows),
+        )
+        for i, name in enumerate(names)
+    )
+    cells = [{c.key: _cell(v) for c, v in zip(columns, row, strict=True) if v is not None} for row in rows]
+    lines = tuple(Row("measured", "", 0, own) for own in cells)
+    return Table(title, columns, lines, tuple(notes), facts or {}, ranking=False)
+
+
+def _cell(value: str | float | Estimate) -> Cell:
+    if isinstance(value, Estimate):
+        return Cell(value.value, value.ci95)
+    return Cell(text=value) if isinstance(value, str) else Cell(value, text=by_size(value), counted=True)
+
+
+def points(fraction: float | None) -> float | None:
+    """A fraction in percentage points, for columns that hold these in every format."""
+    return None if fraction is None else round(100 * fraction, 2)
+
+
+def by_size(value: float) -> str:
+    """A number with decimals that suit its size; a whole number has none."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.1f}" if abs(value) > 1 else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How tables are written, where a format leaves a choice.
+
+    Attributes:
+        intervals: whether intervals are shown; CSV and JSON always have them.
+        siunitx: in LaTeX, numbers in columns of the siunitx package.
+    """
+
+    intervals: bool = True
+    siunitx: bool = False
+
+
+PLAIN = Style()
+
+
+def number(cell: Cell, column: Column) -> str:
+    """The value as shown: percent or unit, fixed decimals; the text of a column of texts; empty where there is none."""
+    if column.text:
+        return cell.text
+    if column.part == "interval":
+        return _ends(cell, column)
+    if cell.value is None:
+        return ""
+    return by_size(cell.value) if cell.counted else _fixed(cell.value, column)
+
+
+def interval(cell: Cell, column: Column, style: Style = PLAIN) -> str:
+    """The interval as shown beside the value, in brackets."""
+    return _ends(cell, column) if style.intervals and column.part == "both" else ""
+
+
+def with_interval(cell: Cell, column: Column) -> str:
+    """The value and its interval, in one text."""
+    extent = interval(cell, column)
+    return number(cell, column) + (f" {extent}" if extent else "")
+
+
+def _ends(cell: Cell, column: Column) -> str:
+    if cell.ci95 is None:
+        return ""
+    low, high = cell.ci95
+    return f"[{_fixed(low, column)}, {_fixed(high, column)}]"
+
+
+def _fixed(value: float, column: Column) -> str:
+    value = value * 100 if column.percent else value
+    return f"{value:.{column.digits}f}" if column.shown is None else column.shown(value)
+
+
+def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """The headings above columns, with the number of columns below each; empty if there are none."""
+    found = [(group, len(list(below))) for group, below in groupby(columns, key=lambda c: c.group)]
+    return found if any(group for group, _ in found) else []
+
+
+def sections(table: Table) -> Iterator[tuple[str, list[Row]]]:
+    """The rows that belong together, with the heading above them: their own, or that of their kind."""
+    for (kind, group), rows in groupby(table.rows, key=lambda r: (r.kind, r.group)):
+        yield group or _KINDS[kind], list(rows)

@@ -1,17 +1,19 @@
 r"""A tabular for the booktabs package: best in bold, second underlined.
 
-Numbers stand right-aligned with fixed decimals, so that decimal points stand below each other; what follows a number, a
-dagger or an interval, has a column of its own beside it. With siunitx, numbers stand in its S columns instead.
+Numbers are right-aligned with fixed decimals, so that decimal points are aligned too. What follows a number, a dagger
+or an interval, has a column of its own beside it. With siunitx, numbers use its S columns instead.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from ial_bench.report.escape import escape_latex, short_line
-from ial_bench.report.formats.shared import METHOD, Style, interval, number, sections, spans
-from ial_bench.report.model import Cell, Column, Mark, Row, Table
+from ial_bench.escape import escape_latex, short_line
 from ial_bench.report.published import is_citation_key
+from ial_bench.report.table import METHOD, Cell, Column, Mark, Row, Style, Table, interval, number, sections, spans
+
+_NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 
 
 def as_latex(tables: Sequence[Table], style: Style) -> str:
@@ -24,13 +26,15 @@ class _Tabular:
     def __init__(self, table: Table, style: Style) -> None:
         self._table, self._style = table, style
         self._columns = table.columns
+        self._stub = 1 if table.ranking else 0  # columns of row titles
         cells = {c.key: [row.cell(c) for row in table.rows] for c in table.columns}
         self._followed = {c.key for c in table.columns if any(x.tied or interval(x, c, style) for x in cells[c.key])}
         self._shape = {c.key: _shape([number(x, c) for x in cells[c.key]]) for c in table.columns if not c.text}
 
     def text(self) -> str:
         columns = self._columns
-        width = 1 + sum(self._width(c) for c in columns)
+        stub = self._stub
+        width = stub + sum(self._width(c) for c in columns)
         body: list[str] = []
         for heading, rows in sections(self._table):
             if body:
@@ -38,11 +42,13 @@ class _Tabular:
             if heading:
                 text = heading if rows[0].group else heading.capitalize()
                 body.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(text)}}}}} \\")
-            body += [" & ".join([_title(row), *(self._cell(row.cell(c), c) for c in columns)]) + r" \\" for row in rows]
-        heads = [METHOD.capitalize(), *(self._heading(c) for c in columns)]
+            for row in rows:
+                cells = [_title(row)] * stub + [self._cell(row.cell(c), c) for c in columns]
+                body.append(" & ".join(cells) + r" \\")
+        heads = [METHOD.capitalize()] * stub + [self._heading(c) for c in columns]
         lines = [
-            *(f"% {short_line(n)}" for n in (self._table.dataset, *self._table.notes)),
-            rf"\begin{{tabular}}{{l{''.join(self._alignment(c) for c in columns)}}}",
+            *(f"% {short_line(n)}" for n in (self._table.title, *self._table.notes) if n),
+            rf"\begin{{tabular}}{{{'l' * stub}{''.join(self._alignment(c) for c in columns)}}}",
             r"\toprule",
             *self._above(),
             " & ".join(heads) + r" \\",
@@ -67,8 +73,8 @@ class _Tabular:
         """The datasets above their columns, each with a rule."""
         if not spans(self._columns):
             return []
-        cells, rules = [""], []
-        at, column = 2, 0
+        cells, rules = [""] * self._stub, []
+        at, column = 1 + self._stub, 0
         for group, count in spans(self._columns):
             width = sum(self._width(c) for c in self._columns[column : column + count])
             if group:
@@ -88,10 +94,11 @@ class _Tabular:
     def _cell(self, cell: Cell, column: Column) -> str:
         if column.text:
             return escape_latex(cell.text)
-        text = self._number(number(cell, column), cell.mark, column)
+        plain = number(cell, column)
+        text = self._number(plain if self._style.siunitx else _minus(plain), cell.mark, column)
         if column.key not in self._followed:
             return text
-        extent = interval(cell, column, self._style)
+        extent = _minus(interval(cell, column, self._style))
         after = [r"$^{\dagger}$"] if cell.tied else []
         after += [rf"{{\scriptsize {extent}}}"] if extent else []
         return f"{text} & {' '.join(after)}"
@@ -112,6 +119,11 @@ def _title(row: Row) -> str:
     if not row.cite:
         return title
     return title + (rf"~\cite{{{row.cite}}}" if is_citation_key(row.cite) else f" ({escape_latex(row.cite)})")
+
+
+def _minus(number: str) -> str:
+    """A number, or an interval, with minus signs: a bare one would be printed as a hyphen."""
+    return _NEGATIVE.sub("$-$", number)
 
 
 def _shape(numbers: Sequence[str]) -> str:

@@ -8,13 +8,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ial_bench.report.escape import escape_csv
-from ial_bench.report.formats.shared import Style
-from ial_bench.report.model import Cell, Column, Table
+from ial_bench.escape import escape_csv
+from ial_bench.report.table import Cell, Column, Style, Table
+
+_ENDS = ("low", "high")
 
 
 def as_csv(tables: Sequence[Table], _: Style) -> str:
-    """One line a row. Tables share a header where their columns are the same."""
+    """One line a row. Leaderboards of the same columns share a header; a blank line separates analyses."""
+    if not all(t.ranking for t in tables):
+        return "\n".join(map(_csv, tables))
     lines: list[str] = []
     header = ""
     for table in tables:
@@ -28,38 +31,45 @@ def _csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     shown = {c.key for c in table.columns}
-    columns = [c for c in table.columns if c.spread_of not in shown]  # it stands beside its metric anyhow
-    fields = [field for c in columns for field in _fields(c)]
-    writer.writerow(["dataset", "kind", "group", "method", "seeds", "cite", *(escape_csv(name) for name, _ in fields)])
+    columns = [c for c in table.columns if not c.spread_of or c.spread_of not in shown]  # its metric has it
+    fields = [f"{c.key} {what}" if what else c.key for c in columns for what in _fields(c, table.ranking)]
+    stub = ["dataset", "kind", "group", "method", "seeds", "cite"] if table.ranking else []
+    writer.writerow([*stub, *map(escape_csv, fields)])
     for row in table.rows:
-        values: list[Any] = []
-        for c in columns:
-            values += _values(row.cell(c), c)
-        texts = [escape_csv(t) for t in (table.dataset, row.kind, row.group, row.title)]
-        writer.writerow([*texts, row.seeds, escape_csv(row.cite), *("" if v is None else v for v in values)])
+        values = [v for c in columns for v in _values(row.cell(c), c, table.ranking)]
+        texts = [escape_csv(t) for t in (table.title, row.kind, row.group, row.title)]
+        stub = [*texts, str(row.seeds), escape_csv(row.cite)] if table.ranking else []
+        writer.writerow([*stub, *("" if v is None else v for v in values)])
     return out.getvalue()
 
 
-def _fields(column: Column) -> list[tuple[str, str]]:
-    if not column.percent or column.spread_of:
-        return [(column.key, "")]
-    return [(column.key, ""), *((f"{column.key} {what}", what) for what in ("low", "high", "seed sd"))]
+def _fields(column: Column, ranking: bool) -> tuple[str, ...]:
+    """What a column has fields for: "" is its value."""
+    if column.part == "interval":
+        return _ENDS
+    if not column.percent or column.spread_of or column.part == "value":
+        return ("",)
+    return ("", *_ENDS, "seed sd") if ranking else ("", *_ENDS)
 
 
-def _values(cell: Cell, column: Column) -> list[Any]:
+def _values(cell: Cell, column: Column, ranking: bool) -> list[Any]:
     if column.text:
-        return [escape_csv(cell.text)]
-    if not column.percent or column.spread_of:
-        return [cell.value]
-    return [cell.value, *(cell.ci95 or (None, None)), cell.spread]
+        return [escape_csv(cell.text) if cell.value is None else cell.value]
+    of = {"": cell.value, **dict(zip(_ENDS, cell.ci95 or (None, None), strict=True)), "seed sd": cell.spread}
+    return [of[what] for what in _fields(column, ranking)]
 
 
 def as_json(tables: Sequence[Table], _: Style) -> str:
     """A list of tables; texts as they are in the records."""
-    return json.dumps([_object(t) for t in tables], indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # Without queries the area under a curve is not a number; Python's JSON writes it as NaN.
+    strict = all(t.ranking for t in tables)
+    return json.dumps([_object(t) for t in tables], indent=2, ensure_ascii=False, allow_nan=not strict) + "\n"
 
 
 def _object(table: Table) -> dict[str, Any]:
+    if not table.ranking:
+        cells = [{c.key: _plain(row.cells.get(c.key), c) for c in table.columns} for row in table.rows]
+        return {"title": table.title, **table.facts, "rows": cells, "notes": list(table.notes)}
     columns = [
         {
             "key": c.key, "name": c.name, "title": c.title, "group": c.group, "fraction": c.percent, "best": c.best,
@@ -74,7 +84,7 @@ def _object(table: Table) -> dict[str, Any]:
         }
         for row in table.rows
     ]  # fmt: skip
-    return {"dataset": table.dataset, "columns": columns, "rows": rows, "notes": list(table.notes)}
+    return {"dataset": table.title, "columns": columns, "rows": rows, "notes": list(table.notes)}
 
 
 def _cell(cell: Cell, column: Column) -> Any:
@@ -84,3 +94,15 @@ def _cell(cell: Cell, column: Column) -> Any:
         "value": cell.value, "ci95": cell.ci95, "seed_sd": cell.spread, "mark": cell.mark.value,
         "not_separable_from_best": cell.tied,
     }  # fmt: skip
+
+
+def _plain(cell: Cell | None, column: Column) -> Any:
+    """The value of a cell of an analysis, a fraction with its interval."""
+    if cell is None:
+        return None
+    if column.text and cell.value is None:
+        return cell.text
+    if column.part == "interval":
+        return cell.ci95
+    share = column.percent and not cell.counted and column.part == "both"
+    return {"value": cell.value, "ci95": cell.ci95} if share else cell.value

@@ -11,20 +11,17 @@ import numpy as np
 
 from ial_bench.engine.score import outcomes
 from ial_bench.errors import BenchError, DataError
+from ial_bench.escape import short
 from ial_bench.method import Reporter
+from ial_bench.metrics.accuracy import Areas
 from ial_bench.report.answers import Answers
-from ial_bench.report.quantities import accuracy
+from ial_bench.report.columns import accuracy
+from ial_bench.report.leaderboard import DEFAULT_METRICS
 from ial_bench.report.site import data
-from ial_bench.report.site.areas import Areas, Share, shares
-from ial_bench.report.site.comparison import Comparison
-from ial_bench.report.site.folder import SiteFolder, site_folder
-from ial_bench.report.site.packing import bits, integers, script
-from ial_bench.report.site.pages import assets, check_installed, render
-from ial_bench.report.site.run_page import page_of, run_values
+from ial_bench.report.site.data import Comparison, bits, integers, script
+from ial_bench.report.site.folder import FOLDER, SiteFolder, Thumbnails, chosen, site_folder, thumbnail_name
+from ial_bench.report.site.pages import Share, assets, check_installed, page_of, render, run_values, shares
 from ial_bench.report.site.source import Run, Source, gather
-from ial_bench.report.site.texts import short
-from ial_bench.report.site.thumbnails import FOLDER, Thumbnails, chosen, thumbnail_name
-from ial_bench.report.table import DEFAULT_METRICS
 
 MOST_THUMBNAILS = 5_000
 _MOST_SAID = 3  # photos without thumbnail that are named
@@ -37,8 +34,8 @@ class Options:
     Attributes:
         results: folder of results.
         home: the data home.
-        limit: show runs limited to so many photos a split.
-        thumbnails: at most so many a dataset, spread evenly over its queries; None: all.
+        limit: show runs with this limit of photos a split.
+        thumbnails: the most per dataset, spread evenly over its queries; None: all.
     """
 
     results: Path
@@ -54,7 +51,7 @@ def build(out: Path, datasets: Sequence[str], options: Options, report: Reporter
         out: folder to write, new or of an earlier report.
         datasets: names, each with a folder of results.
         options: what goes in.
-        report: told of progress.
+        report: shows progress.
 
     Returns:
         The datasets' parts, and what could not be read and is left out.
@@ -74,13 +71,13 @@ def build(out: Path, datasets: Sequence[str], options: Options, report: Reporter
             problems += [*source.problems, *part.problems]
         for name, content in assets().items():
             folder.write(f"assets/{name}", content)
-        told = [_without_folders(p, options.results) for p in problems]
-        folder.write("index.html", render("index", root="", here="index", sections=sections, problems=told))
+        shown = [_without_folders(p, options.results) for p in problems]
+        folder.write("index.html", render("index", root="", here="index", sections=sections, problems=shown))
     return sources, problems
 
 
 def photos_script(key: str, why: str, there: dict[str, Any] | None = None, *, everything: bool = False) -> str:
-    """``photos.js``: which queries have a thumbnail, and what is said in place of the others.
+    """``photos.js``: which queries have a thumbnail, and the text in place of the others.
 
     Args:
         key: of the ground truth.
@@ -92,7 +89,7 @@ def photos_script(key: str, why: str, there: dict[str, Any] | None = None, *, ev
 
 
 def _without_folders(problem: str, results: Path) -> str:
-    """A problem as the report tells it, which is made to be passed on: without folders of this machine."""
+    """A problem as the report shows it: without folders of this machine, because reports are passed on."""
     for folder in (results.resolve(), results, Path.home()):
         problem = problem.replace(f"{folder}/", "")
     return problem
@@ -113,7 +110,7 @@ class _Part:
         self._unread: dict[str, str] = {}
 
     def write(self) -> dict[str, Any]:
-        """Write data and pages; what the first page shows of it."""
+        """Write data and pages; returns what the first page shows of them."""
         source = self._source
         place = {
             "name": source.name, "folder": source.folder, "answers": source.answers is not None, "notes": source.notes
@@ -169,7 +166,7 @@ class _Part:
         self._write_photos()
 
     def _write_run(self, run: Run, answers: Answers, areas: Areas, comparison: Comparison) -> list[dict[str, Any]]:
-        """Write one run's data; what ``index.js`` says of it, nothing where its answers cannot be read."""
+        """Write one run's data; returns its entry in ``index.js``, nothing where its answers cannot be read."""
         truth, record = answers.truth, run.record
         try:
             top = answers.top(record)

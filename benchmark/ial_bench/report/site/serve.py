@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ial_bench.errors import BenchError, StorageError
+from ial_bench.escape import short_line
 from ial_bench.folders import inside
-from ial_bench.report.escape import short_line
 from ial_bench.report.site.build import photos_script
+from ial_bench.report.site.folder import FOLDER, Thumbnails
 from ial_bench.report.site.pages import POLICY
 from ial_bench.report.site.source import Source
-from ial_bench.report.site.thumbnails import FOLDER, Thumbnails
 
 LOOPBACK = "127.0.0.1"
 SILENCE_S = 20.0
@@ -30,7 +30,7 @@ _PHOTOS = re.compile(r"/datasets/(?P<folder>[^/]+)/data/photos\.js")
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Files of the report's folder, to pages of this machine. What is not there of thumbnails is made."""
+    """Serves files of the report's folder to pages of this machine. Missing thumbnails are made."""
 
     protocol_version = "HTTP/1.1"
     server_version = "ial-bench"
@@ -60,7 +60,7 @@ class _Handler(SimpleHTTPRequestHandler):
             super().do_HEAD()
 
     def send_head(self) -> Any:
-        """A file of the report's own: no folder's list, and nothing that a link leads to."""
+        """Only files of the report itself: no lists of folders, and nothing behind a link."""
         if self._is_own_file():
             return super().send_head()
         self.send_error(HTTPStatus.NOT_FOUND)
@@ -76,7 +76,7 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """Say nothing of single requests, nor of connections that are closed for their silence."""
+        """Log no single requests, and no connections that time out."""
 
     def _is_own_file(self) -> bool:
         folder = Path(self.directory)
@@ -88,7 +88,7 @@ class _Handler(SimpleHTTPRequestHandler):
             return False
 
     def _is_own_name(self) -> bool:
-        """Whether the request names this machine: a page of elsewhere could have its own name lead here."""
+        """Whether the request names this machine: a foreign page could let its own name lead here."""
         port = self.connection.getsockname()[1]
         if self.headers.get("Host") in {f"{LOOPBACK}:{port}", f"localhost:{port}"}:
             return True
@@ -96,7 +96,7 @@ class _Handler(SimpleHTTPRequestHandler):
         return False
 
     def _make(self, folder: str, key: str, i: int) -> None:
-        """Make a thumbnail; where it cannot be made, the answer is that it is not there."""
+        """Make a thumbnail; if that fails, the answer is that there is none."""
         mine = self.thumbnails.get(folder)
         if mine is not None and key == mine.key and i < len(mine.photos):
             try:
@@ -120,7 +120,7 @@ class Server(ThreadingHTTPServer):
         folder: a report.
         sources: its parts, whose datasets the thumbnails are made from.
         port: 0 for any free one.
-        say: told, a line each, what went wrong.
+        say: called with a line for each thing that went wrong.
 
     Raises:
         StorageError: the port cannot be had.
@@ -148,23 +148,23 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where a browser finds it."""
+        """The address for a browser."""
         return f"http://{LOOPBACK}:{self.server_address[1]}/"
 
     def say(self, text: str) -> None:
-        """Tell a line, whole."""
+        """Write a line, whole."""
         with self._saying:
             self._say(short_line(text))
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """A line of what ended a connection; that a client went away is nothing wrong here."""
+        """Log what ended a connection; a client that goes away is no error."""
         error = sys.exc_info()[1]
         client = f"{client_address[0]}:{client_address[1]}"
-        told = "went away" if isinstance(error, ConnectionError) else f"{type(error).__name__}: {error}"
-        self.say(f"{client}: {told}")
+        what = "went away" if isinstance(error, ConnectionError) else f"{type(error).__name__}: {error}"
+        self.say(f"{client}: {what}")
 
     def server_close(self) -> None:
-        """End it, when the thumbnails in work are whole."""
+        """Close the server once the thumbnails in work are finished."""
         super().server_close()
         for thumbnails in self._thumbnails.values():
             thumbnails.close()
@@ -179,8 +179,8 @@ def serve_report(
         folder: a report.
         sources: its parts.
         port: 0 for any free one.
-        tell: told the address.
-        say: told what went wrong, a line each, and the end.
+        tell: called with the address.
+        say: called with a line for each thing that went wrong, and at the end.
     """
     with Server(folder, sources, port, say) as server:
         tell(server.address)

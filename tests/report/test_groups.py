@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ial_bench.engine.record import MethodRecord
-from ial_bench.report.differences import FACTS, differences
+from ial_bench.report.groups import FACTS, differences
 from ial_bench.settings import BACKBONE
 from made_records import make_record
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ial_bench.engine.record import RunRecord
-from ial_bench.report.model import Row, Table
+from ial_bench.report.leaderboard import build_table
 from ial_bench.report.published import PublishedRow, published_rows
-from ial_bench.report.table import build_table
+from ial_bench.report.table import Row, Table
 from made_records import make_record
 
 DATASET = "made-city"

@@ -15,8 +15,8 @@ from ial_bench.engine.predictions import read_predictions, write_predictions
 from ial_bench.engine.record import PredictionsRecord, RunRecord, records
 from ial_bench.registry import Registry
 from ial_bench.report.layout import Layout
+from ial_bench.report.leaderboard import build_table, lay_out
 from ial_bench.report.stale import Code
-from ial_bench.report.table import build_table, lay_out
 from ial_bench.topk import TopK
 from made_records import make_record, run_baselines
 

@@ -1,4 +1,6 @@
-"""The columns that can be asked for: what a word stands for, and how it is read from the runs of a row.
+"""The columns of a leaderboard: the word for each, and how it is read from the runs of a row.
+
+A new column that is no accuracy is an entry of `QUANTITIES`.
 
 SSA-1, MRR, within_50, ...    an accuracy
 sd, sd:METRIC                 standard deviation across seeds, of the first metric or of the one named
@@ -15,10 +17,9 @@ from typing import Literal
 
 from ial_bench.engine.record import Interval, RunRecord
 from ial_bench.errors import unknown_name
-from ial_bench.report.differences import FACTS
-from ial_bench.report.groups import Group
-from ial_bench.report.model import Cell, Column
+from ial_bench.report.groups import FACTS, Group
 from ial_bench.report.published import PublishedRow
+from ial_bench.report.table import Cell, Column
 
 BACKBONE, SEEDS, METRICS, SPREAD, SETTING = "backbone", "seeds", "metrics", "sd", "set:"
 ORIGIN = "origin"
@@ -29,7 +30,7 @@ _DISTANCES = ("within_25", "within_50", "within_100", "within_200")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number of a run that is no accuracy.
+    """A number of a run other than an accuracy.
 
     Attributes:
         name: heading, with its unit.
@@ -37,7 +38,7 @@ class Quantity:
         best: which end is best; None is not ranked.
         of: the number; None where the run has none.
         published: the number of a published row.
-        timed: it depends on the machine.
+        timed: whether it depends on the machine.
         ci95: its interval; None where it has none.
     """
 
@@ -79,7 +80,7 @@ WORDS = (BACKBONE, ORIGIN, SEEDS, METRICS, SPREAD, *QUANTITIES)
 
 
 def accuracy(record: RunRecord, metric: str) -> Interval | None:
-    """A run's accuracy by its name, None where it has none."""
+    """A run's accuracy by its name, None where the run does not have it."""
     if record.metrics is None:
         return None
     if metric in _DISTANCES:
@@ -122,7 +123,7 @@ def column(word: str, first: str | None, group: str = "", title: str = "", digit
         word: as above.
         first: the first metric of the table.
         group: dataset, where several stand side by side.
-        title: heading of one's own.
+        title: heading instead of the name and its unit.
         digits: decimals of accuracies.
     """
     if is_shared(word):
@@ -140,8 +141,8 @@ def column(word: str, first: str | None, group: str = "", title: str = "", digit
 
 
 Measure = Callable[[Group, Sequence[RunRecord]], Cell]
-"""From the group of a row, and its runs on the column's dataset, to the cell; a quantity that is timed takes these all
-for of one machine."""
+"""From the group of a row, and its runs on the column's dataset, to the cell. For a timed quantity all these runs are
+taken to be of one machine."""
 
 
 def measure(word: str, first: str | None) -> Measure:
@@ -195,7 +196,7 @@ def reported(word: str, row: PublishedRow) -> Cell:
 
 
 def check_words(words: Sequence[str], records: Sequence[RunRecord]) -> None:
-    """Look whether columns exist.
+    """Check that columns exist.
 
     Raises:
         UnknownNameError: one is neither a word nor in any record.
@@ -215,7 +216,7 @@ def check_words(words: Sequence[str], records: Sequence[RunRecord]) -> None:
 
 
 def settings_of(groups: Sequence[Group]) -> list[str]:
-    """Words of the settings that tell rows of one method apart, in their order."""
+    """Words of the settings in which rows of one method differ, in their order."""
     return list(dict.fromkeys(f"{SETTING}{key}" for g in groups for key in g.differences if key != BACKBONE))
 
 

@@ -4,9 +4,9 @@
     runs/RUN_ID.json        the record
     runs/RUN_ID.parquet     candidates and scores, a row a query, in the order of the ground truth
 
-No photo, no position, no name of a photo: queries are known by their order, and the order by the digest of the ground
-truth. A pack is read member by member, never unpacked; names are computed, not taken from it, and sizes are bounded.
-The same results give the same bytes.
+A pack holds no photos, no positions and no names of photos: queries are known by their order, and the order by the
+digest of the ground truth. It is read member by member and never unpacked; the names of members are computed, not taken
+from it, and their sizes are bounded. The same results give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -25,11 +25,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+import ial_bench
 from ial_bench.engine.record import RunRecord, record_from
 from ial_bench.errors import DataError
 from ial_bench.files import atomic_path, sha256_file
 from ial_bench.json_files import parse_json
 from ial_bench.parquet import open_table, read_columns
+from ial_bench.report.selection import Selected, runs_of
 from ial_bench.topk import TopK
 
 SUFFIX = ".ialpack"
@@ -60,14 +62,14 @@ class Sums(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a pack says of itself.
+    """What a pack says about itself.
 
     Attributes:
         dataset: name of the dataset.
         ground_truth: `GroundTruth.digest` of what the answers were measured against.
         runs: the checksums of each run's members.
         licence: under which the results are given.
-        contact: who to ask, by choice.
+        contact: who to ask, optional.
         made_with: version of ial-bench.
     """
 
@@ -88,7 +90,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Pack:
-    """A pack whose outside holds: its members are those that it names, and no others.
+    """A pack whose members are those that it names, and no others.
 
     Attributes:
         path: the file.
@@ -102,10 +104,10 @@ class Pack:
 
     @classmethod
     def open(cls, path: Path) -> Pack:
-        """Look at a pack from outside.
+        """Open a pack and check its list of members.
 
         Raises:
-            DataError: it is no pack, cut off, of a newer version, or has members that it does not name.
+            DataError: it is not a pack, it is cut off, of a newer version, or has members that it does not name.
         """
         try:
             sha256 = sha256_file(path)
@@ -130,17 +132,17 @@ class Pack:
         """The record of a run.
 
         Raises:
-            DataError: changed since it was packed, or no record.
+            DataError: it was changed since it was packed, or is not a record.
         """
         name, _ = _names(run_id)
         data = self._member(name, self.manifest.runs[run_id].record, MOST_RECORD_BYTES)
         return record_from(parse_json(data, f"{self.path}: {name}", strict=True), f"{self.path}: {name}")
 
     def answers(self, run_id: str, queries: int) -> TopK:
-        """The answers of a run to so many queries.
+        """The answers of a run, one row a query.
 
         Raises:
-            DataError: changed since they were packed, of another number, or of another form.
+            DataError: they were changed since they were packed, or have another number or form.
         """
         _, name = _names(run_id)
         data = self._member(name, self.manifest.runs[run_id].answers, MOST_ANSWER_BYTES)
@@ -174,9 +176,9 @@ def write_pack(
         run: Sums(record=hashlib.sha256(a).hexdigest(), answers=hashlib.sha256(b).hexdigest())
         for run, (a, b) in runs.items()
     }
-    told = manifest(sums)
+    contents = manifest(sums)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        _put(archive, _MANIFEST, (json.dumps(told.model_dump(mode="json"), indent=2) + "\n").encode())
+        _put(archive, _MANIFEST, (json.dumps(contents.model_dump(mode="json"), indent=2) + "\n").encode())
         for run, members in sorted(runs.items()):
             for name, data in zip(_names(run), members, strict=True):
                 _put(archive, name, data)
@@ -184,18 +186,18 @@ def write_pack(
 
 
 def packed_record(record: RunRecord, answers: bytes) -> bytes:
-    """A record as it stands in a pack: its predictions are the pack's."""
+    """A record as a pack holds it: its predictions are the pack's."""
     if record.predictions is None:
         raise DataError(f"run {record.run_id} has no predictions", "run it again with --rerun")
     _, name = _names(record.run_id)
-    told = {"path": name.rpartition("/")[2], "sha256": hashlib.sha256(answers).hexdigest()}
-    predictions = record.predictions.model_copy(update=told)
+    file = {"path": name.rpartition("/")[2], "sha256": hashlib.sha256(answers).hexdigest()}
+    predictions = record.predictions.model_copy(update=file)
     kept = record.model_copy(update={"predictions": predictions, "received": None})
     return (json.dumps(kept.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def packed_answers(top: TopK) -> bytes:
-    """Answers as they stand in a pack: no ids, no positions."""
+    """Answers as a pack holds them: no ids, no positions."""
     k = top.indices.shape[1]
     columns = {
         "candidates": pa.FixedSizeListArray.from_arrays(pa.array(top.indices.astype(np.int32).ravel()), k),
@@ -209,7 +211,7 @@ def packed_answers(top: TopK) -> bytes:
 
 
 def _top_of(data: bytes, queries: int) -> TopK:
-    """Answers from a table whose form is looked at before any of it is unpacked; `ValueError` where it is another."""
+    """Answers from a table whose form is checked before any of it is unpacked; `ValueError` where it is wrong."""
     with open_table(data, rows=queries, most=MOST_ANSWER_BYTES) as file:
         width = _width(file.schema_arrow)
         table = read_columns(file)
@@ -284,3 +286,59 @@ def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 def _refuse(path: Path, why: str) -> NoReturn:
     raise DataError(f"{path} is no pack of results that can be trusted: {why}", _AGAIN)
+
+
+LICENCE = "CC-BY-4.0"
+
+
+def make_pack(
+    results: Path,
+    dataset: str | None,
+    methods: Sequence[str],
+    out: Path,
+    limit: int | None = None,
+    licence: str = LICENCE,
+    contact: str | None = None,
+) -> tuple[Pack, tuple[str, ...]]:
+    """Pack the finished runs of one dataset.
+
+    Args:
+        results: folder of results.
+        dataset: name; None: the only one with results.
+        methods: names or ids of runs; none: all.
+        out: file to write.
+        limit: of the runs, photos a split; None: any.
+        licence: under which the results are given.
+        contact: who to ask.
+
+    Returns:
+        The pack, and what was left out and why.
+
+    Raises:
+        DataError: no finished runs, answers that are missing or changed, or results that were themselves passed on
+            without positions.
+        ConfigError: several datasets and none asked for.
+        StorageError: `out` cannot be written.
+        UnknownNameError: no such dataset or method.
+    """
+    selected = Selected.among(results, dataset, methods, limit)
+    answers = selected.answers
+    if not answers.truth.has_positions:
+        raise DataError(
+            f"the results of {selected.dataset!r} were passed on without positions", "pack them where they were run"
+        )
+    runs = {}
+    for record in runs_of(selected.groups):
+        packed = packed_answers(answers.top(record))
+        runs[record.run_id] = (packed_record(record, packed), packed)
+    about = selected.groups[0].runs[0].dataset
+    pack = write_pack(
+        out,
+        lambda sums: Manifest(
+            dataset=about.name, dataset_digest=about.digest, candidate_digest=about.candidate_digest, limit=about.limit,
+            ground_truth=answers.truth.digest, runs=dict(sums), licence=licence, contact=contact,
+            made_with=ial_bench.__version__,
+        ),
+        runs,
+    )  # fmt: skip
+    return pack, selected.notes
