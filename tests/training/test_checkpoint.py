@@ -92,7 +92,7 @@ def test_weights_with_channels_last_go_on_alike(tmp_path: Path) -> None:
     def trained(work: Path | None, stop_at: int | None = None) -> list[torch.Tensor]:
         made = Images(stop_at)
         trainer(made, work=work, checkpoint_steps=2).run()
-        assert made.net[0].weight.is_contiguous(memory_format=torch.channels_last)
+        assert made.weights()[0].is_contiguous(memory_format=torch.channels_last)
         return made.weights()
 
     with pytest.raises(StoppedError):

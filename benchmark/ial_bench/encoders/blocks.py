@@ -189,7 +189,7 @@ class VitParts:
             return trunk.norm_pre(trunk.patch_drop(x))  # type: ignore[no-any-return]
 
         def read(x: torch.Tensor) -> torch.Tensor:
-            return head(trunk.forward_head(trunk.norm(x)))  # type: ignore[no-any-return]
+            return head(trunk.forward_head(trunk.norm(x)))
 
         plain = type(trunk) is VisionTransformer and getattr(trunk, "attn_pool", None) is None
         first = plain and trunk.global_pool == "token"

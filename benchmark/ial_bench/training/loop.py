@@ -288,7 +288,7 @@ def _optimiser(groups: list[Group], config: TrainingConfig) -> torch.optim.Optim
         return torch.optim.SGD(parts, lr=config.learning_rate, momentum=config.betas[0])
     kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
     # One pass over each tensor, where torch's default on CPUs makes ten; a GPU's default is fast as it is.
-    fused = True if all(p.device.type == "cpu" for part in parts for p in part["params"]) else None
+    fused = True if all(p.device.type == "cpu" for group in groups for p in group.parameters) else None
     return kind(parts, lr=config.learning_rate, betas=config.betas, eps=config.epsilon, fused=fused)
 
 
