@@ -15,9 +15,9 @@ from ial_bench.engine.record import read_record, records
 from ial_bench.engine.rescore import rescore
 from ial_bench.engine.score import outcomes
 from ial_bench.errors import DataError, UnknownNameError
-from ial_bench.method import NoReport
 from ial_bench.plots.kinds import KINDS
 from ial_bench.plots.scene import Scene
+from ial_bench.progress import NoReport
 from ial_bench.report.selected import Selected
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.source import gather

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
@@ -28,6 +27,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from ial_bench.files import checked_name
+from ial_bench.progress import Reporter
 from ial_bench.seeds import generator
 
 if TYPE_CHECKING:
@@ -136,26 +136,6 @@ class FeatureSource(Protocol):
 
     def batch(self, spec: str, images: ImageBatch) -> npt.NDArray[np.float32]:
         """float32 [n, d]: features of a batch."""
-        ...
-
-
-class Reporter(Protocol):
-    """Tells the user how long work goes on."""
-
-    def log(self, text: str) -> None:
-        """Print a line."""
-        ...
-
-    def track(self, total: int, what: str, unit: str = "") -> AbstractContextManager[Advance]:
-        """Show progress through `total` steps; the block is given a function to call with steps done."""
-        ...
-
-
-class Advance(Protocol):
-    """Called with the number of steps just done."""
-
-    def __call__(self, steps: int = 1) -> None:
-        """Count the steps."""
         ...
 
 
@@ -329,26 +309,6 @@ class Method(ABC):
             raise TypeError(f"{cls.__name__}.facts is a dictionary to write into, no function: self.facts[...] = ...")
 
 
-@dataclass
-class NoReport:
-    """A reporter that says nothing, for tests and for embedding."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def log(self, text: str) -> None:
-        """Keep the line."""
-        self.lines.append(text)
-
-    def track(self, total: int, what: str, unit: str = "") -> AbstractContextManager[Advance]:  # noqa: ARG002
-        """Show nothing."""
-        from contextlib import nullcontext
-
-        def advance(steps: int = 1) -> None:
-            """Count nothing."""
-
-        return nullcontext(advance)
-
-
 def config_from_text(method: type[Method], settings: Mapping[str, str]) -> MethodConfig:
     """A method's configuration from ``key=value`` texts: each value is read as JSON where it is JSON.
 
@@ -388,9 +348,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def chunks(n: int, size: int) -> Iterator[slice]:
-    """Slices that cover 0..n in pieces of `size`."""
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))

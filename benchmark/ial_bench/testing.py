@@ -27,7 +27,8 @@ from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import BenchError, SkipMethod
 from ial_bench.images import ImageBatch
-from ial_bench.method import Method, MethodConfig, NoReport, RunContext
+from ial_bench.method import Method, MethodConfig, RunContext
+from ial_bench.progress import NoReport
 from ial_bench.seeds import generator
 from ial_bench.settings import check_presets
 from ial_bench.topk import TopK

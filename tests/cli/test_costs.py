@@ -14,7 +14,7 @@ from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import room
 from ial_bench.engine.features import FeatureStore
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE
 
 SILENT = """

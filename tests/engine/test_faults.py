@@ -18,7 +18,8 @@ from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
 from ial_bench.errors import BenchError, DataError, StorageError, WorkerError
-from ial_bench.method import NoReport, RunContext
+from ial_bench.method import RunContext
+from ial_bench.progress import NoReport
 from ial_bench.testing import run_checks
 
 STEPS = ("prepare", "fit", "index", "predict", "state", "parameters", "answered")

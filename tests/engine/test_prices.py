@@ -15,7 +15,7 @@ from ial_bench.engine.plan import EngineOptions, Selection
 from ial_bench.engine.prices import Prices, Towers, peak_memory, reference
 from ial_bench.engine.probe import Probe, probe
 from ial_bench.engine.sizes import Photographed, sizes_of
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import make_tiny_city
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload, distinct

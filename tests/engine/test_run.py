@@ -28,7 +28,8 @@ from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import SCHEMA_FILE, RunRecord, read_record, record_path
 from ial_bench.engine.run import Engine
 from ial_bench.errors import StorageError
-from ial_bench.method import NoReport, config_from_text
+from ial_bench.method import config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 

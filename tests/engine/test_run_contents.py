@@ -18,7 +18,8 @@ from ial_bench.engine.rescore import disagreements
 from ial_bench.engine.run import Engine
 from ial_bench.engine.timing import measure_queries
 from ial_bench.errors import ImageError
-from ial_bench.method import NoReport, RunContext, config_from_text
+from ial_bench.method import RunContext, config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.groups import one_population
 from ial_bench.testing import CHECK_BACKBONE

@@ -13,7 +13,8 @@ import torch
 from ial_bench import SkipMethod
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import models
-from ial_bench.method import Method, NoReport
+from ial_bench.method import Method
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.adapter import cache

@@ -22,7 +22,8 @@ from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
-from ial_bench.method import Method, NoReport, RunContext, config_from_text
+from ial_bench.method import Method, RunContext, config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.calibration import confidence
 from ial_bench.topk import TopK, sigmoid

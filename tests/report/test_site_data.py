@@ -17,8 +17,8 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.streets import StreetLines
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.score import outcomes
-from ial_bench.method import NoReport
 from ial_bench.metrics.comparison import compare
+from ial_bench.progress import NoReport
 from ial_bench.report.site.areas import Areas, shares
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.comparison import Comparison

@@ -22,7 +22,7 @@ from ial_bench.errors import DataError
 from ial_bench.files import check_regular, check_target, make_folder, storage_errors, write_text
 from ial_bench.folders import inside
 from ial_bench.json_files import digest
-from ial_bench.method import Advance, chunks
+from ial_bench.progress import Advance, chunks
 
 FOLDER = "captions"
 _DIGITS = 16  # of names of files in it

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, Planned
     from ial_bench.engine.record import RunRecord
-    from ial_bench.method import Reporter
+    from ial_bench.progress import Reporter
 
 Plans = Sequence[tuple["Dataset", list["Planned"]]]
 _STATES = {"run": "to run", "done": "done", "skip": "skipped"}

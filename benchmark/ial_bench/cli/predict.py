@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ial_bench.encoders.base import EncoderCard
     from ial_bench.engine.answer import PhotoAnswer
     from ial_bench.engine.record import RunRecord
-    from ial_bench.method import Method, Reporter, RunContext
+    from ial_bench.method import Method, RunContext
+    from ial_bench.progress import Reporter
 
 
 def predict(

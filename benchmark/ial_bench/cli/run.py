@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ial_bench.engine.plan import EngineOptions, Planned
     from ial_bench.engine.record import RunRecord
     from ial_bench.engine.run import Engine
-    from ial_bench.method import Reporter
+    from ial_bench.progress import Reporter
     from ial_bench.registry import Registry
 
 DEFAULT_DATASET = "synth-city"
@@ -111,7 +111,7 @@ def run(
     from ial_bench.engine.run import Engine
     from ial_bench.engine.team import Team, own_device
     from ial_bench.homes import cache_home, results_home
-    from ial_bench.method import NoReport
+    from ial_bench.progress import NoReport
     from ial_bench.registry import Registry
 
     device = own_device(resolve_device(device))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from ial_bench.method import Reporter
+    from ial_bench.progress import Reporter
 
 _SET_ASIDE = 0.01
 """Share of its records that an import may set aside, unless told otherwise."""

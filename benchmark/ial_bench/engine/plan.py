@@ -20,7 +20,8 @@ from ial_bench.engine.record import RunRecord, read_record, record_path
 from ial_bench.engine.score import DEFAULT_KS
 from ial_bench.errors import DataError, SkipMethod, no_exit
 from ial_bench.files import sha256_file
-from ial_bench.method import Method, MethodConfig, Reporter, RunContext
+from ial_bench.method import Method, MethodConfig, RunContext
+from ial_bench.progress import Reporter
 from ial_bench.settings import BACKBONE
 
 STORED_K = 10

@@ -53,7 +53,8 @@ from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError, WorkerError
 from ial_bench.files import check_storage, check_target, check_writable, make_folder, storage_errors, sweep
-from ial_bench.method import Method, Reporter, Scores, chunks
+from ial_bench.method import Method, Scores
+from ial_bench.progress import Reporter, chunks
 from ial_bench.settings import BACKBONE, nearest_preset
 from ial_bench.topk import TopK
 

@@ -17,7 +17,8 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import EngineOptions, Selection, make_context
 from ial_bench.errors import SkipMethod
-from ial_bench.method import Method, NoReport
+from ial_bench.method import Method
+from ial_bench.progress import NoReport
 from ial_bench.training.config import TrainingConfig
 
 if TYPE_CHECKING:

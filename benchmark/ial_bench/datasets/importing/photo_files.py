@@ -27,7 +27,7 @@ from ial_bench.cores import usable_cores
 from ial_bench.datasets.columns import chunks, mapped
 from ial_bench.datasets.contents import Sums, sums_of
 from ial_bench.errors import DataError
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 
 _Value = TypeVar("_Value")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ial_bench.engine.score import outcomes
 from ial_bench.errors import BenchError, DataError
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 from ial_bench.report.answers import Answers
 from ial_bench.report.quantities import accuracy
 from ial_bench.report.site import data

@@ -20,7 +20,7 @@ from ial_bench.errors import BenchError
 from ial_bench.files import write_bytes
 from ial_bench.folders import inside
 from ial_bench.images import RGB
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 
 LONGER_SIDE = 320  # pixels
 FOLDER = "photos"
