@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ial_bench.errors import ConfigError, no_exit, unknown_name
 from ial_bench.files import checked_name
 from ial_bench.progress import Reporter
 from ial_bench.seeds import generator
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
     from ial_bench.images import ImageBatch
-    from ial_bench.parts import Part, PartSource
     from ial_bench.topk import TopK
     from ial_bench.workload import Sizes, Workload
 
@@ -244,8 +244,6 @@ class Method(ABC):
         Raises:
             SkipMethod: it cannot be fitted here.
         """
-        from ial_bench.parts import FitOnTheSpot
-
         source = self.context.parts or FitOnTheSpot(self.context)
         return source.fitted(name, self.parts()[name], train, val)
 
@@ -309,26 +307,68 @@ class Method(ABC):
             raise TypeError(f"{cls.__name__}.facts is a dictionary to write into, no function: self.facts[...] = ...")
 
 
+@dataclass(frozen=True)
+class Part:
+    """A method whose fit another one is made of.
+
+    Attributes:
+        method: the class; its `shares_fit` is true.
+        config: its settings: all that matters to the part, and nothing else.
+    """
+
+    method: type[Method]
+    config: MethodConfig
+
+    @classmethod
+    def of(cls, method: type[Method], config: MethodConfig) -> Part:
+        """`method` with those of the settings of `config`, of another method's, that are its own too."""
+        own = {name: getattr(config, name) for name in method.Config.model_fields}
+        return cls(method, method.Config(**own))
+
+
+class PartSource(Protocol):
+    """Where fitted parts come from: the engine, which fits each once and keeps it, or a fit on the spot."""
+
+    def fitted(self, name: str, part: Part, train: Photos, val: Photos) -> Method:
+        """The part's method, fitted and not yet indexed; the caller may change it.
+
+        Args:
+            name: what the method that is made of it calls it.
+            part: which.
+            train: photos to learn from.
+            val: photos to choose on.
+
+        Raises:
+            SkipMethod: it cannot be fitted here.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FitOnTheSpot:
+    """Fits each part whenever it is asked for: for tests, and for methods that are used without the engine."""
+
+    context: RunContext
+
+    def fitted(self, name: str, part: Part, train: Photos, val: Photos) -> Method:  # noqa: ARG002 - nothing is told
+        """The part's method, fitted."""
+        method = part.method(part.config, self.context)
+        method.prepare()
+        method.fit(train, val)
+        return method
+
+
 def config_from_text(method: type[Method], settings: Mapping[str, str]) -> MethodConfig:
     """A method's configuration from ``key=value`` texts: each value is read as JSON where it is JSON.
 
     Raises:
         ConfigError: an unknown key (with "did you mean") or a value that does not fit.
     """
-    from pydantic import ValidationError
-
-    from ial_bench.errors import ConfigError, no_exit, unknown_name
-
-    fields = method.Config.model_fields
+    fields, lists = method.Config.model_fields, f"`bench show {method.info.name}` lists its settings"
     values: dict[str, Any] = {}
     for key, text in settings.items():
         if key not in fields:
-            error = unknown_name(
-                f"setting of {method.info.name}",
-                key,
-                fields,
-                f"`bench show {method.info.name}` lists its settings",
-            )
+            error = unknown_name(f"setting of {method.info.name}", key, fields, lists)
             raise ConfigError(error.problem, error.fix)
         values[key] = _value(text)
     try:
@@ -339,7 +379,7 @@ def config_from_text(method: type[Method], settings: Mapping[str, str]) -> Metho
         where = ".".join(str(p) for p in first["loc"])
         raise ConfigError(
             f"setting {method.info.name}.{where}: {first['msg'].lower()} (given: {first.get('input')!r})",
-            f"`bench show {method.info.name}` lists its settings",
+            lists,
         ) from error
 
 

@@ -22,8 +22,7 @@ from ial_bench.engine.probe import Probe
 from ial_bench.engine.record import FeaturePhase, PartRecord, Phases, RunRecord, TimedPhase
 from ial_bench.engine.room import Room
 from ial_bench.errors import StorageError
-from ial_bench.method import MethodConfig
-from ial_bench.parts import Part
+from ial_bench.method import MethodConfig, Part
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE

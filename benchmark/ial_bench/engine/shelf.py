@@ -20,8 +20,7 @@ from ial_bench.engine.record import PartRecord, TimedPhase
 from ial_bench.engine.team import Team
 from ial_bench.engine.timing import timed
 from ial_bench.files import check_target, make_folder, storage_errors
-from ial_bench.method import Method, RunContext
-from ial_bench.parts import Part
+from ial_bench.method import Method, Part, RunContext
 from ial_bench.progress import Reporter
 
 FOLDER = "parts"
