@@ -64,7 +64,7 @@ def encode(city: Path, *, how: str, batch: int) -> dict[str, Any]:
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.encoders.timm_backbone import build_timm
     from ial_bench.engine.features import FeatureStore
-    from ial_bench.memory import keep_freed_memory
+    from ial_bench.machine import keep_freed_memory
     from ial_bench.progress import NoReport
 
     photos = Dataset(city).split("train", "val")

@@ -1,9 +1,14 @@
-"""Folders that a command writes to: one writer at a time, and nothing outside them, whatever links lie in them."""
+"""Folders: where results, cache and datasets lie, and how they are written to.
+
+Each home has an option, an environment variable and a default. A folder has one writer at a time, which writes nothing
+outside of it, whatever links lie in it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
@@ -12,11 +17,41 @@ from pathlib import Path, PurePosixPath
 from ial_bench.errors import ConfigError, StorageError
 from ial_bench.files import check_target, make_folder, storage_errors
 
+RESULTS_VARIABLE = "IAL_BENCH_RESULTS"
+CACHE_VARIABLE = "IAL_BENCH_CACHE"
+DATA_VARIABLE = "IAL_BENCH_DATA"
 LOCK = ".writing.lock"
 """Held by the process that writes to a folder, gone when it is done. A killed process leaves it, held by nobody."""
 UNFINISHED = ".unfinished.json"
 """What is being made in a folder, the first thing in it and gone at the end: the same command goes on after a kill."""
 _HALF = ".*.tmp"
+
+
+def results_home(given: Path | None = None) -> Path:
+    """Where run records go: `given`, ``$IAL_BENCH_RESULTS`` or ``results`` in the working directory."""
+    return _home(given, RESULTS_VARIABLE) or Path("results")
+
+
+def cache_home(given: Path | None = None) -> Path:
+    """Where features, half-done runs and fitted methods go: `given`, ``$IAL_BENCH_CACHE`` or the user's."""
+    from platformdirs import user_cache_path
+
+    return _home(given, CACHE_VARIABLE) or user_cache_path("ial-bench")
+
+
+def data_home(given: Path | None = None) -> Path:
+    """Where datasets lie by name: `given`, ``$IAL_BENCH_DATA`` or the user's data folder."""
+    from platformdirs import user_data_path
+
+    return _home(given, DATA_VARIABLE) or user_data_path("ial-bench") / "datasets"
+
+
+def _home(given: Path | None, variable: str) -> Path | None:
+    if given is not None:
+        return given.expanduser()
+    if text := os.environ.get(variable):
+        return Path(text).expanduser()
+    return None
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -20,8 +20,8 @@ from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, Sele
 from ial_bench.engine.prices import reference
 from ial_bench.engine.probe import Probe
 from ial_bench.engine.record import FeaturePhase, PartRecord, Phases, RunRecord, TimedPhase
-from ial_bench.engine.room import Room
 from ial_bench.errors import StorageError
+from ial_bench.machine import Room
 from ial_bench.method import MethodConfig, Part
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry

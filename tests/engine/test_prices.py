@@ -1,4 +1,4 @@
-"""Prices of units of work, what methods say they have to do, the probe, and what is free."""
+"""Prices of units of work, what methods say they have to do, and the probe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ial_bench.encoders.base import EncoderCard
-from ial_bench.engine import prices, provenance, room
+from ial_bench.engine import prices, provenance
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import EngineOptions, Selection
 from ial_bench.engine.prices import Prices, Towers, peak_memory, reference
@@ -115,36 +115,6 @@ def test_the_probe_measures_computing_and_decoding() -> None:
     assert 0 < found.compute < 30
     assert 0 < found.decode < 30
     assert found.age == "today"
-
-
-def test_limits_of_control_groups_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\nMemAvailable:    2000 kB\n")
-    group = tmp_path / "cgroup" / "mine" / "job"
-    group.mkdir(parents=True)
-    (tmp_path / "own").write_text("0::/mine/job\n")
-    monkeypatch.setattr(room, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(room, "_CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(room, "_OWN_GROUP", tmp_path / "own")
-    assert room.free_memory() == 2_048_000
-    (group / "memory.max").write_text("max\n")
-    (group / "memory.current").write_text("5000\n")
-    assert room.free_memory() == 2_048_000
-    (group.parent / "memory.max").write_text("1000000\n")  # of the group above: it holds for all below
-    (group.parent / "memory.current").write_text("900000\n")
-    (group.parent / "memory.stat").write_text("anon 1\ninactive_file 50000\n")
-    assert room.free_memory() == 150_000
-    old = tmp_path / "cgroup" / "memory"
-    old.mkdir()
-    (old / "memory.limit_in_bytes").write_text("300000\n")
-    (old / "memory.usage_in_bytes").write_text("200000\n")
-    assert room.free_memory() == 100_000
-    (tmp_path / "meminfo").unlink()
-    assert room.free_memory() is None
-
-
-def test_free_disk_is_told_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    assert room.free_disk(tmp_path / "a" / "b") == pytest.approx(room.free_disk(tmp_path), rel=0.01)
-    assert room.device_of(tmp_path / "a" / "b") == room.device_of(tmp_path)
 
 
 def test_sizes_are_those_of_the_dataset(tmp_path: Path) -> None:

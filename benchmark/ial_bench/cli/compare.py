@@ -37,7 +37,7 @@ def compare(
     """
     from ial_bench.cli.console import print_json, print_rows
     from ial_bench.errors import ConfigError
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.report.comparison import compared
 
     if all_pairs == bool(methods) or (methods and len(methods) < 2):

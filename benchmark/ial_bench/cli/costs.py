@@ -41,7 +41,7 @@ def bill_of(
     from ial_bench.engine.past import Past
     from ial_bench.engine.prices import reference
     from ial_bench.engine.probe import Probe, probe
-    from ial_bench.engine.room import Room
+    from ial_bench.machine import Room
 
     def probed() -> Probe:
         return probe(options.device, options.cache) if times else Probe(**reference()["probe"])

@@ -21,10 +21,9 @@ def doctor(
     from ial_bench.datasets.names import installed
     from ial_bench.encoders.at_hand import weights_at_hand
     from ial_bench.engine import models, provenance
-    from ial_bench.engine.devices import resolve_device
-    from ial_bench.engine.room import existing, free_disk
-    from ial_bench.homes import cache_home, results_home
-    from ial_bench.homes import data_home as home
+    from ial_bench.folders import cache_home, results_home
+    from ial_bench.folders import data_home as home
+    from ial_bench.machine import existing, free_disk, resolve_device
     from ial_bench.registry import Broken, Registry
 
     facts: dict[str, object] = {"ial-bench": provenance.project(), "packages": provenance.packages()}

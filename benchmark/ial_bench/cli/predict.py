@@ -52,7 +52,7 @@ def predict(
     from ial_bench.engine import models
     from ial_bench.engine.answer import answer, config_of, fitted, fitting
     from ial_bench.errors import ConfigError, DataError, unknown_name
-    from ial_bench.homes import cache_home, results_home
+    from ial_bench.folders import cache_home, results_home
     from ial_bench.method import config_from_text
     from ial_bench.settings import BACKBONE
 
@@ -105,7 +105,7 @@ def _own_encoder(texts: Mapping[str, str], cache: Path | None, report: Reporter)
     """The encoder asked for, where it is one of the user's files, which runs do not know by its name."""
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.engine.features import FeatureStore
-    from ial_bench.homes import cache_home
+    from ial_bench.folders import cache_home
     from ial_bench.settings import BACKBONE
 
     if BACKBONE not in texts or EncoderSpec.parse(texts[BACKBONE]).published:
@@ -116,8 +116,8 @@ def _own_encoder(texts: Mapping[str, str], cache: Path | None, report: Reporter)
 def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> RunContext:
     """What the method of a run is given to answer: encoders in the run's own precision."""
     from ial_bench.encoders.base import FLOAT32
-    from ial_bench.engine.devices import resolve_device
     from ial_bench.engine.features import FeatureStore
+    from ial_bench.machine import resolve_device
     from ial_bench.method import RunContext
 
     where, encoder = resolve_device(device), record.method.encoder

@@ -54,7 +54,7 @@ def pack(
 
     Example: bench results pack fusion retrieval --dataset pitts-ial --contact lab@example.org
     """
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.packs.file import SUFFIX
     from ial_bench.packs.make import make_pack
     from ial_bench.report.selected import chosen_dataset
@@ -139,7 +139,7 @@ def merge(
     Example: bench results merge theirs.ialpack --dataset pitts-ial
     """
     from ial_bench.cli.console import print_rows
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.packs.merge import merge_run
 
     home = results_home(results)

@@ -105,12 +105,12 @@ def run(
     from ial_bench.cli.console import ConsoleReporter, print_json
     from ial_bench.cli.costs import bill_of, show_bill, tell_shortage
     from ial_bench.encoders.base import precision_of
-    from ial_bench.engine.devices import default_workers, resolve_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
     from ial_bench.engine.run import Engine
     from ial_bench.engine.team import Team, own_device
-    from ial_bench.homes import cache_home, results_home
+    from ial_bench.folders import cache_home, results_home
+    from ial_bench.machine import default_workers, resolve_device
     from ial_bench.progress import NoReport
     from ial_bench.registry import Registry
 
@@ -174,7 +174,7 @@ def run(
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
     """The dataset called `name`; one that its card can make is made where it is not there yet."""
     from ial_bench.datasets.names import installed, open_dataset
-    from ial_bench.homes import data_home
+    from ial_bench.folders import data_home
     from ial_bench.registry import dataset_cards
 
     here = "/" in name or any(f.name == name for f in installed(home))

@@ -36,7 +36,7 @@ def score(
     from ial_bench.engine.score import DEFAULT_KS
     from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.files import sweep
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
 
     if check and ks is not None:
         raise ConfigError("--check takes the k that records have", "leave --ks out")

@@ -28,7 +28,7 @@ def show(
     from ial_bench.cli.console import print_json
     from ial_bench.encoders.spec import ENCODER_FORMS, SHORT, long_name
     from ial_bench.errors import unknown_name
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.registry import Registry, dataset_cards
 
     registry = Registry(plugin or ())
@@ -107,7 +107,7 @@ def _encoder(spec: str, cache: Path | None) -> dict[str, Any]:
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.engine.features import FeatureStore
     from ial_bench.errors import BenchError, SkipMethod
-    from ial_bench.homes import cache_home
+    from ial_bench.folders import cache_home
 
     try:
         card = FeatureStore(cache_home(cache), "cpu", 1, 0, ConsoleReporter()).card(spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ial_bench.cli import interrupts
-from ial_bench.cores import prepare_threads
+from ial_bench.machine import prepare_threads
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ial_bench.datasets.known import DatasetCard
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import checked_name
-from ial_bench.homes import data_home
+from ial_bench.folders import data_home
 from ial_bench.registry import dataset_cards
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ial_bench.engine.cost import RunCost, Thing
 from ial_bench.engine.prices import Memory
-from ial_bench.engine.room import Room
 from ial_bench.errors import StorageError
+from ial_bench.machine import Room
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
 from ial_bench.files import check_target, make_folder, storage_errors
 from ial_bench.json_files import write_json
-from ial_bench.memory import keep_freed_memory
+from ial_bench.machine import keep_freed_memory
 from ial_bench.progress import Reporter, chunks
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import ial_bench
-from ial_bench.cores import usable_cores
 from ial_bench.json_files import digest
+from ial_bench.machine import usable_cores
 
 _PACKAGES = (
     "ial-bench", "numpy", "scipy", "pyarrow", "pillow", "torch", "torchvision", "open_clip_torch", "timm", "faiss-cpu",

@@ -1,15 +1,17 @@
-"""How many cores are ours, and how OpenMP is told to wait."""
+"""Cores and how OpenMP waits on them, memory that is kept, and what is free."""
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ial_bench.cores import prepare_threads, usable_cores
+from ial_bench import machine
+from ial_bench.machine import keep_freed_memory, prepare_threads, usable_cores
 
 BOUND = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 ONE_CORE = {
@@ -24,6 +26,20 @@ NO_LIMIT = {
     "more than there are": {"cpu.max": "99900000 100000\n"},
     "no such form": {"cpu.max": "unlimited\n"},
 }
+PAGES = """
+import resource, sys
+import numpy as np
+from ial_bench.machine import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory() and keep_freed_memory()
+def use():
+    for _ in range(5):
+        np.empty(60_000_000, np.uint8).fill(1)
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 
 
 def cgroup(folder: Path, files: dict[str, str]) -> Path:
@@ -74,3 +90,47 @@ def test_the_command_tells_openmp_before_it_is_loaded() -> None:
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert "GOMP_SPINCOUNT = '5000'" in said.stderr
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_pages_are_mapped_once() -> None:
+    def faults(how: str) -> int:
+        done = subprocess.run([sys.executable, "-c", PAGES, how], check=True, stdout=subprocess.PIPE, text=True)
+        return int(done.stdout)
+
+    assert faults("keep") < 100 < faults("as it is")
+
+
+def test_with_another_c_library_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert keep_freed_memory.__wrapped__() is False
+
+
+def test_limits_of_control_groups_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\nMemAvailable:    2000 kB\n")
+    group = tmp_path / "cgroup" / "mine" / "job"
+    group.mkdir(parents=True)
+    (tmp_path / "own").write_text("0::/mine/job\n")
+    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "_OWN_GROUP", tmp_path / "own")
+    assert machine.free_memory() == 2_048_000
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("5000\n")
+    assert machine.free_memory() == 2_048_000
+    (group.parent / "memory.max").write_text("1000000\n")  # of the group above: it holds for all below
+    (group.parent / "memory.current").write_text("900000\n")
+    (group.parent / "memory.stat").write_text("anon 1\ninactive_file 50000\n")
+    assert machine.free_memory() == 150_000
+    old = tmp_path / "cgroup" / "memory"
+    old.mkdir()
+    (old / "memory.limit_in_bytes").write_text("300000\n")
+    (old / "memory.usage_in_bytes").write_text("200000\n")
+    assert machine.free_memory() == 100_000
+    (tmp_path / "meminfo").unlink()
+    assert machine.free_memory() is None
+
+
+def test_free_disk_is_told_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert machine.free_disk(tmp_path / "a" / "b") == pytest.approx(machine.free_disk(tmp_path), rel=0.01)
+    assert machine.device_of(tmp_path / "a" / "b") == machine.device_of(tmp_path)
