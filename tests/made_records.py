@@ -24,9 +24,8 @@ from ial_bench.engine.record import (
     Size,
     Status,
     TimedPhase,
-    record_path,
-    write_record,
 )
+from ial_bench.engine.records import record_path, write_record
 from ial_bench.engine.run import Engine
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry

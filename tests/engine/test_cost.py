@@ -16,10 +16,11 @@ from ial_bench.engine.bill import Bill
 from ial_bench.engine.cost import Estimator, RunCost
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.past import Past
-from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, Selection, plan
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, plan
 from ial_bench.engine.prices import reference
 from ial_bench.engine.probe import Probe
 from ial_bench.engine.record import FeaturePhase, PartRecord, Phases, RunRecord, TimedPhase
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import StorageError
 from ial_bench.machine import Room
 from ial_bench.method import MethodConfig, Part
@@ -215,7 +216,7 @@ def test_a_part_has_one_fit_a_seed(desk: Desk) -> None:
 
 
 def test_a_part_that_a_run_of_another_seed_had_tells_its_time(desk: Desk) -> None:
-    from ial_bench.engine.shelf import part_id
+    from ial_bench.engine.identity import part_id
 
     (half,) = desk.plan(Half, seeds=(1,))
     (whole,) = desk.plan(Whole, seeds=(1,))
@@ -229,7 +230,7 @@ def test_a_part_that_a_run_of_another_seed_had_tells_its_time(desk: Desk) -> Non
 
 
 def test_a_part_that_is_kept_costs_nothing(desk: Desk) -> None:
-    from ial_bench.engine.shelf import part_id
+    from ial_bench.engine.identity import part_id
 
     (planned,) = desk.plan(Whole)
     (half,) = desk.plan(Half)

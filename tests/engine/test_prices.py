@@ -11,10 +11,10 @@ import pytest
 from ial_bench.encoders.base import EncoderCard
 from ial_bench.engine import prices, provenance
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import EngineOptions, Selection
+from ial_bench.engine.plan import EngineOptions
 from ial_bench.engine.prices import Prices, Towers, peak_memory, reference
 from ial_bench.engine.probe import Probe, probe
-from ial_bench.engine.sizes import Photographed, sizes_of
+from ial_bench.engine.selection import Photographed, Selection, sizes_of
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import make_tiny_city

@@ -13,7 +13,8 @@ from ial_bench.engine.answer import fitting
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
-from ial_bench.engine.record import RunRecord, record_path
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import record_path
 from ial_bench.engine.rescore import disagreements
 from ial_bench.engine.run import Engine
 from ial_bench.engine.timing import measure_queries

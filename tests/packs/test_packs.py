@@ -14,7 +14,8 @@ from ial_bench.datasets.verify import take_contents
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import RunRecord, read_record, records, write_record
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import read_record, records, write_record
 from ial_bench.engine.run import Engine
 from ial_bench.errors import DataError
 from ial_bench.method import config_from_text

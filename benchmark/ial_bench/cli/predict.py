@@ -128,7 +128,8 @@ def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> R
 
 def _records(home: Path, dataset: str, method: str) -> list[RunRecord]:
     """The method's runs on a dataset; those that cannot be read are told."""
-    from ial_bench.engine.record import RunRecord, records
+    from ial_bench.engine.record import RunRecord
+    from ial_bench.engine.records import records
 
     found = []
     for path, record in records(home, dataset):

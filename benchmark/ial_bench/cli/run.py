@@ -196,7 +196,8 @@ def _dataset_names(text: str, home: Path | None) -> list[str]:
 
 def _stored(engine_options: EngineOptions) -> list[RunRecord]:
     """All records of the results folder that can be read."""
-    from ial_bench.engine.record import RunRecord, records
+    from ial_bench.engine.record import RunRecord
+    from ial_bench.engine.records import records
 
     return [record for _, record in records(engine_options.results) if isinstance(record, RunRecord)]
 

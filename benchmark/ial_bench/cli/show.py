@@ -48,7 +48,7 @@ def show(
             "how to get it": "\n" + "\n".join(f"  {i}. {step}" for i, step in enumerate(card.steps(), 1)),
         }  # fmt: skip
     elif name in runs:
-        from ial_bench.engine.record import read_record
+        from ial_bench.engine.records import read_record
 
         facts = read_record(runs[name]).model_dump(mode="json")
         as_json = True

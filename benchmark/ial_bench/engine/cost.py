@@ -20,13 +20,13 @@ from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.base import EncoderCard
 from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.identity import RunSpec, part_id
 from ial_bench.engine.past import Past, Taken
-from ial_bench.engine.plan import EngineOptions, Planned, Selection, make_context
+from ial_bench.engine.plan import EngineOptions, Planned, make_context
 from ial_bench.engine.prices import Memory, Prices, Towers, checkpoint_bytes, fitted_bytes, peak_memory
 from ial_bench.engine.probe import Probe
-from ial_bench.engine.shelf import FOLDER, part_id, part_of
-from ial_bench.engine.sizes import Photographed, sizes_of
+from ial_bench.engine.selection import Photographed, Selection, sizes_of
+from ial_bench.engine.shelf import FOLDER, part_of
 from ial_bench.engine.timing import THROUGHPUT_BATCH, TIMED_CALLS, WARMUP_CALLS
 from ial_bench.errors import SkipMethod
 from ial_bench.method import Method

@@ -28,8 +28,8 @@ from ial_bench.parquet import RowsError, read_table
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
-    from ial_bench.engine.plan import Selection
     from ial_bench.engine.record import DatasetRecord
+    from ial_bench.engine.selection import Selection
 
 FOLDER = "ground-truth"
 _KEY_DIGITS = 16

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.encoders.base import FLOAT32
+from ial_bench.engine.record import RunRecord
 from ial_bench.json_files import digest
 from ial_bench.settings import BACKBONE
-
-if TYPE_CHECKING:
-    from ial_bench.engine.record import RunRecord
 
 ANSWERS_VERSION = 1
 """Of the protocol under which answers are given, which run ids hash: version 2 measures the answers of version 1."""
 _ID_LENGTH = 16  # hexadecimal digits of the SHA-256
+_PART_SPLITS = ("train", "val")
+"""What parts are fitted on."""
 _WHERE_KNOWN = ("streets_digest", "source_digest", "contents_digest")
 """What is not there leaves the ids of earlier runs as they are."""
 
@@ -84,6 +84,11 @@ class RunSpec:
     def is_called(self, run_id: str) -> bool:
         """Whether a run of this identity may have the id: by the rule of today, or by the first one."""
         return run_id == self.run_id or run_id == self.first_id  # noqa: PLR1714 - the second is seldom needed
+
+
+def part_id(spec: RunSpec) -> str:
+    """The identity of a run's fit: that of the run, without what its answers alone depend on."""
+    return replace(spec, k=0, splits=_PART_SPLITS, known_as=None).run_id
 
 
 def _id_of(spec: RunSpec, without: str, config: Mapping[str, Any]) -> str:

@@ -8,9 +8,8 @@ from datetime import datetime
 from statistics import fmean
 from typing import NamedTuple
 
-from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.identity import RunSpec, part_id
 from ial_bench.engine.record import RunRecord, TimedPhase
-from ial_bench.engine.shelf import part_id
 
 
 def kind(spec: RunSpec) -> str:

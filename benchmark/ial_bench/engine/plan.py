@@ -7,19 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.datasets.streets import needed
 from ial_bench.encoders.base import FLOAT32, EncoderCard, Precision
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
 from ial_bench.engine.features import CHUNK_ROWS, FeatureStore
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.record import RunRecord, read_record, record_path
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import finished
 from ial_bench.engine.score import DEFAULT_KS
-from ial_bench.errors import DataError, SkipMethod, no_exit
-from ial_bench.files import sha256_file
+from ial_bench.errors import SkipMethod, no_exit
 from ial_bench.method import Method, MethodConfig, RunContext
 from ial_bench.progress import Reporter
 from ial_bench.settings import BACKBONE
@@ -93,31 +90,6 @@ class Planned:
     state: Literal["run", "done", "skip"]
     reason: str | None = None
     done: RunRecord | None = None
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The photos of a run: the whole splits, or `limit` of each."""
-
-    train: Photos
-    val: Photos
-    database: Photos
-    queries: Photos
-    candidates: Candidates
-
-    @classmethod
-    def of(cls, dataset: Dataset, limit: int | None) -> Selection:
-        """The splits of `dataset`; with a limit, evenly spaced photos of each. The candidates stay all."""
-
-        def some(split: str) -> Photos:
-            photos = dataset.split(split)
-            if limit is None or len(photos) <= limit:
-                return photos
-            return photos.part(np.linspace(0, len(photos) - 1, limit).astype(np.int64))
-
-        database, everything = some("database"), dataset.candidates
-        candidates = Candidates(everything.addresses, everything.positions, database)
-        return cls(some("train"), some("val"), database, some("query"), candidates)
 
 
 @dataclass(frozen=True)
@@ -254,18 +226,3 @@ def _has_first_record(results: Path, dataset: str, spec: RunSpec, card: EncoderC
     if record.method.encoder is not None:
         return record.method.encoder.digest == card.digest
     return all(record.provenance.packages.get(name) == number for name, number in card.libraries.items())
-
-
-def finished(results: Path, dataset: str, spec: RunSpec) -> RunRecord | None:
-    """The record of the run if it is done and its predictions are there as they were written."""
-    path = record_path(results, dataset, spec.method, spec.run_id)
-    if not path.is_file():
-        return None
-    try:
-        record = read_record(path)
-    except DataError:
-        return None  # it is run again, and the record replaced
-    if record.status != "done" or record.predictions is None:
-        return None
-    file = path.parent / Path(record.predictions.path).name
-    return record if file.is_file() and sha256_file(file) == record.predictions.sha256 else None

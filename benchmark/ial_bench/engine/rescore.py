@@ -12,10 +12,11 @@ from ial_bench.datasets.contents import differ
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.identity import ANSWERS_VERSION
-from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, write_record
+from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord
+from ial_bench.engine.records import write_record
 from ial_bench.engine.score import DEFAULT_KS, PREDICTED_POSITION, score, told_ks
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
 from ial_bench.topk import TopK

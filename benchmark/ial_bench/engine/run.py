@@ -26,7 +26,7 @@ from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.models import STATE
-from ial_bench.engine.plan import ANSWER_ROWS, EngineOptions, Planned, Selection, finished, make_context
+from ial_bench.engine.plan import ANSWER_ROWS, EngineOptions, Planned, make_context
 from ial_bench.engine.record import (
     PROTOCOL_VERSION,
     DatasetRecord,
@@ -43,11 +43,11 @@ from ial_bench.engine.record import (
     Size,
     Status,
     TimedPhase,
-    record_path,
-    write_record,
 )
+from ial_bench.engine.records import finished, record_path, write_record
 from ial_bench.engine.rescore import rescore
 from ial_bench.engine.score import score
+from ial_bench.engine.selection import Selection
 from ial_bench.engine.shelf import Parts, Shelf
 from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed

@@ -13,7 +13,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine import models
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.identity import RunSpec, part_id
 from ial_bench.engine.models import STATE
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, make_context, spec_of
 from ial_bench.engine.record import PartRecord, TimedPhase
@@ -24,13 +24,6 @@ from ial_bench.method import Method, Part, RunContext
 from ial_bench.progress import Reporter
 
 FOLDER = "parts"
-SPLITS = ("train", "val")
-"""What parts are fitted on."""
-
-
-def part_id(spec: RunSpec) -> str:
-    """The identity of a run's fit: that of the run, without what its answers alone depend on."""
-    return replace(spec, k=0, splits=SPLITS, known_as=None).run_id
 
 
 def part_of(

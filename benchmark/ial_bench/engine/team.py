@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import EngineOptions, Selection, make_context
+from ial_bench.engine.plan import EngineOptions, make_context
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import SkipMethod
 from ial_bench.method import Method
 from ial_bench.progress import NoReport

@@ -8,15 +8,8 @@ from typing import Literal
 
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions, write_predictions
-from ial_bench.engine.record import (
-    PROTOCOL_VERSION,
-    MethodRecord,
-    Received,
-    RunRecord,
-    read_record,
-    record_path,
-    write_record,
-)
+from ial_bench.engine.record import PROTOCOL_VERSION, MethodRecord, Received, RunRecord
+from ial_bench.engine.records import read_record, record_path, write_record
 from ial_bench.engine.score import PREDICTED_POSITION, score
 from ial_bench.errors import BenchError, DataError
 from ial_bench.packs.file import Pack

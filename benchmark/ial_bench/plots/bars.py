@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ial_bench.engine.record import RunRecord, datasets_with_results, records
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import datasets_with_results, records
 from ial_bench.errors import DataError
 from ial_bench.json_files import digest
 from ial_bench.plots.scene import Scene, stored

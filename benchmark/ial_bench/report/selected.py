@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ial_bench.engine.record import RunRecord, datasets_with_results, records
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.report.answers import Answers, select_group
 from ial_bench.report.groups import Group, groups_of, one_population

@@ -10,8 +10,9 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.names import open_dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
-from ial_bench.engine.plan import Selection
-from ial_bench.engine.record import DatasetRecord, RunRecord, records
+from ial_bench.engine.record import DatasetRecord, RunRecord
+from ial_bench.engine.records import records
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import BenchError, DataError, UnknownNameError
 from ial_bench.report.answers import Answers
 from ial_bench.report.groups import Group, groups_of, one_population

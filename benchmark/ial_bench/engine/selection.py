@@ -1,17 +1,18 @@
-"""Sizes of what a run is given, without opening more than some of its photos."""
+"""The photos of a run, and how large they and its texts are, without opening more than some of them."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from ial_bench.datasets.photos import Photos
+from ial_bench.datasets.dataset import Dataset
+from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.encoders.base import EncoderCard
-from ial_bench.engine.plan import Selection
 from ial_bench.errors import BenchError
 from ial_bench.workload import Sizes
 
@@ -19,6 +20,31 @@ _SOME_TEXTS, _SOME_PHOTOS = 500, 8
 _TOKENS_A_WORD, _ENDS = 1.2, 2  # of CLIP's tokenizer, about: names are cut, and start and end are tokens
 _USUAL_MEGAPIXELS, _USUAL_CONTEXT = 0.5, 77
 _WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The photos of a run: the whole splits, or `limit` of each."""
+
+    train: Photos
+    val: Photos
+    database: Photos
+    queries: Photos
+    candidates: Candidates
+
+    @classmethod
+    def of(cls, dataset: Dataset, limit: int | None) -> Selection:
+        """The splits of `dataset`; with a limit, evenly spaced photos of each. The candidates stay all."""
+
+        def some(split: str) -> Photos:
+            photos = dataset.split(split)
+            if limit is None or len(photos) <= limit:
+                return photos
+            return photos.part(np.linspace(0, len(photos) - 1, limit).astype(np.int64))
+
+        database, everything = some("database"), dataset.candidates
+        candidates = Candidates(everything.addresses, everything.positions, database)
+        return cls(some("train"), some("val"), database, some("query"), candidates)
 
 
 class Photographed:
