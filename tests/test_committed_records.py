@@ -12,8 +12,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.records import read_record, records
-from ial_bench.engine.rescore import rescore
-from ial_bench.engine.score import outcomes
+from ial_bench.engine.scoring import outcomes, rescore
 from ial_bench.errors import DataError, UnknownNameError
 from ial_bench.plots.kinds import KINDS
 from ial_bench.plots.scene import Scene

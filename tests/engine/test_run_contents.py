@@ -15,8 +15,8 @@ from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import record_path
-from ial_bench.engine.rescore import disagreements
 from ial_bench.engine.run import Engine
+from ial_bench.engine.scoring import disagreements
 from ial_bench.engine.timing import measure_queries
 from ial_bench.errors import ImageError
 from ial_bench.method import RunContext, config_from_text

@@ -17,8 +17,8 @@ from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import record_path
-from ial_bench.engine.rescore import rescore
 from ial_bench.engine.run import Engine
+from ial_bench.engine.scoring import rescore
 from ial_bench.errors import DataError, SkipMethod, StorageError
 from ial_bench.geo.points import haversine_m
 from ial_bench.method import config_from_text

@@ -16,7 +16,7 @@ import pytest
 from ial_bench.addresses import Address
 from ial_bench.datasets.streets import StreetLines
 from ial_bench.engine.ground_truth import GroundTruth
-from ial_bench.engine.score import outcomes
+from ial_bench.engine.scoring import outcomes
 from ial_bench.metrics.comparison import compare
 from ial_bench.progress import NoReport
 from ial_bench.report.site.areas import Areas, shares

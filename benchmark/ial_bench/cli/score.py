@@ -32,8 +32,7 @@ def score(
     from ial_bench.cli.console import print_json, print_rows
     from ial_bench.datasets.names import open_dataset
     from ial_bench.engine.records import records
-    from ial_bench.engine.rescore import disagreements, rescore
-    from ial_bench.engine.score import DEFAULT_KS
+    from ial_bench.engine.scoring import DEFAULT_KS, disagreements, rescore
     from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.files import sweep
     from ial_bench.folders import results_home

@@ -15,7 +15,7 @@ from ial_bench.engine.features import CHUNK_ROWS, FeatureStore
 from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import finished
-from ial_bench.engine.score import DEFAULT_KS
+from ial_bench.engine.scoring import DEFAULT_KS
 from ial_bench.errors import SkipMethod, no_exit
 from ial_bench.method import Method, MethodConfig, RunContext
 from ial_bench.progress import Reporter

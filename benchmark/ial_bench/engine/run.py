@@ -45,8 +45,7 @@ from ial_bench.engine.record import (
     TimedPhase,
 )
 from ial_bench.engine.records import finished, record_path, write_record
-from ial_bench.engine.rescore import rescore
-from ial_bench.engine.score import score
+from ial_bench.engine.scoring import rescore, score
 from ial_bench.engine.selection import Selection
 from ial_bench.engine.shelf import Parts, Shelf
 from ial_bench.engine.team import Team

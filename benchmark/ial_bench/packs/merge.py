@@ -10,7 +10,7 @@ from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions, write_predictions
 from ial_bench.engine.record import PROTOCOL_VERSION, MethodRecord, Received, RunRecord
 from ial_bench.engine.records import read_record, record_path, write_record
-from ial_bench.engine.score import PREDICTED_POSITION, score
+from ial_bench.engine.scoring import PREDICTED_POSITION, score
 from ial_bench.errors import BenchError, DataError
 from ial_bench.packs.file import Pack
 from ial_bench.packs.verify import Verified, Verifier

@@ -16,8 +16,7 @@ from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.identity import ANSWERS_VERSION, RunSpec
 from ial_bench.engine.provenance import hardware_digest
 from ial_bench.engine.record import PROTOCOL_VERSION, EncoderRecord, MethodRecord, RunRecord
-from ial_bench.engine.rescore import disagreements_of
-from ial_bench.engine.score import PREDICTED_POSITION
+from ial_bench.engine.scoring import PREDICTED_POSITION, disagreements_of
 from ial_bench.engine.selection import Selection
 from ial_bench.errors import BenchError, DataError, PredictionError
 from ial_bench.json_files import digest

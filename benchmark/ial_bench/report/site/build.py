@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ial_bench.engine.score import outcomes
+from ial_bench.engine.scoring import outcomes
 from ial_bench.errors import BenchError, DataError
 from ial_bench.progress import Reporter
 from ial_bench.report.answers import Answers
