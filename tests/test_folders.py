@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from ial_bench.errors import ConfigError, StorageError
-from ial_bench.folders import LOCK, alone, inside, is_free, move
+from ial_bench.folders import LOCK, alone, inside, is_free, move, whole_folder
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -189,3 +189,20 @@ class TestMove:
         move(one / "source", other / "target")
         assert tree(other / "target") == before
         assert only(other) == ["target"]
+
+
+def test_a_folder_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+    target, half = tmp_path / "state", tmp_path / "state.new"
+    target.mkdir()
+    (target / "old").touch()
+    half.mkdir()
+    (half / "of a killed process").touch()
+    with pytest.raises(FileNotFoundError), whole_folder(target) as fresh:
+        (fresh / "no folder" / "file").touch()
+    assert only(target) == ["old"]
+    with whole_folder(target) as fresh:
+        assert only(fresh) == []
+        (fresh / "new").touch()
+        assert only(target) == ["old"]
+    assert only(target) == ["new"]
+    assert only(tmp_path) == ["state"]

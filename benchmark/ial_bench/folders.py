@@ -141,6 +141,21 @@ def _without_locks() -> Iterator[None]:
             raise
 
 
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target`, which takes its place when the block ends well.
+
+    Raises:
+        OSError: the disk is full or cannot be written to.
+    """
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    yield fresh
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+
+
 def move(source: Path, target: Path) -> None:
     """Move a folder into the place of another, also to another disk; `target` is whole or not there.
 

@@ -23,7 +23,7 @@ from ial_bench.datasets.contents import sums_of
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import StreetLines
 from ial_bench.datasets.table import Bounds, Description, write_dataset
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import BenchError, SkipMethod
 from ial_bench.images import ImageBatch
@@ -296,10 +296,10 @@ class _Bench:
     def round_trip(self) -> None:
         folder = self._folder / "saved"
         folder.mkdir()
-        models.store(self._ready, folder, {})
+        fitted_methods.store(self._ready, folder, {})
         loaded = self._new()
         loaded.prepare()
-        models.restored(loaded, folder)
+        fitted_methods.restored(loaded, folder)
         photos = self._photos()
         _same(self._ask(self._ready, photos), self._ask(loaded, photos), "a save and a load")
 

@@ -11,7 +11,7 @@ import pytest
 
 from ial_bench import ImageBatch, Method, MethodInfo, State, TopK
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import models, provenance
+from ial_bench.engine import fitted_methods, provenance
 from ial_bench.engine.bill import Bill
 from ial_bench.engine.cost import Estimator, RunCost
 from ial_bench.engine.features import FeatureStore
@@ -234,9 +234,9 @@ def test_a_part_that_is_kept_costs_nothing(desk: Desk) -> None:
 
     (planned,) = desk.plan(Whole)
     (half,) = desk.plan(Half)
-    state = desk.options.cache / "parts" / part_id(half.spec) / models.STATE
+    state = desk.options.cache / "parts" / part_id(half.spec) / fitted_methods.STATE
     state.mkdir(parents=True)
-    models.seal(state, {})
+    fitted_methods.seal(state, {})
     part = desk.costs([planned])[0].things[0]
     assert (part.what, part.seconds) == ("half, fitted already", 0)
 

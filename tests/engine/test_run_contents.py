@@ -9,7 +9,7 @@ import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.verify import take_contents
-from ial_bench.engine.answer import fitting
+from ial_bench.engine.answering import fitting
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan

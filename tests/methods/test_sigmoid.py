@@ -15,8 +15,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.load import load_encoder
-from ial_bench.engine import models
-from ial_bench.engine.answer import answer, fitted
+from ial_bench.engine import fitted_methods
+from ial_bench.engine.answering import answer, fitted
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
@@ -62,7 +62,7 @@ class Bench:
         return read_predictions(folder / record.predictions.path)[1]
 
     def fitted(self, record: RunRecord) -> Method:
-        folder = models.kept(self.options.cache, record.run_id)
+        folder = fitted_methods.kept(self.options.cache, record.run_id)
         assert folder is not None
         context = RunContext(0, "cpu", self.store, NoReport(), cache=self.options.cache)
         return fitted(Registry().get(record.method.name), record, folder, context)

@@ -14,7 +14,7 @@ from ial_bench.cli import options
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
     from ial_bench.encoders.base import EncoderCard
-    from ial_bench.engine.answer import PhotoAnswer
+    from ial_bench.engine.answering import PhotoAnswer
     from ial_bench.engine.record import RunRecord
     from ial_bench.method import Method, RunContext
     from ial_bench.progress import Reporter
@@ -49,8 +49,8 @@ def predict(
     from ial_bench.cli.choices import Wanted, settings_of
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.names import open_dataset
-    from ial_bench.engine import models
-    from ial_bench.engine.answer import answer, config_of, fitted, fitting
+    from ial_bench.engine import fitted_methods
+    from ial_bench.engine.answering import answer, config_of, fitted, fitting
     from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.folders import cache_home, results_home
     from ial_bench.method import config_from_text
@@ -84,7 +84,7 @@ def predict(
         again = [*common, *_words(cls, config_of(cls, chosen[0]), chosen[0]), *elsewhere]
         raise DataError(_other_code(method, data, run), f"`{_command(again)}` makes it anew")
     config = config_of(cls, record)
-    folder = models.kept(cache_home(cache), record.run_id)
+    folder = fitted_methods.kept(cache_home(cache), record.run_id)
     if folder is None:
         again = [*common, *([] if config is None else _words(cls, config, record)), "--rerun", *elsewhere]
         raise DataError(

@@ -105,10 +105,10 @@ def run(
     from ial_bench.cli.console import ConsoleReporter, print_json
     from ial_bench.cli.costs import bill_of, show_bill, tell_shortage
     from ial_bench.encoders.base import precision_of
+    from ial_bench.engine.distributed import Team, own_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
     from ial_bench.engine.run import Engine
-    from ial_bench.engine.team import Team, own_device
     from ial_bench.folders import cache_home, results_home
     from ial_bench.machine import default_workers, resolve_device
     from ial_bench.progress import NoReport

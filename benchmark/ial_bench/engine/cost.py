@@ -18,15 +18,15 @@ from typing import Any
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.base import EncoderCard
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.fitted_methods import PARTS, part_of
 from ial_bench.engine.identity import RunSpec, part_id
 from ial_bench.engine.past import Past, Taken
 from ial_bench.engine.plan import EngineOptions, Planned, make_context
 from ial_bench.engine.prices import Memory, Prices, Towers, checkpoint_bytes, fitted_bytes, peak_memory
 from ial_bench.engine.probe import Probe
 from ial_bench.engine.selection import Photographed, Selection, sizes_of
-from ial_bench.engine.shelf import FOLDER, part_of
 from ial_bench.engine.timing import THROUGHPUT_BATCH, TIMED_CALLS, WARMUP_CALLS
 from ial_bench.errors import SkipMethod
 from ial_bench.method import Method
@@ -149,7 +149,7 @@ class _RunEstimate:
         )
         self.card = planned.encoder
         work = of.options.cache / "runs" / spec.run_id
-        fitted = models.is_whole(work / models.STATE) and not of.options.rerun
+        fitted = fitted_methods.is_whole(work / fitted_methods.STATE) and not of.options.rerun
         own = self._workload(method)
         things = list(self._features(method))
         if not fitted:
@@ -232,8 +232,8 @@ class _RunEstimate:
         left = _left(work / "training.safetensors", method, len(self.chosen.train))
         if method.shares_fit:
             key = f"fit {part_id(spec)}"
-            folder = self.of.options.cache / FOLDER / part_id(spec)
-            if models.is_whole(folder / models.STATE) and not self.of.options.rerun:
+            folder = self.of.options.cache / PARTS / part_id(spec)
+            if fitted_methods.is_whole(folder / fitted_methods.STATE) and not self.of.options.rerun:
                 return Thing(key, f"{name}, fitted already", 0.0, "the cache")
             left = _left(folder / "training.safetensors", method, len(self.chosen.train))
         disk = 0.0 if own is None else fitted_bytes(own)

@@ -21,11 +21,12 @@ import numpy as np
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.base import EncoderCard
 from ial_bench.encoders.spec import without_folders
-from ial_bench.engine import models, predictions, provenance
+from ial_bench.engine import fitted_methods, predictions, provenance
+from ial_bench.engine.distributed import Team
 from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.fitted_methods import STATE, PartStore, RunParts
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.models import STATE
 from ial_bench.engine.plan import ANSWER_ROWS, EngineOptions, Planned, make_context
 from ial_bench.engine.record import (
     PROTOCOL_VERSION,
@@ -47,11 +48,10 @@ from ial_bench.engine.record import (
 from ial_bench.engine.records import finished, record_path, write_record
 from ial_bench.engine.scoring import rescore, score
 from ial_bench.engine.selection import Selection
-from ial_bench.engine.shelf import Parts, Shelf
-from ial_bench.engine.team import Team
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError, WorkerError
 from ial_bench.files import check_storage, check_target, check_writable, make_folder, storage_errors, sweep
+from ial_bench.folders import whole_folder
 from ial_bench.method import Method, Scores
 from ial_bench.progress import Reporter, chunks
 from ial_bench.settings import BACKBONE, nearest_preset
@@ -94,7 +94,7 @@ class Engine:
         self.store = store
         self.report = report
         self.team = team or Team(options.device)
-        self.shelf = Shelf(dataset, options, store, report, self.team)
+        self.part_store = PartStore(dataset, options, store, report, self.team)
         self.selection = Selection.of(dataset, options.limit)
         check_writable(options.results / dataset.name)
         check_writable(options.cache)
@@ -138,7 +138,7 @@ class Engine:
                 outcome = _Outcome("failed", f"what it tells is not JSON: {error}", traceback.format_exc())
                 record = self._store(planned, outcome, started)
             if outcome.status == "done":
-                models.keep(work / STATE, self.options.cache, planned.spec.run_id)
+                fitted_methods.keep(work / STATE, self.options.cache, planned.spec.run_id)
             if outcome.status != "failed":
                 shutil.rmtree(work, ignore_errors=True)
             gc.collect()  # a method and its training hold each other, and weights, gradients and moments with them
@@ -147,8 +147,8 @@ class Engine:
     def _run(self, planned: Planned, work: Path) -> _Outcome:
         spec, chosen = planned.spec, self.selection
         if self.options.rerun:
-            models.empty(work)
-        parts = Parts(self.shelf, spec)
+            fitted_methods.empty(work)
+        parts = RunParts(self.part_store, spec)
         context = make_context(planned.method, self.options, self.store, self.report, spec.seed, work)
         method = planned.method(planned.config, replace(context, parts=parts))
         method.prepare()
@@ -156,7 +156,7 @@ class Engine:
         fit, index = self._fit(method, parts, work)
         top = self._predict(method, planned, work)
         method.answered()
-        models.tell(method, work / STATE)
+        fitted_methods.tell(method, work / STATE)
         query: QueryPhase | None = None
         if self.options.timing and len(chosen.queries):
             self.report.log(f"{spec.method}: measuring latency")
@@ -173,7 +173,7 @@ class Engine:
             phases=Phases(features=features, fit=fit, index=index, query=query),
             size=Size(storage_bytes=method.storage_bytes(), parameters=size.total, parameters_trained=size.trained),
             predictions=PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1]),
-            facts=models.plain(method.facts),
+            facts=fitted_methods.plain(method.facts),
             parts=parts.told,
             scores=method.scores_are,
         )
@@ -201,11 +201,11 @@ class Engine:
             cached=not any(m.seconds_now for m in made),
         )
 
-    def _fit(self, method: Method, parts: Parts, work: Path) -> tuple[TimedPhase, TimedPhase]:
+    def _fit(self, method: Method, parts: RunParts, work: Path) -> tuple[TimedPhase, TimedPhase]:
         """Fit and index, or take over what an earlier, interrupted run had fitted."""
         state = work / STATE
-        if models.is_whole(state):
-            told = models.restored(method, state)
+        if fitted_methods.is_whole(state):
+            told = fitted_methods.restored(method, state)
             self.report.log(f"{method.info.name}: resuming after its fit")
             parts.told += [PartRecord(**part) for part in told["parts"]]
             return TimedPhase(**told["fit"]), TimedPhase(**told["index"])
@@ -220,14 +220,9 @@ class Engine:
         with timed(self.options.device) as index_told:
             method.index(chosen.candidates)
         fit, index = parts.whole(fit_told()), index_told()
-        fresh = work / "state.new"
-        with storage_errors(fresh):
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir()
+        with storage_errors(work / "state.new"), whole_folder(state) as fresh:
             phases = {"fit": fit.model_dump(), "index": index.model_dump()}
-            models.store(method, fresh, {**phases, "parts": [part.model_dump() for part in parts.told]})
-            shutil.rmtree(state, ignore_errors=True)
-            fresh.rename(state)
+            fitted_methods.store(method, fresh, {**phases, "parts": [part.model_dump() for part in parts.told]})
         return fit, index
 
     def _predict(self, method: Method, planned: Planned, work: Path) -> TopK:
@@ -343,8 +338,8 @@ class Engine:
         if not work.is_dir():
             return
         with suppress(Timeout), storage_errors(work), FileLock(f"{work}.lock", timeout=0):
-            if models.is_whole(work / STATE):
-                models.keep(work / STATE, self.options.cache, run_id)
+            if fitted_methods.is_whole(work / STATE):
+                fitted_methods.keep(work / STATE, self.options.cache, run_id)
             shutil.rmtree(work, ignore_errors=True)
 
     def _dataset_record(self, spec: RunSpec) -> DatasetRecord:
@@ -369,12 +364,6 @@ class Engine:
 def encoder_record(card: EncoderCard | None) -> EncoderRecord | None:
     """What a record tells of an encoder."""
     return None if card is None else EncoderRecord(digest=card.digest, **card.identity, notes=list(card.notes))
-
-
-def _empty(folder: Path) -> None:
-    with storage_errors(folder):
-        shutil.rmtree(folder)
-        folder.mkdir()
 
 
 def _now() -> str:

@@ -17,7 +17,7 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.base import EncoderCard, remembered_spec
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.timing import inference_mode
 from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod, no_exit
@@ -136,7 +136,7 @@ def fitted(
         config = _with_encoder(method, config, record, context, backbone)
         made = method(config, context)
         made.prepare()
-        models.restored(made, folder)
+        fitted_methods.restored(made, folder)
     except SkipMethod as skip:
         raise BenchError(f"{method.info.name} cannot run here: {skip.reason}") from skip
     except BenchError:
