@@ -12,8 +12,7 @@ from ial_bench.encoders.base import EncoderCard
 from ial_bench.engine import prices, provenance
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import EngineOptions
-from ial_bench.engine.prices import Prices, Towers, peak_memory, reference
-from ial_bench.engine.probe import Probe, probe
+from ial_bench.engine.prices import Prices, Probe, Towers, peak_memory, probe, reference
 from ial_bench.engine.selection import Photographed, Selection, sizes_of
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
@@ -90,7 +89,7 @@ def test_how_many_are_different_in_a_draw() -> None:
 
 
 def test_the_probe_is_remembered_for_this_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ial_bench.engine import probe as module
+    from ial_bench.engine import prices as module
 
     measured = [Probe(1.0, 2.0, "2026-01-01T00:00:00+00:00")]
     monkeypatch.setattr(module, "measure", lambda _: measured.pop())
@@ -109,7 +108,7 @@ def test_the_probe_is_remembered_for_this_hardware(tmp_path: Path, monkeypatch: 
 
 
 def test_the_probe_measures_computing_and_decoding() -> None:
-    from ial_bench.engine.probe import measure
+    from ial_bench.engine.prices import measure
 
     found = measure("cpu")
     assert 0 < found.compute < 30

@@ -37,10 +37,9 @@ def bill_of(
         StorageError: the cache cannot be written to.
     """
     from ial_bench.engine import provenance
-    from ial_bench.engine.cost import Estimator
-    from ial_bench.engine.past import Past
-    from ial_bench.engine.prices import reference
-    from ial_bench.engine.probe import Probe, probe
+    from ial_bench.engine.estimate import Estimator
+    from ial_bench.engine.past_runs import Past
+    from ial_bench.engine.prices import Probe, probe, reference
     from ial_bench.machine import Room
 
     def probed() -> Probe:

@@ -7,10 +7,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ial_bench.engine.cost import RunCost, Thing
+from ial_bench.engine.plan import Planned
 from ial_bench.engine.prices import Memory
 from ial_bench.errors import StorageError
 from ial_bench.machine import Room
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that is to be done once, however many runs need it.
+
+    Attributes:
+        key: its name.
+        what: in words.
+        seconds: None where nobody knows.
+        source: who tells that.
+        disk: bytes that it leaves in the cache.
+        sure: whether it will be at least so many bytes.
+        shared: whether other runs may need it too.
+    """
+
+    key: str
+    what: str
+    seconds: float | None
+    source: str
+    disk: float = 0.0
+    sure: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What one planned run needs.
+
+    Attributes:
+        planned: the run.
+        dataset: name of the dataset.
+        things: all that it needs and that is not there; none of a run that is done or skipped.
+        memory: at its peak; None where nobody knows.
+        memory_source: who tells that.
+        passing: bytes of the cache that it gives back at its end: checkpoints.
+        results: bytes that it leaves in the results folder.
+        resumes: whether a part of it is done already.
+    """
+
+    planned: Planned
+    dataset: str
+    things: tuple[Thing, ...] = ()
+    memory: Memory | None = None
+    memory_source: str = ""
+    passing: float = 0.0
+    results: float = 0.0
+    resumes: bool = False
 
 
 @dataclass(frozen=True)

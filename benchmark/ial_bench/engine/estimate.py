@@ -19,13 +19,13 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.base import EncoderCard
 from ial_bench.engine import fitted_methods
+from ial_bench.engine.bill import RunCost, Thing
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.fitted_methods import PARTS, part_of
 from ial_bench.engine.identity import RunSpec, part_id
-from ial_bench.engine.past import Past, Taken
+from ial_bench.engine.past_runs import Past, Taken
 from ial_bench.engine.plan import EngineOptions, Planned, make_context
-from ial_bench.engine.prices import Memory, Prices, Towers, checkpoint_bytes, fitted_bytes, peak_memory
-from ial_bench.engine.probe import Probe
+from ial_bench.engine.prices import Memory, Prices, Probe, Towers, checkpoint_bytes, fitted_bytes, peak_memory
 from ial_bench.engine.selection import Photographed, Selection, sizes_of
 from ial_bench.engine.timing import THROUGHPUT_BATCH, TIMED_CALLS, WARMUP_CALLS
 from ial_bench.errors import SkipMethod
@@ -39,54 +39,6 @@ UNKNOWN = "unknown: no run of it here, and it tells no workload()"
 _ROUNDS = 4  # of the throughput's batch
 _LEAST = 0.05  # seconds that are added to both sides of a ratio: next to nothing over next to nothing says nothing
 _RECORD_BYTES = 20_000
-
-
-@dataclass(frozen=True)
-class Thing:
-    """Something that is to be done once, however many runs need it.
-
-    Attributes:
-        key: its name.
-        what: in words.
-        seconds: None where nobody knows.
-        source: who tells that.
-        disk: bytes that it leaves in the cache.
-        sure: whether it will be at least so many bytes.
-        shared: whether other runs may need it too.
-    """
-
-    key: str
-    what: str
-    seconds: float | None
-    source: str
-    disk: float = 0.0
-    sure: bool = False
-    shared: bool = False
-
-
-@dataclass(frozen=True)
-class RunCost:
-    """What one planned run needs.
-
-    Attributes:
-        planned: the run.
-        dataset: name of the dataset.
-        things: all that it needs and that is not there; none of a run that is done or skipped.
-        memory: at its peak; None where nobody knows.
-        memory_source: who tells that.
-        passing: bytes of the cache that it gives back at its end: checkpoints.
-        results: bytes that it leaves in the results folder.
-        resumes: whether a part of it is done already.
-    """
-
-    planned: Planned
-    dataset: str
-    things: tuple[Thing, ...] = ()
-    memory: Memory | None = None
-    memory_source: str = ""
-    passing: float = 0.0
-    results: float = 0.0
-    resumes: bool = False
 
 
 @dataclass

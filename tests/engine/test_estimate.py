@@ -12,13 +12,12 @@ import pytest
 from ial_bench import ImageBatch, Method, MethodInfo, State, TopK
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import fitted_methods, provenance
-from ial_bench.engine.bill import Bill
-from ial_bench.engine.cost import Estimator, RunCost
+from ial_bench.engine.bill import Bill, RunCost
+from ial_bench.engine.estimate import Estimator
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.past import Past
+from ial_bench.engine.past_runs import Past
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, plan
-from ial_bench.engine.prices import reference
-from ial_bench.engine.probe import Probe
+from ial_bench.engine.prices import Probe, reference
 from ial_bench.engine.record import FeaturePhase, PartRecord, Phases, RunRecord, TimedPhase
 from ial_bench.engine.selection import Selection
 from ial_bench.errors import StorageError
