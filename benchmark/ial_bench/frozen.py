@@ -17,7 +17,7 @@ from pydantic import Field
 
 from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.spec import require_text_tower
-from ial_bench.images import ImageBatch
+from ial_bench.image_batch import ImageBatch
 from ial_bench.method import Method, MethodConfig, ParameterCount, Scores
 from ial_bench.progress import chunks
 from ial_bench.topk import TopK

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ial_bench.encoders.base import Encoder, EncoderCard
     from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
-    from ial_bench.images import ImageBatch
+    from ial_bench.image_batch import ImageBatch
     from ial_bench.topk import TopK
     from ial_bench.workload import Sizes, Workload
 

@@ -26,7 +26,7 @@ from ial_bench.datasets.table import Bounds, Description, write_dataset
 from ial_bench.engine import fitted_methods
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import BenchError, SkipMethod
-from ial_bench.images import ImageBatch
+from ial_bench.image_batch import ImageBatch
 from ial_bench.method import Method, MethodConfig, RunContext
 from ial_bench.progress import NoReport
 from ial_bench.seeds import generator

@@ -23,7 +23,7 @@ from ial_bench.encoders.spec import OWN_POOLING
 from ial_bench.encoders.towers import load_towers
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import DataError
-from ial_bench.images import ImageBatch
+from ial_bench.image_batch import ImageBatch
 from ial_bench.json_files import read_json
 from ial_bench.progress import NoReport
 

@@ -16,7 +16,7 @@ from ial_bench.errors import DataError
 if TYPE_CHECKING:
     from torch import nn
 
-    from ial_bench.images import ImageBatch
+    from ial_bench.image_batch import ImageBatch
 
 
 def require_finite_weights(model: nn.Module, text: str) -> None:

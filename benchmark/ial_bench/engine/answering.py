@@ -21,7 +21,8 @@ from ial_bench.engine import fitted_methods
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.timing import inference_mode
 from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod, no_exit
-from ial_bench.images import RGB, ImageBatch
+from ial_bench.image_batch import ImageBatch
+from ial_bench.images import RGB
 from ial_bench.method import Method, MethodConfig, RunContext
 from ial_bench.progress import chunks
 from ial_bench.settings import BACKBONE

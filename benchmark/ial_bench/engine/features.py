@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from ial_bench.datasets.photos import Photos
     from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
-    from ial_bench.images import RGB, ImageBatch
+    from ial_bench.image_batch import ImageBatch
+    from ial_bench.images import RGB
 
 CHUNK_ROWS = 1024
 FloatRows = npt.NDArray[np.float32]

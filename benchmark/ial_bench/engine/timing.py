@@ -14,7 +14,7 @@ import numpy as np
 
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine.record import QueryPhase, TimedPhase
-from ial_bench.images import ImageBatch
+from ial_bench.image_batch import ImageBatch
 from ial_bench.method import Method
 from ial_bench.seeds import generator
 

@@ -19,7 +19,7 @@ from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.encoders.finite import name_of_text, names_of_batch, require_finite
 from ial_bench.encoders.spec import require_text_tower, shown_spec
 from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
-from ial_bench.images import ImageBatch
+from ial_bench.image_batch import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State
 from ial_bench.progress import chunks
 from ial_bench.topk import TopK

@@ -20,7 +20,8 @@ from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.loader import photo_tensors
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import SkipMethod
-from ial_bench.images import RGB, ImageBatch
+from ial_bench.image_batch import ImageBatch
+from ial_bench.images import RGB
 from ial_bench.seeds import generator
 from ial_bench.training.config import ViewConfig
 from ial_bench.training.order import Rows
