@@ -107,7 +107,7 @@ def alone(folder: Path, say: Callable[[str], object] | None = None) -> Iterator[
     with storage_errors(folder):
         missing = [f for f in (folder, *folder.parents) if not f.exists()]
     path = make_folder(folder) / LOCK
-    check_target(path)  # a lock empties the file that it is: no file of somebody's, through a link
+    check_target(path)  # as `locked`
     lock = FileLock(path)
     with storage_errors(path), _without_locks():
         try:
@@ -127,6 +127,26 @@ def alone(folder: Path, say: Callable[[str], object] | None = None) -> Iterator[
         with contextlib.suppress(OSError):  # not empty, as a rule
             for made in missing:
                 made.rmdir()
+
+
+@contextlib.contextmanager
+def locked(folder: Path, lock: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold the lock of what lies in `folder`. Errors of its disk in the block name the folder.
+
+    Args:
+        folder: what is being worked on.
+        lock: the lock's file, which another process may hold.
+        timeout: seconds to wait for it; -1: for ever.
+
+    Raises:
+        filelock.Timeout: another process holds it.
+        StorageError: the folder cannot be written to.
+    """
+    from filelock import FileLock
+
+    check_target(lock)  # a lock empties the file that it is: no file of somebody's, through a link
+    with storage_errors(folder), FileLock(lock, timeout=timeout):
+        yield
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Parquet files of somebody else: what they come to in memory is looked at before they are read.
+"""Parquet files: written whole or not at all, and read where they are no larger in memory than they should be.
 
 A value that repeats is stored once, so that a few kilobytes may stand for gigabytes. Numbers are counted in the file's
 description. Texts are read as their different ones and a number for each row, and written out only where all of them
@@ -8,12 +8,13 @@ together are no longer than texts should be; pyarrow cannot do so with texts in 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ial_bench.files import check_regular
+from ial_bench.files import atomic_path, check_regular
 
 MOST_BYTES = 4 << 30
 """Of a table in memory, where nothing tells how large it should be."""
@@ -108,6 +109,16 @@ def read_columns(file: pq.ParquetFile, columns: list[str] | None = None) -> pa.T
     schema = pa.schema([field.with_type(_plain(field.type)) for field in table.schema])
     plain = [c if c.type == field.type else c.cast(field.type) for c, field in zip(table.columns, schema, strict=True)]
     return pa.Table.from_arrays(plain, schema=schema)
+
+
+def write_table(target: Path, table: pa.Table, **options: Any) -> None:
+    """Write a table, whole or not at all; `options` are as of `pyarrow.parquet.write_table`.
+
+    Raises:
+        StorageError: the disk is full or cannot be written to.
+    """
+    with atomic_path(target) as temporary:
+        pq.write_table(table, temporary, compression="zstd", **options)
 
 
 def _opened(source: Source) -> Path | pa.BufferReader:

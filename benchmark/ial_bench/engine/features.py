@@ -30,6 +30,7 @@ from ial_bench.encoders.finite import names_of_batch, require_finite
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
 from ial_bench.files import check_target, make_folder, storage_errors
+from ial_bench.folders import locked
 from ial_bench.json_files import write_json
 from ial_bench.machine import keep_freed_memory
 from ial_bench.progress import Reporter, chunks
@@ -197,14 +198,12 @@ class FeatureStore:
             SkipMethod: the encoder cannot be had.
             StorageError: the cache cannot be written to.
         """
-        from filelock import FileLock
-
         card = self.card(spec)
         folder = make_folder(self.cache / "features" / card.digest[:16] / photos.digest[:16])
         file = _FeatureFile(folder, len(photos), card.dim)
-        for own in (folder / "lock", file.data, file.marks):
+        for own in (file.data, file.marks):
             check_target(own)  # they are written in place: no file of somebody's, through a link in a shared cache
-        with storage_errors(folder), FileLock(folder / "lock"):
+        with locked(folder, folder / "lock"):
             if not (folder / "meta.json").is_file():
                 meta = {"encoder": shown_spec(spec), "encoder_digest": card.digest, "photos_digest": photos.digest}
                 write_json(folder / "meta.json", {**meta, "rows": len(photos), "dim": card.dim})

@@ -25,8 +25,8 @@ from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, make_context,
 from ial_bench.engine.record import PartRecord, TimedPhase
 from ial_bench.engine.timing import timed
 from ial_bench.errors import DataError
-from ial_bench.files import check_target, make_folder, sha256_file, storage_errors
-from ial_bench.folders import move, whole_folder
+from ial_bench.files import make_folder, sha256_file
+from ial_bench.folders import locked, move, whole_folder
 from ial_bench.json_files import read_sealed, write_sealed
 from ial_bench.method import Method, Part, RunContext
 from ial_bench.progress import Reporter
@@ -256,12 +256,9 @@ class PartStore:
             SkipMethod: it cannot be fitted here.
             StorageError: the cache cannot be written to.
         """
-        from filelock import FileLock
-
         identity = part_id(spec)
         folder = make_folder(self.options.cache / PARTS) / identity
-        check_target(Path(f"{folder}.lock"))  # a lock empties the file that it is
-        with storage_errors(folder), FileLock(f"{folder}.lock"):
+        with locked(folder, Path(f"{folder}.lock")):
             if self.options.rerun and identity not in self._made:
                 shutil.rmtree(folder, ignore_errors=True)
             state = folder / STATE

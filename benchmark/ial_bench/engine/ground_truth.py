@@ -12,19 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.errors import AddressError, DataError, MismatchError
-from ial_bench.files import atomic_path, make_folder
 from ial_bench.geo.points import Points, haversine_m, unit_vectors
 from ial_bench.json_files import digest
-from ial_bench.parquet import RowsError, read_table
+from ial_bench.parquet import RowsError, read_table, write_table
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
@@ -129,21 +127,15 @@ class GroundTruth:
         known, centroids, photos = np.zeros(n, bool), np.full((n, 2), np.nan), np.zeros(n, np.int64)
         known[self.candidate_rows] = True
         centroids[self.candidate_rows], photos[self.candidate_rows] = self.candidate_positions, self.train_photos
-        _write(
-            addresses,
-            {
-                "text": [a.text for a in self.addresses], "candidate": known, "lat": centroids[:, 0],
-                "lon": centroids[:, 1], "train_photos": photos,
-            },
-        )  # fmt: skip
-        _write(
-            queries,
-            {
-                "photo_id": self.ids, "path": self.paths, "place": self.places, "address": self.address_rows,
-                "lat": self.positions[:, 0], "lon": self.positions[:, 1], "heading": self.headings,
-                "train_m": self.train_m,
-            },
-        )  # fmt: skip
+        write_table(addresses, pa.table({
+            "text": [a.text for a in self.addresses], "candidate": known, "lat": centroids[:, 0],
+            "lon": centroids[:, 1], "train_photos": photos,
+        }))  # fmt: skip
+        write_table(queries, pa.table({
+            "photo_id": self.ids, "path": self.paths, "place": self.places, "address": self.address_rows,
+            "lat": self.positions[:, 0], "lon": self.positions[:, 1], "heading": self.headings,
+            "train_m": self.train_m,
+        }))  # fmt: skip
 
     @classmethod
     def read(cls, results: Path, key: str, queries: int | None = None) -> GroundTruth:
@@ -189,12 +181,6 @@ def ground_truth_key(dataset: DatasetRecord) -> str:
 
 def _files(results: Path, key: str) -> tuple[Path, Path]:
     return results / FOLDER / f"{key}.queries.parquet", results / FOLDER / f"{key}.addresses.parquet"
-
-
-def _write(path: Path, columns: dict[str, Any]) -> None:
-    make_folder(path.parent)
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 
 def _metres_to(points: Points, queries: Points) -> npt.NDArray[np.float64]:

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ial_bench.errors import DataError, MismatchError, PredictionError
 from ial_bench.files import atomic_path, sha256_file
-from ial_bench.parquet import RowsError, open_table, read_columns, read_table, schema_of
+from ial_bench.parquet import RowsError, open_table, read_columns, read_table, schema_of, write_table
 from ial_bench.topk import TopK
 
 _ROW_GROUP = 65_536
@@ -77,8 +76,7 @@ def write_predictions(path: Path, ids: list[str], top: TopK) -> str:
         columns["log_sum"] = pa.array(top.log_sum.astype(np.float32))
     if top.positions is not None:
         columns |= {"lat": pa.array(top.positions[:, 0]), "lon": pa.array(top.positions[:, 1])}
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd", row_group_size=_ROW_GROUP)
+    write_table(path, pa.table(columns), row_group_size=_ROW_GROUP)
     return sha256_file(path)
 
 

@@ -50,8 +50,8 @@ from ial_bench.engine.scoring import rescore, score
 from ial_bench.engine.selection import Selection
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError, WorkerError
-from ial_bench.files import check_storage, check_target, check_writable, make_folder, storage_errors, sweep
-from ial_bench.folders import whole_folder
+from ial_bench.files import check_storage, check_writable, make_folder, storage_errors, sweep
+from ial_bench.folders import locked, whole_folder
 from ial_bench.method import Method, Scores
 from ial_bench.progress import Reporter, chunks
 from ial_bench.settings import BACKBONE, nearest_preset
@@ -110,14 +110,11 @@ class Engine:
             WorkerError: a worker process was ended from outside; likewise.
             KeyboardInterrupt: handed on; the run resumes at the next call.
         """
-        from filelock import FileLock
-
         started = _now()
         if planned.state == "skip":
             return self._store(planned, _Outcome("skipped", planned.reason), started)
         work = make_folder(self.options.cache / "runs") / planned.spec.run_id
-        check_target(Path(f"{work}.lock"))  # a lock empties the file that it is
-        with storage_errors(work), FileLock(f"{work}.lock"):
+        with locked(work, Path(f"{work}.lock")):
             if not self.options.rerun and (record := finished(self.options.results, self.dataset.name, planned.spec)):
                 return record  # by another process, while this one waited for the lock
             try:
@@ -332,12 +329,12 @@ class Engine:
 
     def _tidy(self, run_id: str) -> None:
         """Do what a run that was killed behind its record had left to do, unless another process is at it."""
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
         work = self.options.cache / "runs" / run_id
         if not work.is_dir():
             return
-        with suppress(Timeout), storage_errors(work), FileLock(f"{work}.lock", timeout=0):
+        with suppress(Timeout), locked(work, Path(f"{work}.lock"), timeout=0):
             if fitted_methods.is_whole(work / STATE):
                 fitted_methods.keep(work / STATE, self.options.cache, run_id)
             shutil.rmtree(work, ignore_errors=True)
