@@ -21,9 +21,11 @@ RESULTS_VARIABLE = "IAL_BENCH_RESULTS"
 CACHE_VARIABLE = "IAL_BENCH_CACHE"
 DATA_VARIABLE = "IAL_BENCH_DATA"
 LOCK = ".writing.lock"
-"""Held by the process that writes to a folder, gone when it is done. A killed process leaves it, held by nobody."""
+"""Lock of the process that writes to a folder, removed at its end. A killed process leaves the file behind,
+unlocked."""
 UNFINISHED = ".unfinished.json"
-"""What is being made in a folder, the first thing in it and gone at the end: the same command goes on after a kill."""
+"""Says what is being made in a folder. Written first and removed last, so that the same command resumes after a
+kill."""
 _HALF = ".*.tmp"
 
 
@@ -55,10 +57,10 @@ def _home(given: Path | None, variable: str) -> Path | None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path `name` below `folder`, to be written to or removed: no link on the way leads elsewhere.
+    """The path `name` below `folder`, to be written to or removed, with no link on the way.
 
     Args:
-        folder: that the user named; it may be a link itself.
+        folder: the one that the user named; it may itself be a link.
         name: relative, in POSIX form, without ``..``.
 
     Raises:
@@ -76,12 +78,12 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def is_left(path: Path) -> bool:
-    """Whether `path` is named as what a killed process leaves besides its work."""
+    """Whether `path` has the name of a file that a killed process leaves behind besides its work."""
     return path.name in {LOCK, UNFINISHED} or fnmatch(path.name, _HALF)
 
 
 def is_free(folder: Path, but: str = "") -> bool:
-    """Whether `folder` is not there, or holds nothing but what a killed process leaves, and what is named `but`.
+    """Whether `folder` is missing, or holds only leftovers of a killed process and an entry named `but`.
 
     Raises:
         StorageError: it cannot be read.
@@ -95,8 +97,8 @@ def alone(folder: Path, say: Callable[[str], object] | None = None) -> Iterator[
     """Hold `folder` for writing, so that no two processes write there.
 
     Args:
-        folder: made with its parents where they are not there, and removed again where nothing was put in.
-        say: told a line where this process waits for another; None: it does not wait.
+        folder: created with its parents if missing, and removed again if nothing was put in.
+        say: called with a line if this process has to wait for another; None: it does not wait.
 
     Raises:
         ConfigError: another process writes there, and `say` is None.
@@ -124,7 +126,7 @@ def alone(folder: Path, say: Callable[[str], object] | None = None) -> Iterator[
     finally:
         path.unlink(missing_ok=True)  # whoever waits looks at the path again, not at this file
         lock.release()
-        with contextlib.suppress(OSError):  # not empty, as a rule
+        with contextlib.suppress(OSError):  # usually not empty
             for made in missing:
                 made.rmdir()
 
@@ -151,7 +153,7 @@ def locked(folder: Path, lock: Path, timeout: float = -1) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_locks() -> Iterator[None]:
-    """Go on where the file system has no locks, a cluster's say: there nobody can be kept out."""
+    """Go on where the file system has no locks, as on some clusters: nobody can be kept out there."""
     try:
         yield
     except NotImplementedError:  # of filelock before version 4
@@ -177,7 +179,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a folder into the place of another, also to another disk; `target` is whole or not there.
+    """Move a folder to `target` and replace what is there, across disks too; `target` is whole or absent.
 
     Raises:
         StorageError: the target's disk is full or cannot be written to.

@@ -27,12 +27,12 @@ class PhotoRows(Protocol):
 
 
 class ImageBatch(Sequence[RGB]):
-    """The photos a method is asked about: pixels, and nothing that tells where they were taken.
+    """The photos a method is asked about: pixels, and nothing that reveals where they were taken.
 
     Photos are decoded when they are taken out, so that a batch may be larger than memory.
 
     Args:
-        load: gives photo i, decoded.
+        load: returns photo i, decoded.
         keys: uint64 [n], an opaque number per photo that stays the same from run to run, for methods that
             draw at random per photo.
         positions: float64 [n, 2], true latitude and longitude in degrees; only given to methods that

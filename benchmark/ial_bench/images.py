@@ -29,21 +29,21 @@ RGB: TypeAlias = npt.NDArray[np.uint8]
 """A decoded photo: uint8, [height, width, 3]."""
 
 MAX_PIXELS = 89_478_485
-"""A photo of more pixels than this is refused unread, whatever it takes.
+"""A photo of more pixels than this is refused unread, however little memory it takes.
 
-It is the size from which Pillow itself warns. Switching its warning off is no way: filters of warnings belong
-to all threads, and photos are decoded in several.
+It is the size from which Pillow itself warns. The warning cannot be switched off here: all threads share its filters,
+and photos are decoded in several.
 """
 
 MAX_BYTES = 450_000_000
-"""A photo that takes more than this is refused unread; with interpreter and libraries, 500 MB are not passed."""
+"""A photo that takes more memory is refused unread; with interpreter and libraries, 500 MB are not exceeded."""
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM", "HEIF")
-"""What is read, by Pillow's names: formats with a signature, of which it is known what they take. Others hold whole
-files of which their header does not tell (icons), are unpacked by loops in Python, or are programs (PostScript)."""
+"""Formats that are read, by Pillow's names: those with a signature and known needs of memory. Others hold whole files
+that their header does not describe (icons), are unpacked by loops in Python, or are programs (PostScript)."""
 
 _RESULT = 3  # bytes a pixel
-# Bytes a pixel that a decoder holds beside Pillow's image, at most, as `tests/test_image_memory.py` measures them.
+# Bytes per pixel that a decoder holds at most beside Pillow's image, as measured by `tests/test_image_memory.py`.
 _DECODER = {"WEBP": 18, "AVIF": 16, "JPEG2000": 22, "PPM": 6, "HEIF": 8}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -55,7 +55,7 @@ _YCBCR = 6
 _BAND_PIXELS = 1 << 17  # that are converted at once
 _SMALLER = "make it smaller, or store it as a baseline JPEG, of which 60 million pixels in colour are read"
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
-_HEAD = 12  # bytes that tell
+_HEAD = 12  # bytes that show the format
 _VERIFY = "run `bench data verify` on the dataset to list every bad photo, then replace or remove them"
 
 
@@ -102,7 +102,7 @@ def decode(data: bytes, name: str) -> RGB:
 
 
 def identify(data: bytes, name: str) -> None:
-    """Refuse what is no image by its content. Nothing is decoded: an image may still be damaged further on.
+    """Refuse a file whose content is no image. Nothing is decoded: the image may still be damaged further on.
 
     Raises:
         ImageError: not an image, as of `decode`.
@@ -118,7 +118,7 @@ def identify(data: bytes, name: str) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """The photo at `path`, for what its header tells; its pixels are not read.
+    """Open the photo at `path` for what its header says; its pixels are not read.
 
     Raises:
         ImageError: missing, empty, not an image that is read, or damaged where the block reads.
@@ -144,7 +144,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _not_read(data: bytes, name: str) -> ImageError:
-    """The error of a file that no decoder knows."""
+    """The error for a file that no decoder knows."""
     if _is_heif(data):
         return ImageError(f"{name} is a HEIF image, which needs a decoder of its own", "pip install 'ial-bench[heic]'")
     return ImageError(f"{name} is not an image that can be read ({', '.join(_formats())})", _VERIFY)
@@ -155,7 +155,7 @@ def _is_heif(data: bytes) -> bool:
 
 
 def _readable(data: bytes) -> list[str]:
-    """Those of `FORMATS` that are read here. The plugin of HEIF, slow to load, is left alone where `data` are none."""
+    """The `FORMATS` that can be read here. The HEIF plugin is slow to load, and loaded for HEIF alone."""
     return _with_heif() if _is_heif(data) else _formats()
 
 
@@ -171,7 +171,7 @@ def _with_heif() -> list[str]:
 
 @cache
 def _formats() -> list[str]:
-    """Those of `FORMATS` that Pillow reads by itself."""
+    """The `FORMATS` that Pillow reads without a plugin."""
     from PIL import Image
 
     Image.init()
@@ -220,12 +220,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _check_png(data: bytes) -> None:
-    """Compare the checksums of all chunks, at which decoding alone does not look."""
+    """Compare the checksums of all chunks, which decoding alone does not check."""
     view, at, kind = memoryview(data), 8, b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", view, at)
-        (told,) = struct.unpack_from(">I", view, at + 8 + length)
-        if zlib.crc32(view[at + 4 : at + 8 + length]) != told:
+        (stated,) = struct.unpack_from(">I", view, at + 8 + length)
+        if zlib.crc32(view[at + 4 : at + 8 + length]) != stated:
             raise ValueError(f"the checksum of its chunk {kind.decode('ascii', 'replace')} is wrong")
         at += 12 + length
 
@@ -246,7 +246,7 @@ _TURNED = {5, 6, 7, 8}  # width and height change places
 
 
 def _rgb(image: Image.Image) -> RGB:
-    """The pixels of `image`, upright. They are converted band by band: a number a pixel in float64 are gigabytes."""
+    """The pixels of `image`, upright, converted band by band: a whole photo in float64 would take gigabytes."""
     from PIL import ExifTags
 
     image.load()  # a TIFF turns itself here, and forgets its orientation
@@ -273,7 +273,7 @@ def _cut(image: Image.Image, band: slice) -> Image.Image:
 
 
 def _converter(image: Image.Image, bands: Sequence[slice]) -> Callable[[Image.Image], npt.NDArray[Any]]:
-    """What makes RGB of a band of `image`, without clipping deep images or dropping a palette's transparency silently.
+    """What converts a band of `image` to RGB, without clipping deep images or dropping transparency silently.
 
     Grey bands are [rows, width, 1].
     """
@@ -288,7 +288,7 @@ def _converter(image: Image.Image, bands: Sequence[slice]) -> Callable[[Image.Im
 
 
 def _top(image: Image.Image, bands: Sequence[slice]) -> float:
-    """The value of `image` that becomes white: 255, or of a deeper one 65,535 or its largest."""
+    """The value of `image` that becomes white: 255; in a deeper image 65,535 or its largest value."""
     highest = -np.inf
     for band in bands:
         values = np.asarray(_cut(image, band), dtype=np.float64)
@@ -311,7 +311,7 @@ def _on_black(band: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def bytes_to_decode(image: Image.Image, data: bytes) -> int:
-    """Bytes that decoding takes at its peak, the file's own among them.
+    """Bytes that decoding takes at its peak, including the file's own.
 
     Args:
         image: opened, not loaded; of one of `FORMATS`.
@@ -336,7 +336,7 @@ def _stored(mode: str) -> int:
 
 
 def _coefficients(data: bytes, pixels: int) -> int:
-    """Bytes of the coefficients that libjpeg keeps where a scan does not bring all of a block: 2 for each."""
+    """Bytes of the coefficients, 2 each, that libjpeg keeps where no single scan completes a block."""
     at, size, components, progressive = 2, 0, 0, False
     while at + 10 <= len(data):
         marker = data[at + 1]
@@ -354,11 +354,11 @@ def _coefficients(data: bytes, pixels: int) -> int:
     return 8 * pixels  # not understood: four components, none of them smaller than the photo
 
 
-def _frame(told: bytes) -> int:
-    height, width = int.from_bytes(told[:2], "big"), int.from_bytes(told[2:4], "big")
-    factors = [(f >> 4, f & 15) for f in told[6::3]]
+def _frame(frame: bytes) -> int:
+    height, width = int.from_bytes(frame[:2], "big"), int.from_bytes(frame[2:4], "big")
+    factors = [(f >> 4, f & 15) for f in frame[6::3]]
     across, down = (max((f[i] for f in factors), default=1) or 1 for i in (0, 1))
-    blocks = -(-width // (8 * across)) * -(-height // (8 * down))  # of the largest component's many
+    blocks = -(-width // (8 * across)) * -(-height // (8 * down))  # of the largest component
     return sum(128 * blocks * a * d for a, d in factors)
 
 

@@ -35,7 +35,7 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def read_json(path: Path, most: int = MOST_BYTES, *, strict: bool = False) -> Any:
-    """The JSON value in `path`; `most` and `strict` are as of `read_file` and `parse_json`.
+    """The JSON value in `path`; `most` is as in `read_file`, `strict` as in `parse_json`.
 
     Raises:
         DataError: the file is missing, too large, not UTF-8, not JSON (cut off, say) or has a key twice.
@@ -52,7 +52,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """What `write_sealed` wrote.
 
     Raises:
-        DataError: as of `read_json`, or it is not what was written.
+        DataError: as `read_json`, or the contents are not what was written.
     """
     value = read_json(path)
     seal = value.pop(_SEAL, None) if isinstance(value, dict) else None
@@ -76,13 +76,13 @@ def parse_json(data: bytes, name: str, *, strict: bool = False) -> Any:
 
 
 def _read_fast(data: bytes, *, strict: bool) -> Any:
-    """What `parse_json` reads, in a third of its time, of JSON without escapes.
+    """Read JSON without escapes as `parse_json` does, in a third of the time.
 
-    This reader keeps the last of two equal keys. Without escapes, quotation marks stand around keys and texts and
-    nowhere else: written again, a value that has lost a key has fewer of them.
+    This reader keeps the last of two equal keys. Without escapes, quotation marks only enclose keys and texts: written
+    again, a value that lost a key has fewer of them.
 
     Raises:
-        ValueError: no JSON, with escapes, or with a key twice.
+        ValueError: not JSON, or with escapes or a repeated key.
     """
     from pydantic_core import from_json, to_json
 
@@ -99,7 +99,7 @@ def _no_number(text: str) -> NoReturn:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of `pairs`; JSON leaves open which value counts where a key stands twice."""
+    """The object of `pairs`. A repeated key is refused: JSON does not say which of its values counts."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
@@ -118,11 +118,11 @@ def digest(value: Any) -> str:
 
 
 def read_members(path: Path, advance: Callable[[int], object] = lambda _: None) -> Iterator[tuple[str, Any]]:
-    """The members of the JSON object in `path`, in the file's order. A key that stands twice comes twice.
+    """The members of the JSON object in `path`, in the file's order. A repeated key is given each time.
 
     Args:
         path: a file of one JSON object.
-        advance: told how many bytes were just read.
+        advance: called with the number of bytes just read.
 
     Raises:
         DataError: the file is missing, of another encoding, not JSON (cut off, say), or no object.
@@ -140,10 +140,10 @@ def read_members(path: Path, advance: Callable[[int], object] = lambda _: None) 
 
 
 class _Window:
-    """The part of a file's text that is being looked at.
+    """The part of a file's text that is in memory.
 
     Attributes:
-        text: the part; only ever longer, until `forget`.
+        text: that part, which grows until `forget`.
         ended: whether it reaches the end of the file.
     """
 
@@ -194,7 +194,7 @@ def _members(window: _Window, path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _start(window: _Window, path: Path) -> int:
-    """Behind the object's opening brace."""
+    """The index after the object's opening brace."""
     while not window.text.strip() and not window.ended:
         window.more()
     at = _skip(window.text, 0)

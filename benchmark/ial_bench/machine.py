@@ -25,19 +25,19 @@ _NEVER, _LARGEST = -1, 1 << 30
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Cores that this process may use at once: those it is bound to, or the fewer that its container is given."""
+    """Cores that this process may use at once: those it is bound to, or fewer if its container has a quota."""
     bound = _bound()
     return min(bound, _quota(cgroup) or bound)
 
 
 def prepare_threads(variables: MutableMapping[str, str] = os.environ, cgroup: Path = _CGROUP) -> None:
-    """Choose how OpenMP's threads wait, and no more of them than cores. Call it before torch or FAISS is imported.
+    """Choose how OpenMP's threads wait, and no more threads than cores. Call it before torch or FAISS is imported.
 
-    Threads that are early at a barrier spin for the others, a third of a million rounds with GNU's library. Where one
-    of these has lost its core to another process, all of them spin through its time slice, at every barrier.
-    After a short while they sleep here instead. Nothing that is computed depends on it.
+    Threads that reach a barrier early spin until the others arrive, with GNU's library for a third of a million rounds.
+    If one of the others has lost its core to another process, all spin through its time slice, at every barrier. With
+    these settings they soon sleep instead. Results do not depend on it.
 
-    A container's quota of processor time is not seen by OpenMP, which starts a thread for each core of the machine.
+    OpenMP does not see a container's quota of processor time, and would start a thread for each core of the machine.
 
     Args:
         variables: the environment; what is set there stays as it is. Worker processes inherit it.
@@ -56,9 +56,9 @@ def _bound() -> int:
 
 
 def _quota(cgroup: Path) -> int | None:
-    """Whole cores that the container's quota of processor time is worth, rounded up; None without a quota."""
+    """The container's quota of processor time in cores, rounded up; None without a quota."""
     for names in _QUOTAS:
-        with suppress(OSError, ValueError):  # not such a system, or no number, which means no quota
+        with suppress(OSError, ValueError):  # another system, or no number, which means no quota
             quota, period = " ".join((cgroup / name).read_text(encoding="ascii") for name in names).split()
             if int(quota) > 0:
                 return math.ceil(int(quota) / int(period))
@@ -66,10 +66,10 @@ def _quota(cgroup: Path) -> int | None:
 
 
 def resolve_device(wanted: str) -> str:
-    """``auto`` becomes ``cuda``, ``mps`` or ``cpu``, the first that is there; other names are checked.
+    """``auto`` becomes ``cuda``, ``mps`` or ``cpu``, the first that is available; other names are checked.
 
     Raises:
-        ConfigError: torch knows no such device, or it is not here.
+        ConfigError: torch knows no such device, or it is not available.
     """
     if wanted == "cpu" or (wanted == "auto" and not _may_have_accelerator()):
         return "cpu"
@@ -100,12 +100,12 @@ def _may_have_accelerator() -> bool:
 def keep_freed_memory() -> bool:
     """Ask glibc to keep freed memory for the next tensors, instead of giving each back to the system.
 
-    Batches of photos and activations of a tower are large, and new ones with every step: pages that the system must
-    first map and clear can take longer than what is computed in them. Memory is given back when the process ends; what
-    is larger than a gigabyte, at once. Once for each process; with another C library nothing is done.
+    Every step allocates large batches and activations anew. Mapping and clearing their pages can take longer than the
+    computation. Memory goes back when the process ends, blocks above a gigabyte at once. This is done once per process,
+    and only with glibc.
 
     Returns:
-        Whether glibc took it.
+        Whether glibc accepted it.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -116,18 +116,18 @@ def keep_freed_memory() -> bool:
 
 
 def free_memory() -> int | None:
-    """Bytes that this process may still take: of the machine, and of the groups of processes that limit it.
+    """Bytes that this process may still take, within the machine's memory and the limits of its control groups.
 
-    None where the system does not tell (no Linux).
+    None where the system does not say (not Linux).
     """
-    told = _fields(_MEMINFO)
-    if "MemAvailable:" not in told:
+    known = _fields(_MEMINFO)
+    if "MemAvailable:" not in known:
         return None
-    return max(0, min([told["MemAvailable:"] * 1024, *_left_to_groups()]))
+    return max(0, min([known["MemAvailable:"] * 1024, *_left_to_groups()]))
 
 
 def _left_to_groups() -> list[int]:
-    """What the limit of each control group above this process leaves; a limit counts for all below it."""
+    """What each control group above this process leaves of its limit, which holds for all groups below it."""
     left = []
     for folder in _groups():
         with suppress(OSError, ValueError):  # no such file, or "max": no limit
@@ -142,7 +142,7 @@ def _left_to_groups() -> list[int]:
 
 
 def _groups() -> list[Path]:
-    """Folders of the control groups of this process, itself first; the root stands for it inside a container."""
+    """Folders of this process's control groups, its own first; inside a container the root stands for them."""
     found = [_CGROUP, _CGROUP / "memory"]
     with suppress(OSError):
         for line in _OWN_GROUP.read_text().splitlines():
@@ -154,7 +154,7 @@ def _groups() -> list[Path]:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Numbers by their names, of a file with one a line; empty where there is none."""
+    """The numbers by name in a file with one per line; empty where there is no file."""
     with suppress(OSError):
         words = (line.split() for line in path.read_text().splitlines())
         return {w[0]: int(w[1]) for w in words if len(w) > 1 and w[1].isdigit()}
@@ -162,7 +162,7 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there already."""
+    """The folder, or its nearest parent that exists."""
     return next(p for p in (folder, *folder.resolve().parents) if p.exists())
 
 
@@ -177,7 +177,7 @@ def device_of(folder: Path) -> int:
 
 
 def free_device_memory(device: str) -> int | None:
-    """Bytes that are free on a CUDA device; None of others."""
+    """Free bytes of a CUDA device; None for other devices."""
     if not device.startswith("cuda"):
         return None
     import torch
@@ -187,14 +187,14 @@ def free_device_memory(device: str) -> int | None:
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes that are free.
+    """Free bytes.
 
     Attributes:
-        memory: for this process, None where the system does not tell.
+        memory: for this process, None where the system does not say.
         device: on the GPU, None without one.
         cache: on the disk of the cache.
         results: on the disk of the results.
-        one_disk: whether both are one.
+        one_disk: whether both lie on one disk.
     """
 
     memory: int | None

@@ -9,14 +9,14 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Tells the user how long work goes on."""
+    """Shows the user how work goes on."""
 
     def log(self, text: str) -> None:
         """Print a line."""
         ...
 
     def track(self, total: int, what: str, unit: str = "") -> AbstractContextManager[Advance]:
-        """Show progress through `total` steps; the block is given a function to call with steps done."""
+        """Show progress through `total` steps; the block gets a function to call with the steps just done."""
         ...
 
 

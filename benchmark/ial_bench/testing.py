@@ -80,7 +80,7 @@ def make_tiny_city(
         size: of the photos, in pixels.
         val: whether there is a val split.
         seed: of the noise.
-        query_label_shift: gives each query the address so many further on: the same photos, other labels.
+        query_label_shift: moves the address of each query on by this many: the same photos, other labels.
     """
     from PIL import Image
 
@@ -150,7 +150,7 @@ def _tiny_streets(n: int) -> StreetLines:
 
 
 def check_method(method: type[Method], config: MethodConfig | None = None) -> None:
-    """Hold a method against the contract.
+    """Check a method against the contract.
 
     Args:
         method: the class.
@@ -340,7 +340,7 @@ def _same(a: TopK, b: TopK, what: str) -> None:
 
 
 def _close(a: TopK, b: TopK, what: str) -> None:
-    """The same up to rounding: candidates may change places only where their scores are as good as equal."""
+    """The same up to rounding: candidates may change places only where their scores are nearly equal."""
     scale: npt.NDArray[np.float32] = np.maximum(np.abs(a.scores).max(axis=1, keepdims=True), np.float32(1e-6))
     near = np.abs(a.scores - b.scores) <= _SCORE_TOLERANCE * scale
     assert near.all(), f"{what} gives other scores to {int((~near.all(axis=1)).sum())} of {len(near)} photos"
