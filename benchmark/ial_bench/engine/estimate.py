@@ -1,10 +1,10 @@
 """What a plan will cost on this machine: time, memory and disk, before anything of it begins.
 
-Each run is a list of things to be done, and what several runs share (features of a frozen encoder, fitted parts) has
-one name in all of them, so that it is counted once, with the run that comes to it first. What a thing takes is told by
-finished runs of this machine where there are any: those that differ by their seed alone, or others of the method,
-scaled by what both have to do. Else reference figures tell it, scaled by a probe of this machine; and of a method that
-does not say what it has to do, nobody.
+Each run is a list of things to be done. What several runs share (features of a frozen encoder, fitted parts) has one
+name in all of them, so that it is counted once, with the run that needs it first. How long a thing takes is known from
+finished runs on this machine where there are any: runs that differ in their seed alone, or other runs of the method,
+scaled by the work of both. Otherwise reference figures give it, scaled by a probe of this machine. For a method that
+does not say what work it has, it is unknown.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes, Workload
 
 UNKNOWN = "unknown: no run of it here, and it tells no workload()"
-_ROUNDS = 4  # of the throughput's batch
-_LEAST = 0.05  # seconds that are added to both sides of a ratio: next to nothing over next to nothing says nothing
+_ROUNDS = 4  # rounds of the throughput's batch
+_LEAST = 0.05  # seconds that are added to both sides of a ratio: a ratio of tiny times means nothing
 _RECORD_BYTES = 20_000
 
 
 @dataclass
 class Estimator:
-    """Tells what runs will cost. Nothing is computed for it but, where it is needed, the probe.
+    """Estimates what runs will cost. Nothing is computed for it but, where needed, the probe.
 
     Args:
         options: where and how.
         store: encoders and features.
         report: notes.
         past: finished runs.
-        probe: this machine's probe, asked for where finished runs do not tell.
+        probe: this machine's probe, called where finished runs do not suffice.
     """
 
     options: EngineOptions
@@ -62,7 +62,7 @@ class Estimator:
     _sources: dict[str, str] = field(default_factory=dict)
 
     def costs(self, dataset: Dataset, todo: Sequence[Planned]) -> list[RunCost]:
-        """Of each run of a plan on one dataset, in its order."""
+        """The cost of each run of a plan on one dataset, in the plan's order."""
         chosen = Selection.of(dataset, self.options.limit)
         photographed = Photographed(chosen)
         return [
@@ -81,7 +81,7 @@ class Estimator:
 
     @property
     def reference_words(self) -> str:
-        """Where figures come from that no run tells."""
+        """Where figures come from that no finished run gives."""
         assert self._probed is not None  # noqa: S101 - prices were asked for
         return f"reference x {self.prices.slower:.2f}, probe of {self._probed.age}"
 
@@ -118,13 +118,13 @@ class _RunEstimate:
         )  # fmt: skip
 
     def _workload(self, method: Method, sizes: Sizes | None = None) -> Workload | None:
-        """What a method says of itself; an inherited word counts no parts that the class names itself."""
+        """The workload that a method states; an inherited one does not know parts that the class names itself."""
         kind = type(method)
         if not issubclass(_owner(kind, "workload"), _owner(kind, "parts")):
             return None
         try:
             return method.workload(self.sizes if sizes is None else sizes)
-        except Exception as error:  # noqa: BLE001 - a plugin's; its run may be right all the same
+        except Exception as error:  # noqa: BLE001 - a plugin's error; its run may still succeed
             self.of.report.log(f"note: workload() of {method.info.name} failed: {type(error).__name__}: {error}")
             return None
 
@@ -133,7 +133,7 @@ class _RunEstimate:
         return sizes_of(self.chosen, self.photographed, self.card)
 
     def towers(self, card: EncoderCard | None) -> Towers:
-        """Of an encoder, its price of a photo put right by what encoding took here."""
+        """The towers of an encoder."""
         if card is None:
             return Towers(megapixels=self.photographed.megapixels)
         flops = self.of.past.image_flops(card.digest)
@@ -144,7 +144,7 @@ class _RunEstimate:
         return towers if took is None else replace(towers, factor=took / max(1e-9, prices.photo(towers)))
 
     def _features(self, method: Method) -> Iterator[Thing]:
-        """Encoding, of each split, the photos that the cache lacks."""
+        """Encoding the photos of each split that the cache lacks."""
         if self.card is None or method.backbone is None or not method.uses_features:
             return
         source = self.of.store
@@ -167,7 +167,7 @@ class _RunEstimate:
             )  # fmt: skip
 
     def _parts(self, method: Method, spec: RunSpec) -> Iterator[Thing]:
-        """What it is made of, and that of, but for what is kept."""
+        """The parts that it is made of, and theirs in turn, except those that the cache holds."""
         of = self.of
         for part in method.parts().values():
             context = make_context(part.method, of.options, of.store, of.report, spec.seed)
@@ -179,7 +179,7 @@ class _RunEstimate:
             yield self._fit(made, own, self._workload(made), Path())
 
     def _fit(self, method: Method, spec: RunSpec, own: Workload | None, work: Path) -> Thing:
-        """The fit of a run, or of a part: that of a method that shares its fit is one, whoever asks first."""
+        """The fit of a run, or of a part. If the method shares its fit, it is one thing for all that need it."""
         name, key = method.info.name, f"fit {spec.run_id}"
         left = _left(work / "training.safetensors", method, len(self.chosen.train))
         if method.shares_fit:
@@ -189,12 +189,12 @@ class _RunEstimate:
                 return Thing(key, f"{name}, fitted already", 0.0, "the cache")
             left = _left(folder / "training.safetensors", method, len(self.chosen.train))
         disk = 0.0 if own is None else fitted_bytes(own)
-        told: tuple[float | None, str]
+        found: tuple[float | None, str]
         if not self.of.past.same(spec) and (part := self.of.past.part(spec)) is not None:
-            told = part.seconds, "the same part of a run here"
+            found = part.seconds, "the same part of a run here"
         else:
-            told = self._told(method, spec, None if own is None else own.fit, lambda taken: taken.fit)
-        seconds, source = told
+            found = self._known(method, spec, None if own is None else own.fit, lambda taken: taken.fit)
+        seconds, source = found
         return Thing(
             key, f"fit of {name}", None if seconds is None else seconds * left, source, disk, shared=method.shares_fit
         )
@@ -205,14 +205,14 @@ class _RunEstimate:
         key, what = f"answers {spec.run_id}", f"answers of {spec.method}"
         if own is None and not self.of.past.like(spec):
             return Thing(key, what, None, UNKNOWN)
-        seconds, source = self._told(method, spec, None, lambda taken: taken.rest, answers=own or _ONE_PHOTO)
+        seconds, source = self._known(method, spec, None, lambda taken: taken.rest, answers=own or _ONE_PHOTO)
         return Thing(key, what, seconds, source)
 
-    def _told(
+    def _known(
         self, method: Method, spec: RunSpec, effort: Effort | None, taken: Callable[[Taken], float],
         answers: Workload | None = None,
     ) -> tuple[float | None, str]:  # fmt: skip
-        """Seconds and their source, of a fit that takes `effort` or, where they are given, of `answers`."""
+        """Seconds and their source: of a fit that takes `effort` or, where given, of `answers`."""
         past = self.of.past
         if same := past.same(spec):
             many = f"{len(same)} runs" if len(same) > 1 else "a run"
@@ -224,7 +224,7 @@ class _RunEstimate:
                 return found, f"a run here on {about.name} ({about.n_train:,} train photos), scaled"
         if answers is None and effort is None:
             return None, UNKNOWN
-        if (effort if answers is None else answers.query) == Effort():  # no probe for what takes no time
+        if (effort if answers is None else answers.query) == Effort():  # what takes no time needs no probe
             return self._priced(Prices(), Towers(), self.sizes, effort, answers), "next to nothing"
         prices, towers = self.of.prices, self.towers(self.card)
         seen = self._measured(towers, self.card, prices)
@@ -233,7 +233,7 @@ class _RunEstimate:
     def _scaled(
         self, method: Method, one: Taken, effort: Effort | None, took: float, answers: Workload | None
     ) -> float | None:
-        """What a run of other settings or on other photos took, times what this one has to do over what that had."""
+        """What a run with other settings or photos took, times the work of this run over the work of that one."""
         record, prices, towers = one.record, Prices(), self.towers(self.card)
         about = record.dataset
         sizes = replace(
@@ -243,10 +243,10 @@ class _RunEstimate:
         try:
             config = type(method).Config.model_validate(record.method.config)
         except ValueError:
-            return None  # settings of a release that knew others
+            return None  # settings of another release
         then = self._workload(type(method)(config, method.context), sizes)
         now = self._workload(method)
-        if then is None or now is None:  # without a word of its own: by the photos that it learns from or answers
+        if then is None or now is None:  # no stated workload: by the photos that it learns from or answers
             per_photo = _answered if answers is not None else _learnt
             return took * per_photo(self.sizes, method.config) / max(1, per_photo(sizes, config))
         if answers is not None:
@@ -270,7 +270,7 @@ class _RunEstimate:
         return prices.answers(answers.query, towers, sizes.queries, cached, calls, together)
 
     def _memory(self, spec: RunSpec, own: Workload | None) -> tuple[Memory | None, str]:
-        """At the peak: as runs like this one had it, else as it is made up."""
+        """Memory at the peak: as measured in runs like this one, else computed."""
         on_gpu = not self.of.options.device.startswith("cpu")
         made = None
         if own is not None:
@@ -297,7 +297,7 @@ def _owner(kind: type, name: str) -> type:
 
 
 def _left(checkpoint: Path, method: Method, train: int) -> float:
-    """The share of a training that is left behind its checkpoint."""
+    """The share of a training that is left after its checkpoint."""
     config = method.config
     if not isinstance(config, TrainingConfig) or not (steps := config.steps_over(train)):
         return 1.0

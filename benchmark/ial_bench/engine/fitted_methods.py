@@ -37,7 +37,7 @@ STATE = "state"
 FACTS = "facts"
 _FIT = "fit.safetensors"
 PHASES = "phases.json"
-"""The file that is written last: a folder that has it is whole. It has the SHA-256 of every other file."""
+"""The file that is written last: a folder that has it is whole. It holds the SHA-256 of every other file."""
 
 _ANEW = "`bench run` with --rerun fits it anew; so does the same command when the folder is deleted"
 
@@ -48,7 +48,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def store(method: Method, folder: Path, phases: Mapping[str, Any]) -> None:
-    """Store a fitted method and its facts in an empty folder, and say that it is whole.
+    """Store a fitted method and its facts in an empty folder, and mark it as whole.
 
     Args:
         method: fitted.
@@ -56,7 +56,7 @@ def store(method: Method, folder: Path, phases: Mapping[str, Any]) -> None:
         phases: what the fit took.
 
     Raises:
-        ValueError: its facts are no JSON.
+        ValueError: its facts are not JSON.
         StorageError: the folder cannot be written to.
     """
     method.save(folder)
@@ -64,26 +64,26 @@ def store(method: Method, folder: Path, phases: Mapping[str, Any]) -> None:
 
 
 def restored(method: Method, folder: Path) -> dict[str, Any]:
-    """Take over a fitted method with its facts; what the fit took.
+    """Restore a fitted method with its facts; returns what the fit took.
 
     Raises:
-        DataError: as of `unsealed`; or another release of the method stored it in another form.
+        DataError: as `unsealed`; or another release of the method stored it in another form.
     """
     phases = unsealed(folder)
     try:
         method.facts.update(phases.pop(FACTS))
         method.load(folder)
-    except (KeyError, FileNotFoundError) as error:  # of a folder whose files are all as they were stored
+    except (KeyError, FileNotFoundError) as error:  # although all files are as they were stored
         name = method.info.name
         raise DataError(f"another release of {name} stored the fitted method in {folder}: {error}", _ANEW) from error
     return phases
 
 
-def tell(method: Method, folder: Path) -> None:
-    """Store its facts anew, after the queries.
+def store_facts(method: Method, folder: Path) -> None:
+    """Store the facts again, after the queries.
 
     Raises:
-        ValueError: they are no JSON.
+        ValueError: they are not JSON.
         StorageError: the folder cannot be written to.
     """
     phases = unsealed(folder)
@@ -91,10 +91,10 @@ def tell(method: Method, folder: Path) -> None:
 
 
 def store_fit(method: Method, folder: Path, phases: Mapping[str, Any]) -> None:
-    """Store what a method has fitted, before it is indexed, in an empty folder; for others to start from.
+    """Store a method's fit, before its index, in an empty folder; for other methods to start from.
 
     Raises:
-        ValueError: its facts are no JSON.
+        ValueError: its facts are not JSON.
         StorageError: the folder cannot be written to.
     """
     from safetensors.numpy import save_file
@@ -104,10 +104,10 @@ def store_fit(method: Method, folder: Path, phases: Mapping[str, Any]) -> None:
 
 
 def restored_fit(method: Method, folder: Path) -> dict[str, Any]:
-    """Take over what `store_fit` stored; what the fit took.
+    """Restore what `store_fit` stored; returns what the fit took.
 
     Raises:
-        DataError: as of `unsealed`.
+        DataError: as `unsealed`.
     """
     from safetensors.numpy import load_file
 
@@ -118,29 +118,29 @@ def restored_fit(method: Method, folder: Path) -> dict[str, Any]:
 
 
 def empty(folder: Path, but: Path | None = None) -> None:
-    """Remove all that lies in a folder, but for one entry."""
+    """Remove all that lies in a folder, except one entry."""
     for path in folder.iterdir():
         if path != but:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as JSON values; NaN and infinity, which JSON has not, are null.
+    """Facts as JSON values; NaN and infinity, which JSON lacks, become null.
 
     Raises:
-        ValueError: they hold what is no JSON.
+        ValueError: they hold values that are not JSON.
     """
     from pydantic_core import from_json, to_json
 
     try:
-        told: dict[str, Any] = from_json(to_json(dict(facts), inf_nan_mode="null"))
+        values: dict[str, Any] = from_json(to_json(dict(facts), inf_nan_mode="null"))
     except ValueError as error:
         raise ValueError(f"what the method tells of itself is not JSON: {error}") from error
-    return told
+    return values
 
 
 def seal(folder: Path, phases: Mapping[str, Any]) -> None:
-    """Say that a fitted method is whole in `folder`, and what it took.
+    """Mark the fitted method in `folder` as whole, with what it took.
 
     Raises:
         StorageError: the folder cannot be written to.
@@ -149,17 +149,17 @@ def seal(folder: Path, phases: Mapping[str, Any]) -> None:
 
 
 def unsealed(folder: Path) -> dict[str, Any]:
-    """What `seal` was told, if the fitted method is still the one that was stored.
+    """What `seal` stored, if the fitted method is unchanged since.
 
     Raises:
-        DataError: a file is missing, changed or new since; or an earlier release stored it, without sums.
+        DataError: a file is missing, changed or new; or an earlier release stored it without checksums.
     """
     try:
         phases = read_sealed(folder / PHASES)
     except DataError as error:
         raise DataError(f"the fitted method in {folder} is damaged: {error.problem}", _ANEW) from error
-    told, found = phases.pop("files"), _sums(folder)
-    if changed := sorted(name for name in told.keys() | found.keys() if told.get(name) != found.get(name)):
+    stored, found = phases.pop("files"), _sums(folder)
+    if changed := sorted(name for name in stored.keys() | found.keys() if stored.get(name) != found.get(name)):
         raise DataError(
             f"the fitted method in {folder} is damaged: {', '.join(changed)} is not as it was stored", _ANEW
         )
@@ -172,7 +172,7 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def keep(state: Path, cache: Path, run_id: str) -> None:
-    """Move the fitted method of a finished run to where `kept` finds it, in the place of an earlier one.
+    """Move the fitted method of a finished run to where `kept` finds it, replacing an earlier one.
 
     Folders of the cache may lie on several disks.
 
@@ -183,9 +183,9 @@ def keep(state: Path, cache: Path, run_id: str) -> None:
 
 
 def kept(cache: Path, run_id: str) -> Path | None:
-    """The folder of a run's fitted method, None where it was deleted or never made here.
+    """The folder of a run's fitted method, None if it was deleted or never made here.
 
-    A run that was killed between its record and the move has left it in its own folder.
+    A run that was killed between its record and the move leaves it in its own folder.
     """
     folders = (cache / "models" / run_id, cache / "runs" / run_id / STATE)
     return next((f for f in folders if is_whole(f)), None)
@@ -212,17 +212,17 @@ def _sizes(cache: Path, folders: str) -> dict[str, int]:
 def part_of(
     part: Part, context: RunContext, whose: RunSpec, dataset: Dataset, options: EngineOptions
 ) -> tuple[Method, RunSpec]:
-    """A part's method, as yet without a fit, and its identity as a run of its own.
+    """A part's method, not yet fitted, and its identity as a run of its own.
 
     Args:
-        part: which.
+        part: the part.
         context: what the method is given.
-        whose: identity of the run, or of the part, that is made of it.
+        whose: identity of the run, or of the part, that uses it.
         dataset: whose photos it is fitted on.
         options: where and how.
 
     Raises:
-        SkipMethod: its encoder or its streets cannot be had here.
+        SkipMethod: its encoder or its streets are not available here.
     """
     source = None if part.method.__module__.startswith("ial_methods.") else whose.source_digest
     method = part.method(part.config, context)
@@ -247,12 +247,12 @@ class PartStore:
         self._made: set[str] = set()
 
     def fit(self, method: Method, spec: RunSpec, train: Photos, val: Photos) -> TimedPhase:
-        """Fit a method that shares its fit, or take over what was fitted before; what it took, whenever that was.
+        """Fit a method that shares its fit, or restore an earlier fit; returns what the fit took, whenever it was.
 
-        An interrupted fit goes on from its checkpoint. Of processes that want one part, the second waits.
+        An interrupted fit goes on from its checkpoint. Of two processes that need one part, the second waits.
 
         Raises:
-            DataError: what is kept is damaged.
+            DataError: the stored fit is damaged.
             SkipMethod: it cannot be fitted here.
             StorageError: the cache cannot be written to.
         """
@@ -278,11 +278,11 @@ class PartStore:
         method.context = replace(own, work=folder)
         together = self.team.fit(method, spec.seed, self.dataset, self.options.limit, folder)
         try:
-            with timed(self.options.device) as told, together:
+            with timed(self.options.device) as measured, together:
                 method.fit(*photos)
         finally:
             method.context = own
-        return told()
+        return measured()
 
 
 @dataclass
@@ -290,14 +290,14 @@ class RunParts:
     """The parts of one run, and what they took: the source of parts in its context.
 
     Attributes:
-        part_store: where they are kept.
+        part_store: where parts are kept.
         spec: of the run.
-        told: for the record.
+        records: the parts for the run's record.
     """
 
     part_store: PartStore
     spec: RunSpec
-    told: list[PartRecord] = field(default_factory=list)
+    records: list[PartRecord] = field(default_factory=list)
 
     def fitted(self, name: str, part: Part, train: Photos, val: Photos) -> Method:
         """The part's method, fitted and not yet indexed."""
@@ -319,7 +319,7 @@ class RunParts:
         started, cost = time.perf_counter(), list[TimedPhase]()
         yield cost
         info, phase = method.info, cost[0]
-        self.told.append(
+        self.records.append(
             PartRecord(
                 name=name, method=info.name, version=info.version, identity=part_id(spec), seconds=phase.seconds,
                 seconds_now=time.perf_counter() - started, peak_rss_bytes=phase.peak_rss_bytes,
@@ -328,10 +328,10 @@ class RunParts:
         )  # fmt: skip
 
     def whole(self, fit: TimedPhase) -> TimedPhase:
-        """What a run's fit took as a whole, by what it took in this process: parts count whenever they were made."""
-        elsewhere = sum(part.seconds - part.seconds_now for part in self.told)
+        """What a run's whole fit took, from what it took in this process: parts count whenever they were made."""
+        elsewhere = sum(part.seconds - part.seconds_now for part in self.records)
         peaks = {
-            name: max((v for of in (fit, *self.told) if (v := getattr(of, name)) is not None), default=None)
+            name: max((v for of in (fit, *self.records) if (v := getattr(of, name)) is not None), default=None)
             for name in ("peak_rss_bytes", "peak_device_bytes")
         }
         return TimedPhase(seconds=max(0.0, fit.seconds + elsewhere), seconds_now=fit.seconds, **peaks)

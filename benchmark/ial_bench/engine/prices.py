@@ -1,6 +1,6 @@
 """What computing costs: seconds and bytes of each unit of work.
 
-Reference figures tell them. They are scaled by a probe of this machine, which is a fixed piece of work.
+They are reference figures, scaled by a probe of this machine: the time that a fixed piece of work takes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ial_bench.json_files import read_sealed, write_sealed
 from ial_bench.workload import Effort, Workload
 
 FILE = Path(__file__).parent / "reference-costs.toml"
-_USUAL_PASSES = 170  # that each parameter of an image tower makes over a photo of the next size, in a usual tower
+_USUAL_PASSES = 170  # multiplications per parameter of a usual image tower for a photo of the size below
 _USUAL_PIXELS = 224 * 224
 _TOGETHER = 32  # photos that are encoded at once
-_MOMENTS = 4  # copies of what is trained: weights, gradients, two moments of the optimiser
+_MOMENTS = 4  # copies of what is trained: weights, gradients and the optimiser's two moments
 PROBES = "probe"
-_PROBE_SECONDS = 0.8  # for each of both figures; a pass of the work is some hundredths of one
+_PROBE_SECONDS = 0.8  # for each of the two figures; a pass of the work takes some hundredths of a second
 _BATCH, _SIDE, _WIDTH = 16, 64, 256
 _PHOTO = (768, 1024)  # height and width of the photo that is decoded
 
@@ -66,7 +66,7 @@ class Probe:
 
 
 def probe(device: str, cache: Path) -> Probe:
-    """The machine's probe, as it was remembered for this hardware or measured now, which takes two seconds.
+    """The machine's probe, as stored for this hardware or else measured now, which takes two seconds.
 
     Raises:
         StorageError: the cache cannot be written to.
@@ -74,7 +74,7 @@ def probe(device: str, cache: Path) -> Probe:
     path = cache / PROBES / f"{provenance.hardware_digest(provenance.hardware(device))}.json"
     try:
         return Probe(**read_sealed(path))
-    except (DataError, TypeError):  # not measured yet, damaged, or of another release: it is measured anew
+    except (DataError, TypeError):  # not measured yet, damaged, or of another release: measure it
         found = measure(device)
     make_folder(path.parent)
     write_sealed(path, asdict(found))
@@ -84,8 +84,8 @@ def probe(device: str, cache: Path) -> Probe:
 def measure(device: str) -> Probe:
     """Measure it, by the fastest of several passes.
 
-    On the CPU it is the time of this thread, which takes its share of all that is computed: others at work on the
-    machine make it no slower one.
+    On the CPU this is the time of this thread, which does its share of the work: other load on the machine does not
+    count.
     """
     clock = time.thread_time if device == "cpu" else time.perf_counter
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -102,7 +102,7 @@ class Towers:
         token_flops: of a token in the text tower.
         parameters: of both towers.
         megapixels: of a stored photo.
-        factor: what encoding a photo took here over what its price says; 1 where it was never measured.
+        factor: measured over estimated time of encoding a photo here; 1 where it was never measured.
     """
 
     image_flops: float = 0.0
@@ -114,11 +114,11 @@ class Towers:
 
     @classmethod
     def of(cls, card: EncoderCard, flops: float | None, megapixels: float) -> Towers:
-        """Those of an encoder.
+        """The towers of an encoder.
 
         Args:
-            card: of it.
-            flops: of a photo, where a run counted them.
+            card: of the encoder.
+            flops: of a photo, if a run counted them.
             megapixels: of the stored photos.
         """
         pixels = _pixels(card)
@@ -141,7 +141,7 @@ class Prices:
     """Seconds of units of work on one machine.
 
     Args:
-        here: the machine's probe; None: the reference machine itself, for what is only compared.
+        here: the machine's probe; None: the reference machine itself, for comparisons.
     """
 
     def __init__(self, here: Probe | None = None) -> None:
@@ -151,11 +151,11 @@ class Prices:
         self._decoding = 1.0 if here is None else here.decode / there["decode"]
 
     def photo(self, towers: Towers) -> float:
-        """Encoding a photo, one of many."""
+        """Seconds of encoding a photo, one of many."""
         return self.seconds(Effort(images=1), towers)
 
     def seconds(self, effort: Effort, towers: Towers) -> float:
-        """Doing all of it, photos and texts in batches."""
+        """Seconds of all of `effort`, photos and texts in batches."""
         price, giga = self._seconds, 1e-9
         decoded = (effort.images + effort.images_trained) * self._decoding * self._decode(towers)
         images = towers.image_flops * giga * (
@@ -173,18 +173,18 @@ class Prices:
         return price["photo"] + price["megapixel"] * towers.megapixels + seen
 
     def answers(self, query: Effort, towers: Towers, queries: int, cached: bool, calls: int, together: int) -> float:
-        """Answering all queries, then measuring latency.
+        """Seconds of answering all queries, then measuring latency.
 
         Args:
             query: one answer.
             towers: of the encoder.
             queries: how many.
             cached: whether their features are there already.
-            calls: photos that are answered one by one for the latency.
-            together: those that are answered in batches for the throughput.
+            calls: photos that are answered one by one to measure latency.
+            together: photos that are answered in batches to measure throughput.
         """
         own = Effort(0, 0, query.tokens, 0, query.flops) if cached else query
-        alone = self.slower * self._seconds["call"] if query.images else 0.0  # a tower waits more than it computes
+        alone = self.slower * self._seconds["call"] if query.images else 0.0  # the tower waits more than it computes
         single = self.seconds(query, towers) + alone
         return (
             self.slower * self._seconds["run"] + queries * self.seconds(own, towers) + calls * single
@@ -206,7 +206,7 @@ class Memory:
 
 
 def peak_memory(work: Workload, towers: Towers, photos: int, on_gpu: bool) -> Memory:
-    """The process with its libraries, towers, what is trained, activations of a step, and what the method holds.
+    """The peak: process and libraries, towers, what is trained, activations of a step, and what the method holds.
 
     Args:
         work: of the method.
@@ -214,18 +214,18 @@ def peak_memory(work: Workload, towers: Towers, photos: int, on_gpu: bool) -> Me
         photos: rows of the dataset.
         on_gpu: whether it is computed on a GPU.
     """
-    told = reference()["bytes"]
-    image = told["activation"] * math.sqrt(towers.image_flops * towers.pixels)
-    token = told["token_activation"] * math.sqrt(towers.token_flops)
-    inferring = _TOGETHER * (image * told["inference_share"] + 12 * towers.pixels)
+    price = reference()["bytes"]
+    image = price["activation"] * math.sqrt(towers.image_flops * towers.pixels)
+    token = price["token_activation"] * math.sqrt(towers.token_flops)
+    inferring = _TOGETHER * (image * price["inference_share"] + 12 * towers.pixels)
     training = work.batch * (image + 12 * towers.pixels) + work.batch_tokens * token
     computed = 4 * towers.parameters + 4 * _MOMENTS * work.trained + max(inferring, training) + work.held
-    base = told["process"] + told["row"] * photos
+    base = price["process"] + price["row"] * photos
     return Memory(base + towers.megapixels * 1e6 * 3, computed) if on_gpu else Memory(base + computed)
 
 
 def checkpoint_bytes(work: Workload) -> float:
-    """A training's checkpoint: weights, the best ones, and two moments; two of them while one replaces the other."""
+    """A training's checkpoint: weights, the best weights and two moments; twice, while a new one replaces the old."""
     return 4.0 * 4 * work.trained * 2
 
 

@@ -23,7 +23,7 @@ from ial_bench.method import Scores
 from ial_bench.settings import BACKBONE
 
 PROTOCOL_VERSION = 2
-"""Of the numbers. Records of an earlier one are scored again from their answers."""
+"""Protocol version of numbers. Records of an earlier one are scored again from their predictions."""
 _SLACK = 1e-9  # of a number in its interval: sums in another order
 _MOST_DEPTH, _MOST_INTEGER = 32, 1 << 63
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -47,7 +47,7 @@ def _check_within(value: float, ci95: tuple[float, float] | None) -> None:
 
 
 def _check_moment(text: str) -> str:
-    """An ISO date with a zone, and not of tomorrow: the latest run decides which ones stand together."""
+    """An ISO date with a zone, not in the future: the latest run decides which runs are shown together."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None or moment > datetime.now(timezone.utc) + timedelta(days=1):
         raise ValueError(f"{text} is no moment with a zone, or has yet to come")
@@ -64,7 +64,7 @@ def _check_facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 Facts = Annotated[dict[str, Any], BeforeValidator(_check_facts)]
-"""What may be any JSON; its form alone is checked."""
+"""Any JSON; only its form is checked."""
 
 
 class Interval(_Part):
@@ -296,7 +296,7 @@ class RunRecord(_Part):
 
 
 def oddity(data: Any) -> str | None:
-    """What no record holds, though JSON may: it would be met far from here, by whatever shows or stores it."""
+    """What JSON allows but no record may hold, since it would fail far from here, where it is shown or stored."""
     level, depth = [data], 0
     while level:
         if depth > _MOST_DEPTH:

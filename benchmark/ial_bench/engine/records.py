@@ -1,4 +1,4 @@
-"""Records on disk: whole or absent, read back only as the runs that their names say."""
+"""Records on disk: whole or absent, and refused where they are not of the run that their name says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
 """From a record of each version to the next: 2 added `method.encoder`, 3 `median_ci95` and `received`, 4
 `dataset.truth_digest` and `dataset.contents_digest`."""
 MOST_BYTES = 4 << 20
-"""Of a record's file."""
+"""Largest file of a record."""
 
 
 def record_path(results: Path, dataset: str, method: str, run_id: str) -> Path:
@@ -36,7 +36,7 @@ def write_record(path: Path, record: RunRecord) -> None:
     """Store a record, whole or not at all.
 
     Raises:
-        ValueError: a method tells of itself what could not be read again.
+        ValueError: it holds values that could not be read again.
         StorageError: it cannot be written.
     """
     data = record.model_dump(mode="json")
@@ -46,11 +46,11 @@ def write_record(path: Path, record: RunRecord) -> None:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read a record; one of an earlier version as it would be today.
+    """Read a record; one of an earlier version is brought to the current one.
 
     Raises:
-        DataError: cut off, of a newer schema, of another form, with numbers that cannot be, or of another run than its
-            name and its id say.
+        DataError: cut off, of a newer schema or another form, with impossible numbers, or of another run than its name
+            and its id say.
     """
     record = record_from(read_json(path, MOST_BYTES, strict=True), str(path))
     if path.stem != record.run_id or not RunSpec.of(record).is_called(record.run_id):
@@ -66,7 +66,7 @@ def record_from(data: Any, name: str) -> RunRecord:
     """A record from its JSON, which errors call `name`.
 
     Raises:
-        DataError: as of `read_record`.
+        DataError: as `read_record`.
     """
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > RECORD_VERSION:
@@ -85,7 +85,7 @@ def record_from(data: Any, name: str) -> RunRecord:
 
 
 def _migrated(data: Any, version: Any) -> Any:
-    """A record of an earlier version, brought to this one; anything else, for the validation to refuse."""
+    """A record of an earlier version, brought to this one; anything else unchanged, for validation to refuse."""
     while type(version) is int and version in MIGRATIONS:
         data, version = MIGRATIONS[version](data), version + 1
     return data
@@ -114,14 +114,14 @@ def datasets_with_results(results: Path) -> list[str]:
 
 
 def finished(results: Path, dataset: str, spec: RunSpec) -> RunRecord | None:
-    """The record of the run if it is done and its predictions are there as they were written."""
+    """The record of the run if it is done and its predictions are still as they were written."""
     path = record_path(results, dataset, spec.method, spec.run_id)
     if not path.is_file():
         return None
     try:
         record = read_record(path)
     except DataError:
-        return None  # it is run again, and the record replaced
+        return None  # the run is repeated, and the record replaced
     if record.status != "done" or record.predictions is None:
         return None
     file = path.parent / Path(record.predictions.path).name

@@ -41,17 +41,17 @@ _TOLERANCE = 1e-9  # of a number: sums in another order
 def outcomes(
     top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS
 ) -> tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What became of each query, under every metric that is a mean over queries.
+    """The outcome of each query, under every metric that is a mean over queries.
 
     Args:
         top: answers, one row a query.
         truth: of the same queries, in the same order.
-        ks: the k of SSA-k and SA-k. 1 is always among them; those that the answers are too short for are left out.
+        ks: the k of SSA-k and SA-k. 1 is always among them; a k beyond the length of the answers is left out.
 
     Returns:
         Names [m] (SSA-k, SA-k, street-SA-k, neighbourhood-k, MRR, within_R); values [n, m], 0 to 1; metres [n]
-        from the query to the predicted position, or to the predicted address's centroid. Of a truth without
-        positions no within_R, and NaN for metres.
+        from the query to the predicted position, or to the predicted address's centroid. For a truth without positions
+        no within_R, and NaN for metres.
     """
     width, n_candidates = top.indices.shape[1], len(truth.candidate_rows)
     ks = [1, *sorted(k for k in {*ks} - {1} if k <= width or width == n_candidates)]
@@ -83,7 +83,7 @@ def score(top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS) -> Metr
     Args:
         top: answers, one row a query.
         truth: of the same queries, in the same order.
-        ks: as of `outcomes`.
+        ks: as for `outcomes`.
     """
     names, values, metres = outcomes(top, truth, ks)
     # Column 0 is SSA-1: its mean over addresses is the macro accuracy.
@@ -100,7 +100,7 @@ def score(top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS) -> Metr
 
 
 def told_ks(metrics: Metrics) -> list[int]:
-    """The k that SSA-k of stored metrics is told for."""
+    """The k for which stored metrics have SSA-k."""
     names = (name.removeprefix("SSA-") for name in metrics.accuracy if name.startswith("SSA-"))
     return [int(k) for k in names if k.isdigit()]
 
@@ -110,13 +110,13 @@ def _interval(estimate: Estimate) -> Interval:
 
 
 def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] | None = None) -> RunRecord:
-    """Score a run's stored predictions again and update its record; one of an earlier protocol is then of this one.
+    """Score a run's stored predictions again and update its record, which is then of the current protocol.
 
     Args:
         path: where the record lies.
         record: a finished run's.
         dataset: what it was run on.
-        ks: the k of SSA-k and SA-k; None for the default ones, as far as the predictions reach.
+        ks: the k of SSA-k and SA-k; None: the defaults, as far as the predictions reach.
 
     Raises:
         DataError: predictions are missing or changed, belong to another version of the dataset or the protocol,
@@ -132,7 +132,7 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
 
 
 def disagreements(path: Path, record: RunRecord, dataset: Dataset) -> list[str]:
-    """What a record tells otherwise than its answers and the dataset do, one line each. Nothing is written.
+    """Where a record disagrees with its answers and the dataset, one line each. Nothing is written.
 
     Args:
         path: where the record lies.
@@ -140,36 +140,36 @@ def disagreements(path: Path, record: RunRecord, dataset: Dataset) -> list[str]:
         dataset: what it was run on.
 
     Raises:
-        DataError: as of `rescore`.
+        DataError: as `rescore`.
     """
     return disagreements_of(record, *_answers(path, record, dataset, None), dataset)
 
 
 def disagreements_of(record: RunRecord, top: TopK, truth: GroundTruth, dataset: Dataset) -> list[str]:
-    """`disagreements` of given answers.
+    """`disagreements` for given answers.
 
-    Of a record of an earlier protocol intervals are not looked at, nor are distances to predicted positions where the
-    answers came without these.
+    Intervals are not compared for a record of an earlier protocol, nor distances to predicted positions where the
+    answers came without positions.
 
     Args:
         record: a finished run's.
-        top: its answers.
-        truth: of the same queries.
+        top: the run's answers.
+        truth: the truth of the same queries.
         dataset: what it was run on.
     """
     found = [
-        f"{name} is {told} in the record and {true} in the dataset"
-        for name, told, true in _counts(record, dataset, truth) if told != true
+        f"{name} is {recorded} in the record and {true} in the dataset"
+        for name, recorded, true in _counts(record, dataset, truth) if recorded != true
     ]  # fmt: skip
     ks = (record.metrics and told_ks(record.metrics)) or DEFAULT_KS
     metrics = score(top, truth, ks) if len(top) else None
-    told, true = (dict(_numbers("", m.model_dump() if m else {})) for m in (record.metrics, metrics))
+    recorded, true = (dict(_numbers("", m.model_dump() if m else {})) for m in (record.metrics, metrics))
     if record.protocol_version < PROTOCOL_VERSION:
-        told, true = ({k: v for k, v in of.items() if "ci95" not in k} for of in (told, true))
+        recorded, true = ({k: v for k, v in of.items() if "ci95" not in k} for of in (recorded, true))
     if top.positions is None and record.metrics and record.metrics.distance_m.to == PREDICTED_POSITION:
-        told, true = ({k: v for k, v in of.items() if not k.startswith("distance_m")} for of in (told, true))
-    for name in dict.fromkeys([*told, *true]):
-        a, b = told.get(name), true.get(name)
+        recorded, true = ({k: v for k, v in of.items() if not k.startswith("distance_m")} for of in (recorded, true))
+    for name in dict.fromkeys([*recorded, *true]):
+        a, b = recorded.get(name), true.get(name)
         if not _same(a, b):
             found.append(f"{name} is {_shown(a)} in the record and {_shown(b)} by its answers")
     return found
@@ -211,7 +211,7 @@ def _answers(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] 
 
 
 def _counts(record: RunRecord, dataset: Dataset, truth: GroundTruth) -> Iterator[tuple[str, object, object]]:
-    """What the record tells of the dataset, and what is."""
+    """What the record says of the dataset, beside what is true."""
     about = record.dataset
     yield "the candidates' digest", about.candidate_digest, dataset.candidates.digest
     if about.truth_digest is not None:
@@ -225,7 +225,7 @@ def _counts(record: RunRecord, dataset: Dataset, truth: GroundTruth) -> Iterator
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every number or text below a value, by the names that lead to it."""
+    """Every number or text within a value, with the path of names to it."""
     if isinstance(value, dict):
         for key, below in value.items():
             yield from _numbers(f"{name}.{key}" if name else str(key), below)
@@ -248,11 +248,11 @@ def _shown(value: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _write_truth(dataset: Dataset, limit: int | None, folder: Path, key: str) -> None:
-    """Once for all the runs on the same photos."""
+    """Written once for all runs on the same photos."""
     _truth_of(dataset, limit).write(folder, key, again=True)
 
 
 @lru_cache(maxsize=1)
 def _truth_of(dataset: Dataset, limit: int | None) -> GroundTruth:
-    """One for all the runs on the same photos."""
+    """Shared by all runs on the same photos."""
     return GroundTruth.of(dataset, Selection.of(dataset, limit))

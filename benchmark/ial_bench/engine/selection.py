@@ -34,7 +34,7 @@ class Selection:
 
     @classmethod
     def of(cls, dataset: Dataset, limit: int | None) -> Selection:
-        """The splits of `dataset`; with a limit, evenly spaced photos of each. The candidates stay all."""
+        """The splits of `dataset`; with a limit, evenly spaced photos of each. All candidates are kept."""
 
         def some(split: str) -> Photos:
             photos = dataset.split(split)
@@ -48,7 +48,7 @@ class Selection:
 
 
 class Photographed:
-    """What photos and texts of a selection are like on the average, by some of them.
+    """Averages over photos and texts of a selection, estimated from some of them.
 
     Args:
         chosen: the selection.
@@ -59,20 +59,20 @@ class Photographed:
 
     @cached_property
     def tokens(self) -> float:
-        """Of a candidate's text."""
+        """Tokens of a candidate's text."""
         texts = self._chosen.candidates.texts
         return _mean_tokens([texts[i] for i in _spread(len(texts), _SOME_TEXTS)])
 
     @cached_property
     def caption_tokens(self) -> float:
-        """Of a train photo's caption; 0 without captions."""
+        """Tokens of a train photo's caption; 0 without captions."""
         train = self._chosen.train
         captions = [c for c in train.part(_spread(len(train), _SOME_TEXTS)).captions if c]
         return _mean_tokens(captions) if captions else 0.0
 
     @cached_property
     def megapixels(self) -> float:
-        """Of a stored photo, by the headers of some; a usual size where none can be read."""
+        """Megapixels of a stored photo, by the headers of some; a usual size where none can be read."""
         found = [p for photos in (self._chosen.train, self._chosen.queries) for p in _megapixels(photos)]
         return float(np.mean(found)) if found else _USUAL_MEGAPIXELS
 
@@ -106,6 +106,6 @@ def _megapixels(photos: Photos) -> list[float]:
         try:
             with Image.open(io.BytesIO(photos.as_stored(int(i)))) as image:
                 found.append(image.width * image.height / 1e6)
-        except (BenchError, OSError):  # its run will say so
+        except (BenchError, OSError):  # its run will report it
             continue
     return found
