@@ -13,10 +13,8 @@ from ial_bench.engine import prices, provenance
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import EngineOptions
 from ial_bench.engine.prices import Prices, Probe, Towers, peak_memory, probe, reference
-from ial_bench.engine.selection import Photographed, Selection, sizes_of
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
-from ial_bench.testing import make_tiny_city
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload, distinct
 
 HERE = provenance.hardware_digest(provenance.hardware("cpu"))
@@ -114,17 +112,6 @@ def test_the_probe_measures_computing_and_decoding() -> None:
     assert 0 < found.compute < 30
     assert 0 < found.decode < 30
     assert found.age == "today"
-
-
-def test_sizes_are_those_of_the_dataset(tmp_path: Path) -> None:
-    city = make_tiny_city(tmp_path / "city", size=100)
-    chosen = Selection.of(city, None)
-    photographed = Photographed(chosen)
-    assert photographed.megapixels == pytest.approx(0.01)
-    assert sizes_of(chosen, photographed, None).train == len(chosen.train)
-    few = Selection.of(city, 3)
-    assert sizes_of(few, Photographed(few), None).train == 3
-    assert 4 < photographed.tokens < 30
 
 
 def test_every_built_in_method_says_what_it_has_to_do() -> None:

@@ -212,7 +212,7 @@ class CoCa:
         prompt = self._tokenizer.encode(PROMPT)
         tokens = torch.tensor([[start, *prompt]], device=pixels.device).repeat(len(pixels), 1)
         least = len(prompt) + 1 + self._length.least - len(PROMPT.split())
-        most = min(self._model.context_length, len(prompt) + 1 + int(1.5 * self._length.most))
+        most = min(self._model.context_length, len(prompt) + 1 + int(_TOKENS_A_WORD * self._length.most))
         latent, embedded = self._model._encode_image(pixels)  # noqa: SLF001 - encoded once for all words
         done = torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
         while tokens.shape[1] < most and not bool(done.all()):

@@ -10,7 +10,7 @@ does not say what work it has, it is unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,7 +26,7 @@ from ial_bench.engine.identity import RunSpec, part_id
 from ial_bench.engine.past_runs import Past, Taken
 from ial_bench.engine.plan import EngineOptions, Planned, make_context
 from ial_bench.engine.prices import Memory, Prices, Probe, Towers, checkpoint_bytes, fitted_bytes, peak_memory
-from ial_bench.engine.selection import Photographed, Selection, sizes_of
+from ial_bench.engine.selection import Selection
 from ial_bench.engine.timing import THROUGHPUT_BATCH, TIMED_CALLS, WARMUP_CALLS
 from ial_bench.errors import SkipMethod
 from ial_bench.method import Method
@@ -59,14 +59,12 @@ class Estimator:
     past: Past
     probe: Callable[[], Probe]
     _probed: Probe | None = None
-    _sources: dict[str, str] = field(default_factory=dict)
 
     def costs(self, dataset: Dataset, todo: Sequence[Planned]) -> list[RunCost]:
         """The cost of each run of a plan on one dataset, in the plan's order."""
         chosen = Selection.of(dataset, self.options.limit)
-        photographed = Photographed(chosen)
         return [
-            _RunEstimate(self, dataset, chosen, photographed, planned).cost()
+            _RunEstimate(self, dataset, chosen, planned).cost()
             if planned.state == "run"
             else RunCost(planned, dataset.name)
             for planned in todo
@@ -91,7 +89,6 @@ class _RunEstimate:
     of: Estimator
     dataset: Dataset
     chosen: Selection
-    photographed: Photographed
     planned: Planned
 
     def cost(self) -> RunCost:
@@ -130,14 +127,14 @@ class _RunEstimate:
 
     @property
     def sizes(self) -> Sizes:
-        return sizes_of(self.chosen, self.photographed, self.card)
+        return self.chosen.sizes(self.card)
 
     def towers(self, card: EncoderCard | None) -> Towers:
         """The towers of an encoder."""
         if card is None:
-            return Towers(megapixels=self.photographed.megapixels)
+            return Towers(megapixels=self.chosen.megapixels)
         flops = self.of.past.image_flops(card.digest)
-        return Towers.of(card, flops, self.photographed.megapixels)
+        return Towers.of(card, flops, self.chosen.megapixels)
 
     def _measured(self, towers: Towers, card: EncoderCard | None, prices: Prices) -> Towers:
         took = None if card is None else self.of.past.photo_seconds(card.digest, self.planned.spec.dtype)

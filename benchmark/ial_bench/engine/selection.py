@@ -46,46 +46,34 @@ class Selection:
         candidates = Candidates(everything.addresses, everything.positions, database)
         return cls(some("train"), some("val"), database, some("query"), candidates)
 
-
-class Photographed:
-    """Averages over photos and texts of a selection, estimated from some of them.
-
-    Args:
-        chosen: the selection.
-    """
-
-    def __init__(self, chosen: Selection) -> None:
-        self._chosen = chosen
-
     @cached_property
     def tokens(self) -> float:
-        """Tokens of a candidate's text."""
-        texts = self._chosen.candidates.texts
+        """Mean tokens of a candidate's text, by some of them."""
+        texts = self.candidates.texts
         return _mean_tokens([texts[i] for i in _spread(len(texts), _SOME_TEXTS)])
 
     @cached_property
     def caption_tokens(self) -> float:
-        """Tokens of a train photo's caption; 0 without captions."""
-        train = self._chosen.train
-        captions = [c for c in train.part(_spread(len(train), _SOME_TEXTS)).captions if c]
+        """Mean tokens of a train photo's caption, by some of them; 0 without captions."""
+        some = self.train.part(_spread(len(self.train), _SOME_TEXTS))
+        captions = [c for c in some.captions if c]
         return _mean_tokens(captions) if captions else 0.0
 
     @cached_property
     def megapixels(self) -> float:
-        """Megapixels of a stored photo, by the headers of some; a usual size where none can be read."""
-        found = [p for photos in (self._chosen.train, self._chosen.queries) for p in _megapixels(photos)]
+        """Mean megapixels of a stored photo, by the headers of some; a usual size where none can be read."""
+        found = [p for photos in (self.train, self.queries) for p in _megapixels(photos)]
         return float(np.mean(found)) if found else _USUAL_MEGAPIXELS
 
-
-def sizes_of(chosen: Selection, photographed: Photographed, card: EncoderCard | None) -> Sizes:
-    """The sizes of a run, by its photos and its encoder."""
-    counts = (len(chosen.train), len(chosen.val), len(chosen.database), len(chosen.queries), len(chosen.candidates))
-    if card is None:
-        return Sizes(*counts)
-    return Sizes(
-        *counts, card.dim, card.image_parameters, card.text_parameters, photographed.tokens,
-        photographed.caption_tokens, int(card.texts.get("context_length") or _USUAL_CONTEXT),
-    )  # fmt: skip
+    def sizes(self, card: EncoderCard | None) -> Sizes:
+        """What the cost of a run depends on: its photos and texts, and its encoder, if it has one."""
+        counts = (len(self.train), len(self.val), len(self.database), len(self.queries), len(self.candidates))
+        if card is None:
+            return Sizes(*counts)
+        return Sizes(
+            *counts, card.dim, card.image_parameters, card.text_parameters, self.tokens, self.caption_tokens,
+            int(card.texts.get("context_length") or _USUAL_CONTEXT),
+        )  # fmt: skip
 
 
 def _spread(n: int, some: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
