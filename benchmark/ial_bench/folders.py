@@ -146,7 +146,7 @@ def locked(folder: Path, lock: Path, timeout: float = -1) -> Iterator[None]:
     """
     from filelock import FileLock
 
-    check_target(lock)  # a lock empties the file that it is: no file of somebody's, through a link
+    check_target(lock)  # a lock empties its file, which must not be another one behind a link
     with storage_errors(folder), FileLock(lock, timeout=timeout):
         yield
 

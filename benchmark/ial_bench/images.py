@@ -105,7 +105,7 @@ def identify(data: bytes, name: str) -> None:
     """Refuse a file whose content is no image. Nothing is decoded: the image may still be damaged further on.
 
     Raises:
-        ImageError: not an image, as of `decode`.
+        ImageError: not an image that `decode` reads.
     """
     from PIL import Image
 
@@ -231,7 +231,7 @@ def _check_png(data: bytes) -> None:
 
 
 # By EXIF orientation: the upright array, seen as it is stored. (``ImageOps.exif_transpose`` also writes the EXIF block
-# anew, and fails at one with odd entries.)
+# again, and fails at one with odd entries.)
 _AS_STORED: dict[int, Callable[[RGB], RGB]] = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],

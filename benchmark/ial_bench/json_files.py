@@ -1,6 +1,6 @@
 """JSON files: whole or absent, without NaN or repeated keys, and with a checksum where it matters.
 
-A large object of somebody else's is read member by member, in the memory of a few of them.
+`read_members` reads a large object member by member, in the memory of a few of them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def parse_json(data: bytes, name: str, *, strict: bool = False) -> Any:
     """The JSON value in `data`, which errors call `name`; if `strict`, NaN and infinity are refused: they are not JSON.
 
     Raises:
-        DataError: as of `read_json`.
+        DataError: as `read_json`.
     """
     with suppress(ValueError):  # the slower reader says what is wrong
         return _read_fast(data, strict=strict)

@@ -112,7 +112,7 @@ def read_columns(file: pq.ParquetFile, columns: list[str] | None = None) -> pa.T
 
 
 def write_table(target: Path, table: pa.Table, **options: Any) -> None:
-    """Write a table, whole or not at all; `options` are as of `pyarrow.parquet.write_table`.
+    """Write a table, whole or not at all; `options` are those of `pyarrow.parquet.write_table`.
 
     Raises:
         StorageError: the disk is full or cannot be written to.

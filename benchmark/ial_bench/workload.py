@@ -19,7 +19,7 @@ class Sizes:
         image_parameters: of its image tower.
         text_parameters: of its text tower.
         tokens: of a candidate's text, roughly and on average.
-        caption_tokens: likewise of a photo's caption, 0 without captions.
+        caption_tokens: of a photo's caption, 0 without captions.
         context: tokens of any text that is padded to the text tower's length.
     """
 
@@ -47,9 +47,9 @@ class Effort:
 
     Attributes:
         images: photos that are decoded and go through the image tower.
-        images_trained: likewise, forwards and backwards.
+        images_trained: photos that are decoded and go through it forwards and backwards.
         tokens: of texts that go through the text tower.
-        tokens_trained: likewise, forwards and backwards.
+        tokens_trained: of texts that go through it forwards and backwards.
         flops: floating point operations of all else, such as products of features.
         steps: of an optimiser.
     """
@@ -80,8 +80,8 @@ class Workload:
         fit: for `fit` and `index`.
         query: for one answer, from the pixels.
         trained: parameters that are trained.
-        batch: photos whose pixels go forwards and backwards at once.
-        batch_tokens: tokens likewise.
+        batch: photos that go forwards and backwards at once.
+        batch_tokens: tokens that go forwards and backwards at once.
         held: bytes in memory beside the towers, such as an index.
         stored: bytes of the fitted method on the disk, beside what is trained.
     """

@@ -107,7 +107,7 @@ class Engine:
 
         Raises:
             StorageError: results or cache cannot be written to; nothing that was finished is lost.
-            WorkerError: a worker process was ended from outside; likewise.
+            WorkerError: a worker process was ended from outside; nothing that was finished is lost.
             KeyboardInterrupt: passed on; the run resumes at the next call.
         """
         started = _now()
