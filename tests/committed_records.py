@@ -19,7 +19,8 @@ import numpy as np
 from ial_bench.addresses import Address, fold
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions, write_predictions
-from ial_bench.engine.record import RunRecord, read_record, record_path, write_record
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import read_record, record_path, write_record
 from ial_bench.topk import TopK
 
 

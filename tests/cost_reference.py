@@ -25,10 +25,10 @@ import torch
 from torch import nn
 
 from ial_bench.encoders.towers import ClipTowers, load_towers
-from ial_bench.engine.prices import FILE
-from ial_bench.engine.probe import measure
+from ial_bench.engine.prices import FILE, measure
 from ial_bench.images import decode, read
-from ial_bench.method import FeatureSource, NoReport, RunContext
+from ial_bench.method import FeatureSource, RunContext
+from ial_bench.progress import NoReport
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.loop import Group, Trainer
 from ial_bench.training.order import BatchOrder

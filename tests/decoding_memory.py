@@ -24,8 +24,7 @@ import numpy.typing as npt
 from PIL import Image, TiffImagePlugin, features
 
 from ial_bench.errors import ImageError
-from ial_bench.image_memory import bytes_to_decode
-from ial_bench.images import decode
+from ial_bench.images import bytes_to_decode, decode
 
 HEIC = importlib.util.find_spec("pillow_heif") is not None
 if HEIC:

@@ -30,12 +30,13 @@ from ial_bench.cli.console import ConsoleReporter
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.export import export_webdataset
 from ial_bench.engine import provenance
-from ial_bench.engine.devices import resolve_device
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.timing import measure_queries, timed
 from ial_bench.errors import ConfigError
 from ial_bench.json_files import write_json
-from ial_bench.method import NoReport, RunContext
+from ial_bench.machine import resolve_device
+from ial_bench.method import RunContext
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.write import make_city

@@ -15,9 +15,11 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import RunRecord, record_path
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import record_path
 from ial_bench.engine.run import Engine
-from ial_bench.method import Method, MethodConfig, NoReport
+from ial_bench.method import Method, MethodConfig
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.settings import BACKBONE
 from ial_bench.topk import TopK

@@ -20,7 +20,7 @@ import numpy as np
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import Metrics
-from ial_bench.engine.score import score
+from ial_bench.engine.scoring import score
 from ial_bench.topk import TopK
 from made_city import truth_of, write_city
 

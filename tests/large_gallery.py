@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench import RunContext, unit_norm
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.search import index_bytes
 from retrieval_lab import held

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ial_bench.method import chunks
+from ial_bench.progress import chunks
 from ial_methods.clip import logistic
 from retrieval_lab import held
 

@@ -25,7 +25,8 @@ def train(city: Path, *, plain: bool, steps: int, batch: int) -> dict[str, Any]:
     """Steps of AddressCLIP: photos/s of the last half, and all losses."""
     from ial_bench.datasets.dataset import Dataset
     from ial_bench.engine.features import FeatureStore
-    from ial_bench.method import NoReport, RunContext
+    from ial_bench.method import RunContext
+    from ial_bench.progress import NoReport
     from ial_methods.addressclip.method import AddressClip
     from ial_methods.addressclip.task import AddressClipTask
 
@@ -63,8 +64,8 @@ def encode(city: Path, *, how: str, batch: int) -> dict[str, Any]:
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.encoders.timm_backbone import build_timm
     from ial_bench.engine.features import FeatureStore
-    from ial_bench.memory import keep_freed_memory
-    from ial_bench.method import NoReport
+    from ial_bench.machine import keep_freed_memory
+    from ial_bench.progress import NoReport
 
     photos = Dataset(city).split("train", "val")
     encoder = load_encoder(TIMM, "cpu")

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import write_predictions
-from ial_bench.engine.record import PredictionsRecord, RunRecord, record_path, write_record
-from ial_bench.engine.score import score
+from ial_bench.engine.record import PredictionsRecord, RunRecord
+from ial_bench.engine.records import record_path, write_record
+from ial_bench.engine.scoring import score
 from ial_bench.topk import TopK
 from made_city import truth_of
 from made_records import identified, make_record

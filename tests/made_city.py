@@ -12,7 +12,7 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.table import Bounds, Description, write_dataset
 from ial_bench.engine.ground_truth import GroundTruth
-from ial_bench.engine.plan import Selection
+from ial_bench.engine.selection import Selection
 
 
 def write_city(

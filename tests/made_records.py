@@ -24,11 +24,10 @@ from ial_bench.engine.record import (
     Size,
     Status,
     TimedPhase,
-    record_path,
-    write_record,
 )
+from ial_bench.engine.records import record_path, write_record
 from ial_bench.engine.run import Engine
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 
 PAPER_COUNTS = {"pitts-ial": (428, 19_152), "sf-ial-base": (400, 21_000), "sf-ial-large": (3_616, 280_000)}

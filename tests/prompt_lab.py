@@ -15,7 +15,7 @@ from ial_bench import RunContext
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.frozen import Features
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE
 from ial_methods.clip.zero_shot import ClipZeroShot
 from ial_methods.prompt.base import ContextMethod

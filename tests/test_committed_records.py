@@ -11,13 +11,12 @@ from committed_records import copy, numbered
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import read_record, records
-from ial_bench.engine.rescore import rescore
-from ial_bench.engine.score import outcomes
+from ial_bench.engine.records import read_record, records
+from ial_bench.engine.scoring import outcomes, rescore
 from ial_bench.errors import DataError, UnknownNameError
-from ial_bench.method import NoReport
 from ial_bench.plots.kinds import KINDS
 from ial_bench.plots.scene import Scene
+from ial_bench.progress import NoReport
 from ial_bench.report.selection import Selected
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.source import gather

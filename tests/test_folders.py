@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ial_bench.errors import ConfigError, StorageError
-from ial_bench.folders import LOCK, alone, inside, is_free, move
+from ial_bench.folders import LOCK, alone, inside, is_free, locked, move, whole_folder
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -189,3 +190,36 @@ class TestMove:
         move(one / "source", other / "target")
         assert tree(other / "target") == before
         assert only(other) == ["target"]
+
+
+def test_a_folder_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+    target, half = tmp_path / "state", tmp_path / "state.new"
+    target.mkdir()
+    (target / "old").touch()
+    half.mkdir()
+    (half / "of a killed process").touch()
+    with pytest.raises(FileNotFoundError), whole_folder(target) as fresh:
+        (fresh / "no folder" / "file").touch()
+    assert only(target) == ["old"]
+    with whole_folder(target) as fresh:
+        assert only(fresh) == []
+        (fresh / "new").touch()
+        assert only(target) == ["old"]
+    assert only(target) == ["new"]
+    assert only(tmp_path) == ["state"]
+
+
+def test_a_lock_is_held_by_one_and_is_no_link(tmp_path: Path) -> None:
+    lock, mine = tmp_path / "lock", tmp_path / "mine"
+    with locked(tmp_path, lock), pytest.raises(Timeout):
+        FileLock(lock, timeout=0).acquire()
+    with FileLock(lock), pytest.raises(Timeout), locked(tmp_path, lock, timeout=0):
+        pytest.fail("it is held by another")
+    lock.unlink()
+    mine.write_text("mine")
+    lock.symlink_to(mine)
+    with pytest.raises(StorageError, match="is a link"), locked(tmp_path, lock):
+        pytest.fail("a lock would empty the file")
+    assert mine.read_text() == "mine"
+    with pytest.raises(StorageError, match=re.escape(f"cannot write {tmp_path}: ")), locked(tmp_path, tmp_path / "own"):
+        raise OSError(errno.ENOSPC, "full")

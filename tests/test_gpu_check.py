@@ -14,7 +14,7 @@ import torch
 from gpu_check import QUICK, Check, main
 from gpu_methods import Bench, Compared, compare, config_of, dense
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.images import ImageBatch
+from ial_bench.image_batch import ImageBatch
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.topk import TopK

@@ -12,7 +12,7 @@ import pytest
 from PIL import features
 
 import decoding_memory
-from ial_bench.image_memory import MAX_BYTES
+from ial_bench.images import MAX_BYTES
 
 ALL = 500_000_000  # bytes that a process does not pass
 SLACK = 8_000_000  # a band in float64, and what libraries allocate at their first call

@@ -23,7 +23,8 @@ from PIL import Image, ImageFile, ImageOps
 from ial_bench import images
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.errors import ImageError
-from ial_bench.images import MAX_PIXELS, RGB, ImageBatch, decode, read
+from ial_bench.image_batch import ImageBatch
+from ial_bench.images import MAX_PIXELS, RGB, decode, read
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -1,4 +1,4 @@
-"""Parquet tables of somebody else: those that are larger than they should be are refused before they are read."""
+"""Parquet tables: written whole or not at all, and refused before they are read where they are too large."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ial_bench import parquet
-from ial_bench.parquet import open_table, read_columns, read_table, schema_of
+from ial_bench.parquet import open_table, read_columns, read_table, schema_of, write_table
 
 TABLE = pa.table(
     {
@@ -116,3 +116,15 @@ def test_texts_of_ordinary_length_are_let_through() -> None:
     texts = ["x" * 5_000] * 200 + ["y"] * 1_000
     assert read_table(stored(pa.table({"t": texts})))["t"].to_pylist() == texts
     assert sum(map(len, texts)) < parquet.MOST_TEXT * len(texts)
+
+
+def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "table.parquet"
+    write_table(file, TABLE)
+    before = file.read_bytes()
+    assert read_table(file).equals(TABLE)
+    assert pq.read_metadata(file).row_group(0).column(0).compression == "ZSTD"
+    with pytest.raises(TypeError):
+        write_table(file, TABLE.slice(1), no_such_option=True)
+    assert file.read_bytes() == before
+    assert [f.name for f in file.parent.iterdir()] == [file.name]

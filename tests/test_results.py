@@ -10,7 +10,7 @@ import pytest
 
 from ial_bench.cli.leaderboard import Asked
 from ial_bench.cli.tables import check_file
-from ial_bench.engine.record import read_record
+from ial_bench.engine.records import read_record
 from ial_bench.files import sha256_file
 from ial_bench.json_files import read_json
 from ial_bench.report.formats import blocks

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from ial_bench.engine.features import FeatureStore
-from ial_bench.method import NoReport, RunContext
+from ial_bench.method import RunContext
+from ial_bench.progress import NoReport
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.loop import Group, Trainer
 from ial_bench.training.order import BatchOrder, Rows

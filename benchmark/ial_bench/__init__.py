@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ial_bench.frozen import FrozenEncoderMethod as FrozenEncoderMethod
     from ial_bench.frozen import FrozenTextMethod as FrozenTextMethod
     from ial_bench.frozen import unit_norm as unit_norm
-    from ial_bench.images import ImageBatch as ImageBatch
+    from ial_bench.image_batch import ImageBatch as ImageBatch
     from ial_bench.method import Method as Method
     from ial_bench.method import MethodConfig as MethodConfig
     from ial_bench.method import MethodInfo as MethodInfo
@@ -38,7 +38,7 @@ _HOMES = {
     "Features": "frozen",
     "FrozenEncoderMethod": "frozen",
     "FrozenTextMethod": "frozen",
-    "ImageBatch": "images",
+    "ImageBatch": "image_batch",
     "Method": "method",
     "MethodConfig": "method",
     "MethodInfo": "method",

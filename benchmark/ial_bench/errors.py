@@ -33,7 +33,7 @@ class DataError(BenchError):
 
 
 class MismatchError(DataError):
-    """A table that is not of the size that the record beside it tells: one of both is false. Its cause says how."""
+    """A table whose size is not that of the record beside it: one of the two is wrong. Its cause says how."""
 
 
 class ImageError(BenchError):
@@ -53,7 +53,7 @@ class StorageError(BenchError):
 
 
 class WorkerError(BenchError):
-    """A process that worked for this one has ended, or cannot be started: of this machine, not of what was run."""
+    """A worker process ended or cannot be started: a fault of this machine, not of what was run."""
 
 
 class PredictionError(BenchError):
@@ -73,7 +73,7 @@ class SkipMethod(Exception):  # noqa: N818 - not an error: the method cannot run
 
 @contextmanager
 def no_exit(what: str) -> Iterator[None]:
-    """For code of others: an exit in it would end the command in silence, as if all had gone well.
+    """Guard a call of foreign code: ``sys.exit`` in it would end the command silently, as if all had gone well.
 
     Raises:
         BenchError: it called ``sys.exit``.

@@ -27,7 +27,7 @@ else:
     import tomli as tomllib
 
 MOST_BYTES = 1 << 30
-"""Of a file that is read as a whole, where nothing smaller is known of it."""
+"""Largest file that is read as a whole, where no smaller limit is known."""
 _MENDS = {
     errno.ENOSPC: "free some space on that disk, or point the command at another one; finished work is kept",
     errno.EFBIG: "the system allows no file of that size here; raise the limit, or point the command at another disk",
@@ -47,12 +47,12 @@ _MENDS = {
 _FAILURES = {
     errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE
 }  # fmt: skip
-"""Errors of the disk or the system alone, whatever was being done."""
+"""Errors that only the disk or the system causes, whatever was being done."""
 _MOST_CAUSES = 20
 
 _TEMPORARY = re.compile(r"\..{1,60}\.writing(-[a-z0-9_]{8})?\.tmp", re.DOTALL)
 
-# Safe and in POSIX form as it stands, but for a leading ``./``: told ten times faster than by pathlib.
+# Safe and in POSIX form as it is, except for a leading ``./``. Ten times faster than pathlib.
 _ORDINARY_PATH = re.compile(r"(?:\./)?([^/\\\0.\s][^/\\\0]*(?:/[^/\\\0.][^/\\\0]*)*)")
 
 
@@ -69,11 +69,11 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def check_storage(error: BaseException, place: Path) -> None:
-    """Look whether an error comes of the disk, however often it was wrapped: it is then no fault of what met it.
+    """Raise where the disk or the system caused an error, however often that was wrapped.
 
     Args:
-        error: that was met.
-        place: where work was going on.
+        error: the error that was caught.
+        place: the path that was worked on.
 
     Raises:
         StorageError: the disk is full or failed, or the system is out of open files.
@@ -90,7 +90,7 @@ def check_storage(error: BaseException, place: Path) -> None:
 
 
 def _error_number(error: BaseException) -> int:
-    """The system's number of an error, 0 where it has none. Of libraries in Rust, safetensors say, the text tells."""
+    """The errno of an error, 0 if it has none. Libraries in Rust, such as safetensors, put it in their text."""
     if isinstance(error, OSError):
         return error.errno or 0
     found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
@@ -123,9 +123,9 @@ def check_writable(folder: Path) -> None:
 
 
 def check_target(target: Path) -> None:
-    """Refuse to write where something stands that no file may take the place of.
+    """Refuse to write where something other than a file stands.
 
-    Files are written by renaming: of a link the file that it leads to would be lost to it, a device would be gone.
+    Files are written by renaming: a link would lose the file that it leads to, and a device would be gone.
 
     Raises:
         StorageError: `target` is a link, a folder, a device, a pipe or a socket.
@@ -133,7 +133,7 @@ def check_target(target: Path) -> None:
     try:
         mode = target.lstat().st_mode
     except OSError:
-        return  # nothing is there; what else is wrong, writing will tell
+        return  # nothing is there; any other fault shows when it is written
     if stat.S_ISLNK(mode):
         raise StorageError(
             f"cannot write {target}: it is a link, to {target.readlink()}",
@@ -150,7 +150,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """A temporary path in `target`'s folder, synced and renamed to `target` when the block ends well.
 
     Raises:
-        StorageError: as of `check_target`, or the disk is full or cannot be written to.
+        StorageError: as `check_target`, or the disk is full or cannot be written to.
     """
     check_target(target)
     make_folder(target.parent)
@@ -170,10 +170,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def _begun(target: Path) -> tuple[int, Path]:
-    """A temporary file for `target`, empty, and the open handle that holds its lock, by which it is known to be in use.
+    """An empty temporary file for `target`, and the open handle that holds its lock while it is in use.
 
-    The name is the same each time, so that the next writer takes over what a killed one has left; another one while
-    some process writes there, or where the file system has no locks.
+    The name is always the same, so that the next writer takes over the file that a killed one left. Another name is
+    used while another process writes there, and where the file system has no locks.
     """
     usual = target.with_name(f".{target.name[:60]}.writing.tmp")
     with contextlib.suppress(OSError):
@@ -191,14 +191,14 @@ def _begun(target: Path) -> tuple[int, Path]:
 
 
 def _is_own(handle: int, path: Path) -> bool:
-    """Whether an open file still lies at `path` and nowhere else, and is a file of this user's."""
-    told = os.fstat(handle)
+    """Whether an open file still lies at `path` and nowhere else, and belongs to this user."""
+    status = os.fstat(handle)
     with contextlib.suppress(OSError):
         return (
-            os.path.samestat(told, path.lstat())
-            and stat.S_ISREG(told.st_mode)
-            and told.st_nlink == 1
-            and told.st_uid == os.geteuid()
+            os.path.samestat(status, path.lstat())
+            and stat.S_ISREG(status.st_mode)
+            and status.st_nlink == 1
+            and status.st_uid == os.geteuid()
         )
     return False
 
@@ -213,9 +213,9 @@ def _lock(handle: int) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left in a folder and those below it: whose lock is nobody's any more.
+    """Remove temporary files that killed writers left in a folder or below it: those whose lock nobody holds.
 
-    What is in use, what cannot be locked or removed, and what follows links, stays.
+    Files in use, files that cannot be locked or removed, and links stay.
     """
     for path in folder.rglob(".*.tmp"):
         if not _TEMPORARY.fullmatch(path.name):
@@ -241,10 +241,10 @@ def write_text(target: Path, text: str) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no file: a pipe or a device may keep its reader for ever, or fill the memory.
+    """Refuse a pipe, socket or device: reading it may block for ever or fill the memory.
 
     Raises:
-        DataError: a pipe, socket or device. What is missing, or a folder, is left to whoever opens it.
+        DataError: it is one. A missing file or a folder is left to whoever opens it.
     """
     with contextlib.suppress(OSError):
         mode = path.stat().st_mode
@@ -253,26 +253,26 @@ def check_regular(path: Path) -> None:
 
 
 def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The bytes of a file, whose size is looked at before it is read.
+    """The bytes of a file, after a check of its size.
 
     Args:
-        path: of it.
-        most: bytes that it may have.
+        path: the file.
+        most: limit in bytes.
 
     Raises:
         DataError: missing, no file, or too large.
     """
     try:
-        # Not blocking: the opening of a pipe that nobody writes to would wait.
+        # Non-blocking: opening a pipe that nobody writes to would wait.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:  # without a file object, which takes longer than the reading of a record
-            told = os.fstat(handle)
-            if not (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode)):  # a folder is refused by the reading
-                raise DataError(f"{path} is no file, but {_kind(told.st_mode)}", "name a file")
-            if told.st_size > most:
-                raise DataError(f"{path} has {told.st_size:,} bytes, more than the {most:,} that it may have")
+        try:  # a file object would take longer than reading a record
+            status = os.fstat(handle)
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # reading refuses a folder
+                raise DataError(f"{path} is no file, but {_kind(status.st_mode)}", "name a file")
+            if status.st_size > most:
+                raise DataError(f"{path} has {status.st_size:,} bytes, more than the {most:,} that it may have")
             data = b""
-            while part := os.read(handle, told.st_size + 1 - len(data)):
+            while part := os.read(handle, status.st_size + 1 - len(data)):
                 data += part
             return data
         finally:
@@ -304,7 +304,7 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        DataError: it is no file, but a pipe, say.
+        DataError: it is a pipe, socket or device.
         OSError: it cannot be read.
     """
     check_regular(path)
@@ -320,7 +320,7 @@ def _sha256(file: Any) -> str:
 
 
 def safe_relative(text: str) -> str:
-    """A path below a folder, in POSIX form, from a file of somebody else's.
+    """A relative path from a foreign file, in POSIX form, that is sure to stay below its folder.
 
     Raises:
         DataError: the path is empty, absolute or climbs out of the folder with ``..``.
@@ -334,7 +334,7 @@ def safe_relative(text: str) -> str:
 
 
 def checked_name(name: str, whose: str = "dataset") -> str:
-    """`name`, if it can be a dataset's or a method's: it becomes the name of folders.
+    """`name`, if it is a valid name of a dataset or a method: folders are named after it.
 
     Raises:
         ConfigError: empty, or with characters that a folder's name should not have.

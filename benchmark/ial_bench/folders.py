@@ -1,9 +1,14 @@
-"""Folders that a command writes to: one writer at a time, and nothing outside them, whatever links lie in them."""
+"""Folders: where results, cache and datasets lie, and how they are written to.
+
+Each home has an option, an environment variable and a default. A folder has one writer at a time, which writes nothing
+outside of it, whatever links lie in it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
@@ -12,18 +17,50 @@ from pathlib import Path, PurePosixPath
 from ial_bench.errors import ConfigError, StorageError
 from ial_bench.files import check_target, make_folder, storage_errors
 
+RESULTS_VARIABLE = "IAL_BENCH_RESULTS"
+CACHE_VARIABLE = "IAL_BENCH_CACHE"
+DATA_VARIABLE = "IAL_BENCH_DATA"
 LOCK = ".writing.lock"
-"""Held by the process that writes to a folder, gone when it is done. A killed process leaves it, held by nobody."""
+"""Lock of the process that writes to a folder, removed at its end. A killed process leaves the file behind,
+unlocked."""
 UNFINISHED = ".unfinished.json"
-"""What is being made in a folder, the first thing in it and gone at the end: the same command goes on after a kill."""
+"""Says what is being made in a folder. Written first and removed last, so that the same command resumes after a
+kill."""
 _HALF = ".*.tmp"
 
 
+def results_home(given: Path | None = None) -> Path:
+    """Where run records go: `given`, ``$IAL_BENCH_RESULTS`` or ``results`` in the working directory."""
+    return _home(given, RESULTS_VARIABLE) or Path("results")
+
+
+def cache_home(given: Path | None = None) -> Path:
+    """Where features, half-done runs and fitted methods go: `given`, ``$IAL_BENCH_CACHE`` or the user's."""
+    from platformdirs import user_cache_path
+
+    return _home(given, CACHE_VARIABLE) or user_cache_path("ial-bench")
+
+
+def data_home(given: Path | None = None) -> Path:
+    """Where datasets lie by name: `given`, ``$IAL_BENCH_DATA`` or the user's data folder."""
+    from platformdirs import user_data_path
+
+    return _home(given, DATA_VARIABLE) or user_data_path("ial-bench") / "datasets"
+
+
+def _home(given: Path | None, variable: str) -> Path | None:
+    if given is not None:
+        return given.expanduser()
+    if text := os.environ.get(variable):
+        return Path(text).expanduser()
+    return None
+
+
 def inside(folder: Path, name: str) -> Path:
-    """The path `name` below `folder`, to be written to or removed: no link on the way leads elsewhere.
+    """The path `name` below `folder`, to be written to or removed, with no link on the way.
 
     Args:
-        folder: that the user named; it may be a link itself.
+        folder: the one that the user named; it may itself be a link.
         name: relative, in POSIX form, without ``..``.
 
     Raises:
@@ -41,12 +78,12 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def is_left(path: Path) -> bool:
-    """Whether `path` is named as what a killed process leaves besides its work."""
+    """Whether `path` has the name of a file that a killed process leaves behind besides its work."""
     return path.name in {LOCK, UNFINISHED} or fnmatch(path.name, _HALF)
 
 
 def is_free(folder: Path, but: str = "") -> bool:
-    """Whether `folder` is not there, or holds nothing but what a killed process leaves, and what is named `but`.
+    """Whether `folder` is missing, or holds only leftovers of a killed process and an entry named `but`.
 
     Raises:
         StorageError: it cannot be read.
@@ -60,8 +97,8 @@ def alone(folder: Path, say: Callable[[str], object] | None = None) -> Iterator[
     """Hold `folder` for writing, so that no two processes write there.
 
     Args:
-        folder: made with its parents where they are not there, and removed again where nothing was put in.
-        say: told a line where this process waits for another; None: it does not wait.
+        folder: created with its parents if missing, and removed again if nothing was put in.
+        say: called with a line if this process has to wait for another; None: it does not wait.
 
     Raises:
         ConfigError: another process writes there, and `say` is None.
@@ -72,7 +109,7 @@ def alone(folder: Path, say: Callable[[str], object] | None = None) -> Iterator[
     with storage_errors(folder):
         missing = [f for f in (folder, *folder.parents) if not f.exists()]
     path = make_folder(folder) / LOCK
-    check_target(path)  # a lock empties the file that it is: no file of somebody's, through a link
+    check_target(path)  # as `locked`
     lock = FileLock(path)
     with storage_errors(path), _without_locks():
         try:
@@ -89,14 +126,34 @@ def alone(folder: Path, say: Callable[[str], object] | None = None) -> Iterator[
     finally:
         path.unlink(missing_ok=True)  # whoever waits looks at the path again, not at this file
         lock.release()
-        with contextlib.suppress(OSError):  # not empty, as a rule
+        with contextlib.suppress(OSError):  # usually not empty
             for made in missing:
                 made.rmdir()
 
 
 @contextlib.contextmanager
+def locked(folder: Path, lock: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold the lock of what lies in `folder`. Errors of its disk in the block name the folder.
+
+    Args:
+        folder: what is being worked on.
+        lock: the lock's file, which another process may hold.
+        timeout: seconds to wait for it; -1: for ever.
+
+    Raises:
+        filelock.Timeout: another process holds it.
+        StorageError: the folder cannot be written to.
+    """
+    from filelock import FileLock
+
+    check_target(lock)  # a lock empties its file, which must not be another one behind a link
+    with storage_errors(folder), FileLock(lock, timeout=timeout):
+        yield
+
+
+@contextlib.contextmanager
 def _without_locks() -> Iterator[None]:
-    """Go on where the file system has no locks, a cluster's say: there nobody can be kept out."""
+    """Go on where the file system has no locks, as on some clusters: nobody can be kept out there."""
     try:
         yield
     except NotImplementedError:  # of filelock before version 4
@@ -106,8 +163,23 @@ def _without_locks() -> Iterator[None]:
             raise
 
 
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target`, which takes its place when the block ends well.
+
+    Raises:
+        OSError: the disk is full or cannot be written to.
+    """
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    yield fresh
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+
+
 def move(source: Path, target: Path) -> None:
-    """Move a folder into the place of another, also to another disk; `target` is whole or not there.
+    """Move a folder to `target` and replace what is there, across disks too; `target` is whole or absent.
 
     Raises:
         StorageError: the target's disk is full or cannot be written to.

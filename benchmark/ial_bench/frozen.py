@@ -17,8 +17,9 @@ from pydantic import Field
 
 from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.load import require_text_tower
-from ial_bench.images import ImageBatch
-from ial_bench.method import Method, MethodConfig, ParameterCount, Scores, chunks
+from ial_bench.image_batch import ImageBatch
+from ial_bench.method import Method, MethodConfig, ParameterCount, Scores
+from ial_bench.progress import chunks
 from ial_bench.topk import TopK
 from ial_bench.workload import Effort, Sizes
 
@@ -126,7 +127,7 @@ class FrozenEncoderMethod(Method):
 
 
 class FrozenTextMethod(FrozenEncoderMethod):
-    """A method that sets features of photos against texts of the same encoder.
+    """A method that compares features of photos with texts of the same encoder.
 
     Its logits are scaled cosines, to which models trained with the sigmoid loss (SigLIP) add their `logit_bias`.
     """
@@ -136,15 +137,15 @@ class FrozenTextMethod(FrozenEncoderMethod):
         require_text_tower(self.backbone)
 
     def text_effort(self, sizes: Sizes, templates: int = 1) -> Effort:
-        """Encoding the candidates' texts, each in so many templates."""
+        """Encoding the candidates' texts, each in all templates."""
         return Effort(tokens=templates * sizes.candidates * sizes.context)
 
     @property
     def logit_bias(self) -> float | None:
-        """The encoder's; None of one whose logits go into a softmax over all candidates."""
+        """The encoder's; None where its logits go into a softmax over all candidates."""
         return self.context.features.card(self.backbone).logit_bias
 
     @property
     def scores_are(self) -> Scores:
-        """Sigmoids of a model that was trained with them, else as declared."""
+        """``sigmoid`` for a model that was trained with sigmoids, else as declared."""
         return self.info.scores if self.logit_bias is None else "sigmoid"

@@ -1,6 +1,7 @@
 """Photos as arrays: one decoder for every method, so that all see the same pixels.
 
-A photo that cannot be decoded is an error that names its file. It is never replaced by a blank one.
+A photo that cannot be decoded is an error that names its file. It is never replaced by a blank one. How much memory it
+takes to decode is computed from its header first: a few kilobytes can unpack to gigabytes.
 """
 
 from __future__ import annotations
@@ -13,34 +14,48 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ial_bench.errors import DataError, ImageError
 from ial_bench.files import check_regular, check_storage
-from ial_bench.image_memory import FORMATS, MAX_BYTES, bytes_to_decode
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from ial_bench.datasets.photos import Photos
 
 RGB: TypeAlias = npt.NDArray[np.uint8]
 """A decoded photo: uint8, [height, width, 3]."""
 
 MAX_PIXELS = 89_478_485
-"""A photo of more pixels than this is refused unread, whatever it takes.
+"""A photo of more pixels than this is refused unread, however little memory it takes.
 
-It is the size from which Pillow itself warns. Switching its warning off is no way: filters of warnings belong
-to all threads, and photos are decoded in several.
+It is the size from which Pillow itself warns. The warning cannot be switched off here: all threads share its filters,
+and photos are decoded in several.
 """
+
+MAX_BYTES = 450_000_000
+"""A photo that takes more memory is refused unread; with interpreter and libraries, 500 MB are not exceeded."""
+
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM", "HEIF")
+"""Formats that are read, by Pillow's names: those with a signature and known needs of memory. Others hold whole files
+that their header does not describe (icons), are unpacked by loops in Python, or are programs (PostScript)."""
+
+_RESULT = 3  # bytes a pixel
+# Bytes per pixel that a decoder holds at most beside Pillow's image, as measured by `tests/test_image_memory.py`.
+_DECODER = {"WEBP": 18, "AVIF": 16, "JPEG2000": 22, "PPM": 6, "HEIF": 8}
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_NO_LENGTH = {0x01, *range(0xD0, 0xDA)}
+_SCAN = 0xDA
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _ROWS, _TILE_WIDTH, _TILE_LENGTH = 258, 262, 274, 277, 278, 322, 323
+_YCBCR = 6
 
 _BAND_PIXELS = 1 << 17  # that are converted at once
 _SMALLER = "make it smaller, or store it as a baseline JPEG, of which 60 million pixels in colour are read"
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
-_HEAD = 12  # bytes that tell
+_HEAD = 12  # bytes that show the format
 _VERIFY = "run `bench data verify` on the dataset to list every bad photo, then replace or remove them"
 
 
@@ -87,10 +102,10 @@ def decode(data: bytes, name: str) -> RGB:
 
 
 def identify(data: bytes, name: str) -> None:
-    """Refuse what is no image by its content. Nothing is decoded: an image may still be damaged further on.
+    """Refuse a file whose content is no image. Nothing is decoded: the image may still be damaged further on.
 
     Raises:
-        ImageError: not an image, as of `decode`.
+        ImageError: not an image that `decode` reads.
     """
     from PIL import Image
 
@@ -103,7 +118,7 @@ def identify(data: bytes, name: str) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """The photo at `path`, for what its header tells; its pixels are not read.
+    """Open the photo at `path` for what its header says; its pixels are not read.
 
     Raises:
         ImageError: missing, empty, not an image that is read, or damaged where the block reads.
@@ -129,7 +144,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _not_read(data: bytes, name: str) -> ImageError:
-    """The error of a file that no decoder knows."""
+    """The error for a file that no decoder knows."""
     if _is_heif(data):
         return ImageError(f"{name} is a HEIF image, which needs a decoder of its own", "pip install 'ial-bench[heic]'")
     return ImageError(f"{name} is not an image that can be read ({', '.join(_formats())})", _VERIFY)
@@ -140,7 +155,7 @@ def _is_heif(data: bytes) -> bool:
 
 
 def _readable(data: bytes) -> list[str]:
-    """Those of `FORMATS` that are read here. The plugin of HEIF, slow to load, is left alone where `data` are none."""
+    """The `FORMATS` that can be read here. The HEIF plugin is slow to load, and loaded for HEIF alone."""
     return _with_heif() if _is_heif(data) else _formats()
 
 
@@ -156,7 +171,7 @@ def _with_heif() -> list[str]:
 
 @cache
 def _formats() -> list[str]:
-    """Those of `FORMATS` that Pillow reads by itself."""
+    """The `FORMATS` that Pillow reads without a plugin."""
     from PIL import Image
 
     Image.init()
@@ -205,18 +220,18 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _check_png(data: bytes) -> None:
-    """Compare the checksums of all chunks, at which decoding alone does not look."""
+    """Compare the checksums of all chunks, which decoding alone does not check."""
     view, at, kind = memoryview(data), 8, b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", view, at)
-        (told,) = struct.unpack_from(">I", view, at + 8 + length)
-        if zlib.crc32(view[at + 4 : at + 8 + length]) != told:
+        (stated,) = struct.unpack_from(">I", view, at + 8 + length)
+        if zlib.crc32(view[at + 4 : at + 8 + length]) != stated:
             raise ValueError(f"the checksum of its chunk {kind.decode('ascii', 'replace')} is wrong")
         at += 12 + length
 
 
 # By EXIF orientation: the upright array, seen as it is stored. (``ImageOps.exif_transpose`` also writes the EXIF block
-# anew, and fails at one with odd entries.)
+# again, and fails at one with odd entries.)
 _AS_STORED: dict[int, Callable[[RGB], RGB]] = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -231,7 +246,7 @@ _TURNED = {5, 6, 7, 8}  # width and height change places
 
 
 def _rgb(image: Image.Image) -> RGB:
-    """The pixels of `image`, upright. They are converted band by band: a number a pixel in float64 are gigabytes."""
+    """The pixels of `image`, upright, converted band by band: a whole photo in float64 would take gigabytes."""
     from PIL import ExifTags
 
     image.load()  # a TIFF turns itself here, and forgets its orientation
@@ -258,7 +273,7 @@ def _cut(image: Image.Image, band: slice) -> Image.Image:
 
 
 def _converter(image: Image.Image, bands: Sequence[slice]) -> Callable[[Image.Image], npt.NDArray[Any]]:
-    """What makes RGB of a band of `image`, without clipping deep images or dropping a palette's transparency silently.
+    """What converts a band of `image` to RGB, without clipping deep images or dropping transparency silently.
 
     Grey bands are [rows, width, 1].
     """
@@ -273,7 +288,7 @@ def _converter(image: Image.Image, bands: Sequence[slice]) -> Callable[[Image.Im
 
 
 def _top(image: Image.Image, bands: Sequence[slice]) -> float:
-    """The value of `image` that becomes white: 255, or of a deeper one 65,535 or its largest."""
+    """The value of `image` that becomes white: 255; in a deeper image 65,535 or its largest value."""
     highest = -np.inf
     for band in bands:
         values = np.asarray(_cut(image, band), dtype=np.float64)
@@ -295,79 +310,62 @@ def _on_black(band: Image.Image) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.alpha_composite(black, rgba).convert("RGB"))
 
 
-class ImageBatch(Sequence[RGB]):
-    """The photos a method is asked about: pixels, and nothing that tells where they were taken.
-
-    Photos are decoded when they are taken out, so that a batch may be larger than memory.
+def bytes_to_decode(image: Image.Image, data: bytes) -> int:
+    """Bytes that decoding takes at its peak, including the file's own.
 
     Args:
-        load: gives photo i, decoded.
-        keys: uint64 [n], an opaque number per photo that stays the same from run to run, for methods that
-            draw at random per photo.
-        positions: float64 [n, 2], true latitude and longitude in degrees; only given to methods that
-            declare themselves oracles.
-        source: the dataset rows behind the batch, by which the engine finds cached features. Not part of
-            the contract.
-        names: of the photos, for errors. Not part of the contract.
+        image: opened, not loaded; of one of `FORMATS`.
+        data: the file.
     """
+    pixels = image.width * image.height
+    held = pixels * _stored(image.mode)
+    if image.format in {"JPEG", "MPO"}:
+        beside = _coefficients(data, pixels)
+    elif image.format == "TIFF":
+        beside = _tiff_block(image)
+        if image.tag_v2.get(_ORIENTATION, 1) != 1:  # type: ignore[attr-defined]
+            beside = max(beside, held)  # it is turned as it is loaded
+    else:
+        beside = pixels * _DECODER.get(image.format or "", 0)
+    return len(data) + held + max(beside, pixels * _RESULT)
 
-    def __init__(
-        self,
-        load: Callable[[int], RGB],
-        keys: npt.NDArray[np.uint64],
-        positions: npt.NDArray[np.float64] | None = None,
-        source: tuple[Photos, slice] | None = None,
-        names: Sequence[str] | None = None,
-    ) -> None:
-        self._load = load
-        self._keys = keys
-        self._positions = positions
-        self._source = source
-        self._names = names
 
-    @classmethod
-    def from_arrays(
-        cls,
-        photos: Sequence[RGB],
-        keys: npt.NDArray[np.uint64] | None = None,
-        positions: npt.NDArray[np.float64] | None = None,
-        names: Sequence[str] | None = None,
-    ) -> ImageBatch:
-        """A batch of photos that are already decoded."""
-        numbers = np.arange(len(photos), dtype=np.uint64) if keys is None else keys
-        return cls(photos.__getitem__, numbers, positions, names=names)
+def _stored(mode: str) -> int:
+    """Bytes a pixel of Pillow's image."""
+    return 1 if mode in {"1", "L", "P"} else 2 if mode.startswith("I;16") else 4
 
-    @property
-    def keys(self) -> npt.NDArray[np.uint64]:
-        """uint64 [n]: an opaque, stable number per photo."""
-        return self._keys
 
-    @property
-    def positions(self) -> npt.NDArray[np.float64]:
-        """float64 [n, 2]: true latitude and longitude, for oracles alone.
+def _coefficients(data: bytes, pixels: int) -> int:
+    """Bytes of the coefficients, 2 each, that libjpeg keeps where no single scan completes a block."""
+    at, size, components, progressive = 2, 0, 0, False
+    while at + 10 <= len(data):
+        marker = data[at + 1]
+        if data[at] != 0xFF or marker == 0xFF:
+            at += 1
+        elif marker in _NO_LENGTH:
+            at += 2
+        elif marker == _SCAN and components:
+            return size if progressive or data[at + 4] < components else 0
+        else:
+            if marker in _FRAMES:
+                components, progressive = data[at + 9], marker in _PROGRESSIVE
+                size = _frame(data[at + 5 : at + 10 + 3 * components])
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 8 * pixels  # not understood: four components, none of them smaller than the photo
 
-        Raises:
-            PermissionError: the method has not declared ``MethodInfo(oracle=True)``.
-        """
-        if self._positions is None:
-            raise PermissionError("the true positions of queries are for oracles: declare MethodInfo(oracle=True)")
-        return self._positions
 
-    def __len__(self) -> int:
-        return len(self._keys)
+def _frame(frame: bytes) -> int:
+    height, width = int.from_bytes(frame[:2], "big"), int.from_bytes(frame[2:4], "big")
+    factors = [(f >> 4, f & 15) for f in frame[6::3]]
+    across, down = (max((f[i] for f in factors), default=1) or 1 for i in (0, 1))
+    blocks = -(-width // (8 * across)) * -(-height // (8 * down))  # of the largest component
+    return sum(128 * blocks * a * d for a, d in factors)
 
-    @overload
-    def __getitem__(self, index: int) -> RGB: ...
-    @overload
-    def __getitem__(self, index: slice) -> ImageBatch: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            rows = range(len(self))[index]
-            return ImageBatch(
-                lambda i: self._load(rows[i]),
-                self._keys[index],
-                None if self._positions is None else self._positions[index],
-            )
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        return self._load(index % len(self))
+
+def _tiff_block(image: Any) -> int:
+    """Bytes of the largest piece that is unpacked at once: a strip of rows, which may be the whole image, or a tile."""
+    tags = image.tag_v2
+    width = int(tags.get(_TILE_WIDTH, image.width))
+    rows = int(tags.get(_TILE_LENGTH, min(tags.get(_ROWS, image.height), image.height)))
+    bits = int(max(tags.get(_BITS, (1,))) * tags.get(_SAMPLES, 1))
+    return width * rows * max(4 if tags.get(_PHOTOMETRIC) == _YCBCR else 1, -(-bits // 8))

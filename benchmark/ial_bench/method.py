@@ -6,28 +6,29 @@ A method is a class with an `info` and a `Config`. The engine makes it, and call
     fit(train, val)               learn; choose hyper-parameters on val
     index(candidates)             encode the candidates, build the search index
     predict(images, k)            the k best candidates of each photo
-    answered()                    note what only the queries show
+    answered()                    record what only the queries show
 
-`state` / `restore` carry a fitted method over a restart, and the engine its `facts`. Nothing that a method is
-given tells the address of a query.
+`state` / `restore` carry a fitted method over a restart, and the engine carries its `facts`. Nothing that a method is
+given reveals the address of a query.
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ial_bench.errors import ConfigError, no_exit, unknown_name
 from ial_bench.files import checked_name
+from ial_bench.progress import Reporter
 from ial_bench.seeds import generator
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from ial_bench.encoders.encoder import Encoder, EncoderCard
     from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
-    from ial_bench.images import ImageBatch
-    from ial_bench.parts import Part, PartSource
+    from ial_bench.image_batch import ImageBatch
     from ial_bench.topk import TopK
     from ial_bench.workload import Sizes, Workload
 
@@ -54,19 +54,19 @@ class MethodInfo:
     Attributes:
         name: the name to run it by: lower case, words joined by ``-``.
         title: the name in tables.
-        family: what it is listed under, such as ``baseline``, ``clip``, ``retrieval``.
+        family: its group in listings, such as ``baseline``, ``clip``, ``retrieval``.
         summary: one sentence.
         reference: paper it comes from, or a citation key; empty for none.
         version: raised whenever a change can change its answers; part of the run's identity.
         stochastic: whether the seed changes its answers. One that is not is run once.
-        oracle: whether it is told the true positions of queries. Oracles are shown, never ranked.
+        oracle: whether it is given the true positions of queries. Oracles are shown, never ranked.
         final_fit: the labelled photos that the final fit uses.
-        scores: what scores say besides the order: ``logits``, that their softmax over all candidates gives the
-            method's probabilities; ``sigmoid``, that the sigmoid of each is the probability that this candidate is
-            right, whatever the others; ``order``, nothing.
+        scores: what scores mean besides their order. ``logits``: their softmax over all candidates gives the method's
+            probabilities. ``sigmoid``: the sigmoid of each is the probability that this candidate is right, whatever
+            the others. ``order``: nothing.
 
     Raises:
-        ConfigError: a name that cannot be one: records lie in folders of it.
+        ConfigError: an invalid name; records lie in folders named after it.
     """
 
     name: str
@@ -102,31 +102,31 @@ class FeatureSource(Protocol):
     """Where features of frozen encoders come from: the engine's cache, or computed on the spot."""
 
     def card(self, spec: str) -> EncoderCard:
-        """What is known of the encoder, without loading it where an earlier load left its card."""
+        """What is known of the encoder; it is loaded only where no earlier load left its card."""
         ...
 
     def encoder(self, spec: str) -> Encoder:
         """The encoder, loaded once per process.
 
         Raises:
-            SkipMethod: its weights or its library cannot be had here.
+            SkipMethod: its weights or its library are not available here.
         """
         ...
 
     def towers(self, spec: str) -> ClipTowers:
-        """A copy of its own of an open_clip model, to be trained or prompted.
+        """A separate copy of an open_clip model, to be trained or prompted.
 
         Raises:
-            SkipMethod: its weights cannot be had here, or it has no CLIP text tower.
+            SkipMethod: its weights are not available here, or it has no CLIP text tower.
         """
         ...
 
     def image_tower(self, spec: str, pooling: str) -> ImageTower:
-        """A copy of its own of an encoder's image tower, to be trained, with its own pooling or another.
+        """A separate copy of an encoder's image tower, to be trained, with its own pooling or another.
 
         Raises:
-            SkipMethod: its weights cannot be had here, or it is not to be trained here.
-            ConfigError: it does not take the pooling.
+            SkipMethod: its weights are not available here, or it cannot be trained here.
+            ConfigError: it does not support the pooling.
         """
         ...
 
@@ -136,26 +136,6 @@ class FeatureSource(Protocol):
 
     def batch(self, spec: str, images: ImageBatch) -> npt.NDArray[np.float32]:
         """float32 [n, d]: features of a batch."""
-        ...
-
-
-class Reporter(Protocol):
-    """Tells the user how long work goes on."""
-
-    def log(self, text: str) -> None:
-        """Print a line."""
-        ...
-
-    def track(self, total: int, what: str, unit: str = "") -> AbstractContextManager[Advance]:
-        """Show progress through `total` steps; the block is given a function to call with steps done."""
-        ...
-
-
-class Advance(Protocol):
-    """Called with the number of steps just done."""
-
-    def __call__(self, steps: int = 1) -> None:
-        """Count the steps."""
         ...
 
 
@@ -203,8 +183,8 @@ class Method(ABC):
     uses_features: ClassVar[bool] = False
     """Whether it works on features of its frozen backbone: the engine then encodes all photos beforehand."""
     shares_fit: ClassVar[bool] = False
-    """Whether what it has fitted, before `index`, is kept for all methods that name it as a part, and for its own runs;
-    `fit_state` and `restore_fit` then carry it."""
+    """Whether its fit, before `index`, is kept for its own runs and for all methods that name it as a part; `fit_state`
+    and `restore_fit` then carry it."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named settings, such as ``paper`` for the published ones; single settings may be changed on top."""
 
@@ -222,7 +202,7 @@ class Method(ABC):
 
     @property
     def scores_are(self) -> Scores:
-        """What the scores of this configuration say besides the order; once it is fitted or restored."""
+        """What the scores of this configuration mean besides their order; valid once it is fitted or restored."""
         return self.info.scores
 
     @property
@@ -252,7 +232,7 @@ class Method(ABC):
         """
 
     def answered(self) -> None:  # noqa: B027 - an optional hook
-        """Note in `facts` what only the queries show; called once, when all are answered."""
+        """Write into `facts` what only the queries show; called once, when all are answered."""
 
     def parts(self) -> Mapping[str, Part]:
         """What it is made of, by names of its own: methods that share their fit, with their settings."""
@@ -264,36 +244,34 @@ class Method(ABC):
         Raises:
             SkipMethod: it cannot be fitted here.
         """
-        from ial_bench.parts import FitOnTheSpot
-
         source = self.context.parts or FitOnTheSpot(self.context)
         return source.fitted(name, self.parts()[name], train, val)
 
     def fit_state(self) -> State:
-        """Arrays from which `restore_fit` makes what `fit` made; of methods that share their fit."""
+        """Arrays from which `restore_fit` rebuilds what `fit` made; for methods that share their fit."""
         raise NotImplementedError(f"{type(self).__name__} shares its fit but has no fit_state()")
 
     def restore_fit(self, state: State) -> None:
-        """Take over what `fit_state` gave; called instead of `fit`."""
+        """Restore what `fit_state` returned; called instead of `fit`."""
         raise NotImplementedError(f"{type(self).__name__} shares its fit but has no restore_fit()")
 
     def state(self) -> State:
-        """Arrays from which `restore` makes the method answer again. The default: no state."""
+        """Arrays from which `restore` makes the method ready to answer. The default: no state."""
         return {}
 
     def restore(self, state: State) -> None:
-        """Take over what `state` gave. Called instead of `fit` and `index` when a run resumes."""
+        """Restore what `state` returned; called instead of `fit` and `index` when a run resumes."""
         if state:
             raise NotImplementedError(f"{type(self).__name__} has a state but no restore()")
 
     def save(self, folder: Path) -> None:
-        """Store the state in `folder`, which exists and is empty. Override for what is no array."""
+        """Store the state in `folder`, which exists and is empty. Override it for what is not an array."""
         from safetensors.numpy import save_file
 
         save_file({k: np.asarray(v, order="C") for k, v in self.state().items()}, folder / "state.safetensors")
 
     def load(self, folder: Path) -> None:
-        """Take over what `save` stored."""
+        """Restore what `save` stored."""
         from safetensors.numpy import load_file
 
         self.restore(load_file(folder / "state.safetensors"))
@@ -303,7 +281,7 @@ class Method(ABC):
         return sum(v.nbytes for v in self.state().values())
 
     def workload(self, sizes: Sizes) -> Workload | None:  # noqa: ARG002 - for those that know
-        """What a run has to do, which tells its cost before it begins. None: only earlier runs can tell."""
+        """What a run has to do, by which its cost is estimated before it begins. None: only earlier runs show it."""
         return None
 
     def parameters(self) -> ParameterCount:
@@ -312,41 +290,72 @@ class Method(ABC):
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What is worth keeping in the record, such as chosen hyper-parameters: JSON values, to be written into.
+        """A dictionary to write into: JSON values worth keeping in the record, such as chosen hyper-parameters.
 
         The engine stores them after the fit and after the queries, and gives them back before `restore` or `load`.
         """
         return {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse a method where the dictionary of facts stands.
+        """Refuse a function in the place of the dictionary of facts.
 
         Raises:
-            TypeError: nobody would call it.
+            TypeError: `facts` is a function, which nobody would call.
         """
         super().__init_subclass__(**kwargs)
         if callable(cls.__dict__.get("facts")):
             raise TypeError(f"{cls.__name__}.facts is a dictionary to write into, no function: self.facts[...] = ...")
 
 
-@dataclass
-class NoReport:
-    """A reporter that says nothing, for tests and for embedding."""
+@dataclass(frozen=True)
+class Part:
+    """A method whose fit another one is made of.
 
-    lines: list[str] = field(default_factory=list)
+    Attributes:
+        method: the class; its `shares_fit` is true.
+        config: its settings: all that matters to the part, and nothing else.
+    """
 
-    def log(self, text: str) -> None:
-        """Keep the line."""
-        self.lines.append(text)
+    method: type[Method]
+    config: MethodConfig
 
-    def track(self, total: int, what: str, unit: str = "") -> AbstractContextManager[Advance]:  # noqa: ARG002
-        """Show nothing."""
-        from contextlib import nullcontext
+    @classmethod
+    def of(cls, method: type[Method], config: MethodConfig) -> Part:
+        """`method` with those settings of `config`, another method's, that it has too."""
+        own = {name: getattr(config, name) for name in method.Config.model_fields}
+        return cls(method, method.Config(**own))
 
-        def advance(steps: int = 1) -> None:
-            """Count nothing."""
 
-        return nullcontext(advance)
+class PartSource(Protocol):
+    """Where fitted parts come from: the engine, which fits each once and keeps it, or a fit on the spot."""
+
+    def fitted(self, name: str, part: Part, train: Photos, val: Photos) -> Method:
+        """The part's method, fitted and not yet indexed; the caller may change it.
+
+        Args:
+            name: the part's name in the method that is made of it.
+            part: the part.
+            train: photos to learn from.
+            val: photos to choose on.
+
+        Raises:
+            SkipMethod: it cannot be fitted here.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FitOnTheSpot:
+    """Fits each part whenever it is asked for: for tests, and for methods that are used without the engine."""
+
+    context: RunContext
+
+    def fitted(self, name: str, part: Part, train: Photos, val: Photos) -> Method:  # noqa: ARG002 - nothing is kept
+        """The part's method, fitted."""
+        method = part.method(part.config, self.context)
+        method.prepare()
+        method.fit(train, val)
+        return method
 
 
 def config_from_text(method: type[Method], settings: Mapping[str, str]) -> MethodConfig:
@@ -355,20 +364,11 @@ def config_from_text(method: type[Method], settings: Mapping[str, str]) -> Metho
     Raises:
         ConfigError: an unknown key (with "did you mean") or a value that does not fit.
     """
-    from pydantic import ValidationError
-
-    from ial_bench.errors import ConfigError, no_exit, unknown_name
-
-    fields = method.Config.model_fields
+    fields, lists = method.Config.model_fields, f"`bench show {method.info.name}` lists its settings"
     values: dict[str, Any] = {}
     for key, text in settings.items():
         if key not in fields:
-            error = unknown_name(
-                f"setting of {method.info.name}",
-                key,
-                fields,
-                f"`bench show {method.info.name}` lists its settings",
-            )
+            error = unknown_name(f"setting of {method.info.name}", key, fields, lists)
             raise ConfigError(error.problem, error.fix)
         values[key] = _value(text)
     try:
@@ -379,7 +379,7 @@ def config_from_text(method: type[Method], settings: Mapping[str, str]) -> Metho
         where = ".".join(str(p) for p in first["loc"])
         raise ConfigError(
             f"setting {method.info.name}.{where}: {first['msg'].lower()} (given: {first.get('input')!r})",
-            f"`bench show {method.info.name}` lists its settings",
+            lists,
         ) from error
 
 
@@ -388,9 +388,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def chunks(n: int, size: int) -> Iterator[slice]:
-    """Slices that cover 0..n in pieces of `size`."""
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))

@@ -1,7 +1,7 @@
-"""The source of a plugin: read without importing it, and told apart by its SHA-256.
+"""The source of a plugin: read without importing it, and known by its SHA-256.
 
 A plugin's author changes its code far more often than its version. The digest of the source is therefore part of each
-of its runs, so that a number never passes for that of code which did not make it.
+of its runs, so that a number never passes for one of other code.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def file_digest(file: Path) -> str | None:
 
 
 def import_file(file: Path, name: str) -> ModuleType:
-    """The module of a plugin file, from its source as it lies there.
+    """Import a plugin file from its source as it is now.
 
-    Python knows compiled code by size and second of its source, and would run what a file held before where it was
-    changed within one second, as a sign that is flipped may be.
+    Python matches compiled code to its source by size and by the second of its last change. It would run old code where
+    a file changed within a second and kept its size, as when a sign is flipped.
 
     Args:
-        file: to import.
-        name: that the module is to have.
+        file: the plugin file.
+        name: the module's name.
 
     Raises:
         Exception: whatever its code raises.
@@ -64,9 +64,9 @@ class _Fresh(importlib.machinery.SourceFileLoader):
 def distribution_digest(point: importlib.metadata.EntryPoint) -> str | None:
     """Digest of the names and bytes of all files of the distribution that an entry point belongs to.
 
-    Compiled Python, the distribution's metadata and what lies outside the folder that it is imported from (scripts,
-    which name an interpreter) do not count. Where it lists no source, as an editable install does, the files of the
-    entry point's top-level package count, which an ordinary install of the same source names alike.
+    Compiled Python, the distribution's metadata and files outside the folder that it is imported from (scripts, which
+    name an interpreter) do not count. Where it lists no source, as an editable install does, the files of the entry
+    point's top-level package count; an ordinary install of the same source names them alike.
 
     Returns:
         None where no source is found.
@@ -92,8 +92,8 @@ def _listed(point: importlib.metadata.EntryPoint) -> dict[str, Path]:
 
 def _is_editable(distribution: importlib.metadata.Distribution) -> bool:
     try:
-        told = json.loads(distribution.read_text("direct_url.json") or "{}")
-        return bool(told.get("dir_info", {}).get("editable"))
+        found = json.loads(distribution.read_text("direct_url.json") or "{}")
+        return bool(found.get("dir_info", {}).get("editable"))
     except (ValueError, AttributeError):  # not written by an installer that keeps to the standard
         return False
 
@@ -121,6 +121,6 @@ def _below(folders: list[Path], name: str) -> Iterator[tuple[str, Path]]:
 
 
 def _counts(name: PurePosixPath) -> bool:
-    """Whether a file is the author's: not compiled, not an editor's, not one that leads an import elsewhere."""
+    """Whether a file is the author's: neither compiled nor hidden, and no path file that redirects imports."""
     hidden = any(part == "__pycache__" or part.startswith(".") for part in name.parts)
     return not hidden and name.suffix not in {".pyc", ".pyo", ".pth"}

@@ -1,13 +1,13 @@
-"""Processes that work for this one: asked one thing at a time through a socket each, and missed when they end.
+"""Worker processes: each takes one request at a time through a socket of its own, and its end is noticed at once.
 
-What they are asked and what they answer goes through the sockets alone. Shared memory is 64 MB in a container where
-nobody said otherwise, and who finds it full dies or waits. A process that is killed is noticed at once: nobody else
-holds the other end of its socket, so that reading from it ends. (A queue that many write to has no such end; a process
-killed in the middle of an answer would leave its reader waiting for the rest.)
+Requests and answers go through the sockets alone. Shared memory is 64 MB in a container by default, and a process that
+finds it full dies or waits. When a worker is killed, reading from its socket ends, since nobody else holds its other
+end. (A queue that many write to has no such end: a process killed in the middle of an answer would leave its reader
+waiting for the rest.)
 
-They are forked by a server that has done nothing but imports. Forked from this process they would have copies of the
-locks that its threads, of torch or CUDA, hold at that moment, and nobody to release them; started from nothing, each
-would import torch, for every epoch of a training anew.
+Workers are forked by a server that has done nothing but imports. Forked from this process they would copy locks that
+its threads, or those of torch and CUDA, hold at that moment, with nobody to release them. Started from scratch, each
+would import torch, again for every epoch of a training.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ import numpy as np
 
 from ial_bench.errors import WorkerError
 
-Asked = TypeVar("Asked")
-Told = TypeVar("Told")
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
 
 _CONTEXT = get_context("forkserver")
 _PRELOAD = ("ial_bench.cli.main", "ial_bench.processes")
@@ -39,11 +39,11 @@ _SECONDS_TO_END = 10.0
 _HEAD = struct.Struct("<Q")
 
 
-class Workers(Generic[Asked, Told]):
-    """Processes that all do the same work.
+class Workers(Generic[Request, Answer]):
+    """Worker processes that all do the same work.
 
     Args:
-        work: called in the processes with what each is asked; must be one that pickle can carry there.
+        work: called in the workers with each request; it must be picklable.
         number: of processes.
         preload: modules that `work` needs and that take long to import; they are imported once for all.
 
@@ -51,9 +51,9 @@ class Workers(Generic[Asked, Told]):
         WorkerError: they cannot be started.
     """
 
-    def __init__(self, work: Callable[[Asked], Told], number: int, preload: Sequence[str] = ()) -> None:
+    def __init__(self, work: Callable[[Request], Answer], number: int, preload: Sequence[str] = ()) -> None:
         start_server(preload)
-        told = pickle.dumps(work)
+        task = pickle.dumps(work)
         self._all: list[_Worker] = []
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._threads = ThreadPoolExecutor(number, "worker")
@@ -61,27 +61,27 @@ class Workers(Generic[Asked, Told]):
             for _ in range(number):
                 self._all.append(_Worker())
             for worker in self._all:
-                worker.take(told)
+                worker.take(task)
                 self._idle.put(worker)
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Workers[Asked, Told]:
+    def __enter__(self) -> Workers[Request, Answer]:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, asked: Asked) -> Future[Told]:
-        """Have one of them do it, in the order of asking.
+    def submit(self, request: Request) -> Future[Answer]:
+        """Have a worker answer a request, in the order of the calls.
 
-        The result raises what the work raised there, and `WorkerError` where the process has ended.
+        The future raises what the work raised there, or `WorkerError` where the worker has ended.
         """
-        return self._threads.submit(self._ask, asked)
+        return self._threads.submit(self._ask, request)
 
     def close(self) -> None:
-        """End them: nothing more is begun; what was begun is finished, or ended with them after a while."""
+        """End the workers. Nothing new is begun; what was begun is finished, or ended with its worker after a while."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._all:
             worker.dismiss()
@@ -89,22 +89,22 @@ class Workers(Generic[Asked, Told]):
         for worker in self._all:
             worker.end()
 
-    def _ask(self, asked: Asked) -> Told:
+    def _ask(self, request: Request) -> Answer:
         worker = self._idle.get()
         try:
-            told: Told = worker.ask(asked)
+            answer: Answer = worker.ask(request)
         finally:
             self._idle.put(worker)
-        return told
+        return answer
 
 
 def start_server(preload: Sequence[str] = ()) -> None:
-    """Start what processes are forked from, if it does not run yet, without waiting for its imports."""
+    """Start the server that workers are forked from, if it does not run yet, without waiting for its imports."""
     _CONTEXT.set_forkserver_preload([*_PRELOAD, *preload])
-    # Ctrl-C reaches all processes of a terminal; what then becomes of them is for this one to say. What is blocked when
-    # the server starts stays so in all that it forks.
+    # Ctrl-C reaches all processes of a terminal, but only this one decides what becomes of them. A signal that is
+    # blocked when the server starts stays blocked in all that it forks.
     try:
-        resource_tracker.ensure_running()  # of which the server would start one, and unblock signals thereby
+        resource_tracker.ensure_running()  # else the server would start one, and unblock signals
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             forkserver.ensure_running()
@@ -120,7 +120,7 @@ class _Worker:
     def __init__(self) -> None:
         self._dismissed = False
         self._socket, theirs = socket.socketpair()
-        # Without the work, which may be more than a pipe holds: an interrupt would leave the process with half of it.
+        # The work is sent later: it may be more than a pipe holds, and an interrupt would leave the process with half.
         self._process = _CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
         try:
             self._process.start()
@@ -136,15 +136,15 @@ class _Worker:
         except OSError as error:
             raise self._missed() from error
 
-    def ask(self, asked: object) -> Any:
+    def ask(self, request: object) -> Any:
         try:
-            _send(self._socket, asked)
-            told = _receive(self._socket)
+            _send(self._socket, request)
+            answer = _receive(self._socket)
         except (OSError, EOFError) as error:
             raise CancelledError if self._dismissed else self._missed() from error
-        if isinstance(told, _Raised):
-            raise told.error from _ThereError(told.traceback)
-        return told
+        if isinstance(answer, _Raised):
+            raise answer.error from _ThereError(answer.traceback)
+        return answer
 
     def _missed(self) -> WorkerError:
         self._process.join(_SECONDS_TO_END)
@@ -157,7 +157,7 @@ class _Worker:
         )
 
     def dismiss(self) -> None:
-        """Let it end when it has done what it was asked."""
+        """Let it end after its request."""
         self._dismissed = True
         with contextlib.suppress(OSError):  # it has ended already
             self._socket.shutdown(socket.SHUT_RDWR)  # closing it alone would not wake a thread that reads from it
@@ -185,7 +185,7 @@ class _ThereError(Exception):
 
 
 class _Raised:
-    """An error of the work."""
+    """An error that the work raised."""
 
     def __init__(self, error: BaseException) -> None:
         self.traceback = traceback.format_exc()
@@ -204,14 +204,14 @@ def _serve(pipe: socket.socket) -> None:
     try:
         work = _receive(pipe)
         while True:
-            asked = _receive(pipe)
+            request = _receive(pipe)
             try:
                 if do is None:
                     do = pickle.loads(work)  # noqa: S301 - our own bytes
-                told = do(asked)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is for who asked
-                told = _Raised(error)
-            _send(pipe, told)
+                answer = do(request)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, whoever asked gets it
+                answer = _Raised(error)
+            _send(pipe, answer)
     except (EOFError, OSError):
         return  # dismissed
 
@@ -227,9 +227,9 @@ def _end_with_parent() -> None:
 def _send(pipe: socket.socket, value: object) -> None:
     """Arrays go as they lie in memory, after all else."""
     arrays: list[pickle.PickleBuffer] = []
-    told = pickle.dumps(value, protocol=5, buffer_callback=arrays.append)
+    head = pickle.dumps(value, protocol=5, buffer_callback=arrays.append)
     raw = [a.raw() for a in arrays]
-    body = pickle.dumps((told, [len(r) for r in raw]))
+    body = pickle.dumps((head, [len(r) for r in raw]))
     pipe.sendall(_HEAD.pack(len(body)) + body)
     for block in raw:
         pipe.sendall(block)
@@ -237,8 +237,8 @@ def _send(pipe: socket.socket, value: object) -> None:
 
 def _receive(pipe: socket.socket) -> Any:
     (size,) = _HEAD.unpack(_read(pipe, _HEAD.size))
-    told, sizes = pickle.loads(_read(pipe, size))  # noqa: S301 - from a process of our own
-    return pickle.loads(told, buffers=[_read(pipe, size) for size in sizes])  # noqa: S301
+    head, sizes = pickle.loads(_read(pipe, size))  # noqa: S301 - from a process of our own
+    return pickle.loads(head, buffers=[_read(pipe, size) for size in sizes])  # noqa: S301
 
 
 def _read(pipe: socket.socket, size: int) -> memoryview:

@@ -32,8 +32,8 @@ class Entry:
         name: the name to run it by.
         origin: the distribution or file it comes from.
         load: imports it.
-        source: digest of its source, None of what comes with ial-bench.
-        file: the plugin file that it comes from, None of an installed one.
+        source: digest of its source, None for what comes with ial-bench.
+        file: the plugin file that it comes from, None for an installed one.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Broken:
-    """A method that cannot be imported: the reason and its place in a line, and the whole traceback."""
+    """A method that cannot be imported: the reason with its place on one line, and the whole traceback."""
 
     name: str
     origin: str
@@ -56,9 +56,9 @@ class Broken:
 class Registry:
     """The methods that can be run.
 
-    A file given on the command line goes before all that is installed. Among installed ones built-in names win over a
-    plugin's, and of two plugins with one name the first installed; so does the first of two files. `notes` tells who
-    gave way to whom, and what cannot be imported.
+    A file given on the command line takes precedence over all that is installed. Among installed methods a built-in
+    name wins over a plugin's. Of two plugins, or two files, with one name the first wins. `notes` says which method
+    hides which, and what cannot be imported.
 
     Args:
         plugins: Python files given on the command line.
@@ -84,14 +84,14 @@ class Registry:
     def _add(self, entry: Entry) -> None:
         earlier = self._entries.setdefault(entry.name, entry)
         if earlier is entry:
-            self._tell_if_broken(entry)
+            self._note_if_broken(entry)
         elif earlier.file is None or entry.file is not None:
             self._note(f"method {entry.name!r} of {entry.origin} is hidden by the one of {earlier.origin}")
         elif not isinstance(earlier.load, _Unread):
             self._note(f"method {entry.name!r} of {earlier.origin} takes the place of the one of {entry.origin}")
 
-    def _tell_if_broken(self, entry: Entry) -> None:
-        """A file was given on purpose and is read already; of what is installed nothing is imported unasked."""
+    def _note_if_broken(self, entry: Entry) -> None:
+        """Note a file that is broken; it is read already, while nothing that is installed is imported unasked."""
         if entry.file is None or not isinstance(broken := self.look(entry.name), Broken):
             return
         if isinstance(entry.load, _Unread):
@@ -114,9 +114,9 @@ class Registry:
         return self._entries[name].origin
 
     def source(self, name: str) -> str | None:
-        """Digest of a plugin's source as it is now, without importing it; None of what comes with ial-bench.
+        """Digest of a plugin's source as it is now, without importing it; None for what comes with ial-bench.
 
-        That has a version, which follows its code.
+        The latter has a version, which follows its code.
 
         Raises:
             UnknownNameError: nothing has that name.
@@ -126,11 +126,11 @@ class Registry:
         return self._sources[name]
 
     def look(self, name: str) -> type[Method] | Broken:
-        """The method's class, or why it cannot be had.
+        """The method's class, or why it cannot be imported.
 
         Raises:
             UnknownNameError: nothing has that name.
-            ConfigError: nothing has, and a plugin file that may have it cannot be imported.
+            ConfigError: nothing has that name, and a plugin file that may define it cannot be imported.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(self._entry(name))
@@ -149,11 +149,11 @@ class Registry:
         return found
 
     def select(self, text: str) -> list[str]:
-        """Names from ``a,b,c`` or ``all``: all that are not broken, the installed ones among which `notes` tells.
+        """Names from ``a,b,c`` or ``all``: all that are not broken; `notes` names the broken ones that are installed.
 
         Raises:
             UnknownNameError: nothing has one of the names.
-            ConfigError: one that is asked for is broken; by ``all``, those of files given on the command line are.
+            ConfigError: a named one is broken; ``all`` names those of files given on the command line.
         """
         if text == "all":
             return [n for n in self.names if not self._left_out(n)]
@@ -215,20 +215,20 @@ def _broken(problem: str, found: Broken, entry: Entry) -> ConfigError:
 
 
 def error_line(error: BaseException, file: Path | None) -> str:
-    """An error in a line, with FILE:LINE: the last place in a plugin's file, of an installed one where it was raised.
+    """An error on one line, with FILE:LINE: the last place in a plugin's file, or where an installed one raised it.
 
-    An error that is found here, of a class that is no method say, has no place.
+    An error that is found here, such as a class that is no method, has no place.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     text = error.problem if isinstance(error, BenchError) else str(error)
-    told = f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")
+    line = f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")
     frames = traceback.extract_tb(error.__traceback__)
     places = [f for f in frames if file is not None and f.filename == str(file)]
     places = places or [f for f in frames if not f.filename.startswith("<frozen")]
     if not places or Path(places[-1].filename).is_relative_to(Path(__file__).parent):
-        return told
-    return f"{told} ({places[-1].filename}:{places[-1].lineno})"
+        return line
+    return f"{line} ({places[-1].filename}:{places[-1].lineno})"
 
 
 def _file_entries(file: Path) -> list[Entry]:
@@ -256,7 +256,7 @@ def _file_entries(file: Path) -> list[Entry]:
 
 
 def _name(method: type[Method]) -> str:
-    """Its name; of a class whose `info` has none, and which is broken, the class's."""
+    """The method's name; the class's where a broken `info` has none."""
     return str(getattr(method.info, "name", method.__name__))
 
 

@@ -22,12 +22,13 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.contents import sums_of
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.table import Bounds, Description, write_dataset
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import BenchError, SkipMethod
 from ial_bench.geo.lines import StreetLines
-from ial_bench.images import ImageBatch
-from ial_bench.method import Method, MethodConfig, NoReport, RunContext
+from ial_bench.image_batch import ImageBatch
+from ial_bench.method import Method, MethodConfig, RunContext
+from ial_bench.progress import NoReport
 from ial_bench.seeds import generator
 from ial_bench.settings import check_presets
 from ial_bench.topk import TopK
@@ -79,7 +80,7 @@ def make_tiny_city(
         size: of the photos, in pixels.
         val: whether there is a val split.
         seed: of the noise.
-        query_label_shift: gives each query the address so many further on: the same photos, other labels.
+        query_label_shift: moves the address of each query on by this many: the same photos, other labels.
     """
     from PIL import Image
 
@@ -149,7 +150,7 @@ def _tiny_streets(n: int) -> StreetLines:
 
 
 def check_method(method: type[Method], config: MethodConfig | None = None) -> None:
-    """Hold a method against the contract.
+    """Check a method against the contract.
 
     Args:
         method: the class.
@@ -295,10 +296,10 @@ class _Bench:
     def round_trip(self) -> None:
         folder = self._folder / "saved"
         folder.mkdir()
-        models.store(self._ready, folder, {})
+        fitted_methods.store(self._ready, folder, {})
         loaded = self._new()
         loaded.prepare()
-        models.restored(loaded, folder)
+        fitted_methods.restored(loaded, folder)
         photos = self._photos()
         _same(self._ask(self._ready, photos), self._ask(loaded, photos), "a save and a load")
 
@@ -339,7 +340,7 @@ def _same(a: TopK, b: TopK, what: str) -> None:
 
 
 def _close(a: TopK, b: TopK, what: str) -> None:
-    """The same up to rounding: candidates may change places only where their scores are as good as equal."""
+    """The same up to rounding: candidates may change places only where their scores are nearly equal."""
     scale: npt.NDArray[np.float32] = np.maximum(np.abs(a.scores).max(axis=1, keepdims=True), np.float32(1e-6))
     near = np.abs(a.scores - b.scores) <= _SCORE_TOLERANCE * scale
     assert near.all(), f"{what} gives other scores to {int((~near.all(axis=1)).sum())} of {len(near)} photos"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ial_bench.errors import PredictionError
 
 NO_ANSWER = -1
-"""The index behind a list's last candidate: the method names no more of them. Wrong at every k."""
+"""The index after a list's last candidate: the method names no more. Wrong at every k."""
 
 _Fault: TypeAlias = tuple[str, npt.NDArray[np.bool_] | None]  # what is wrong, and in which rows
 
@@ -23,8 +23,8 @@ class TopK:
     """The k best candidates of n photos, best first.
 
     Attributes:
-        indices: int32 [n, k], candidate indices, distinct in each row. Behind the last candidate that a method can
-            name there may be `NO_ANSWER`, to the end of the row: where it knows no address, or no more.
+        indices: int32 [n, k], candidate indices, distinct in each row. After the last candidate that a method can name,
+            the rest of the row may be `NO_ANSWER`.
         scores: float32 [n, k], finite, not increasing along a row. Only their order matters.
         positions: float64 [n, 2], predicted latitude and longitude in degrees, for methods that predict them.
         log_sum: float32 [n], log of the sum of exp(score) over *all* candidates: where scores are logits, it makes
@@ -49,14 +49,14 @@ class TopK:
         Args:
             scores: [n, n_candidates], any floating type.
             k: how many; all candidates if there are fewer.
-            positions: handed through.
+            positions: passed through.
             named: [n, n_candidates], which candidates may be listed at all; None: all. Where they are fewer than k,
                 `NO_ANSWER` follows, with the score of the last one listed (0 in a row without any).
 
         Raises:
             PredictionError: a score is NaN or infinite.
         """
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is told below
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused below
             values = np.asarray(scores, dtype=np.float32)
         if values.ndim != 2:
             raise PredictionError(f"scores must be [n, n_candidates], not of shape {values.shape}")
@@ -86,7 +86,7 @@ class TopK:
         return len(self.indices)
 
     def check(self, n: int, k: int, n_candidates: int, method: str, first_query: int = 0) -> None:
-        """Hold the answer against the protocol.
+        """Check the answer against the protocol.
 
         Args:
             n: photos asked about.
@@ -100,7 +100,7 @@ class TopK:
                 increasing, positions off the Earth; names method and query.
         """
         width = min(k, n_candidates)
-        # One after the other: values can be looked at only where the shapes are right.
+        # In this order: values can be checked only where the shapes are right.
         for wrong, rows in chain(self._wrong_shapes(n, width), self._wrong_values(n, n_candidates)):
             where = "" if rows is None else f" for query {first_query + int(np.flatnonzero(rows)[0])}"
             raise PredictionError(f"method {method!r} answered with {wrong}{where}", f"run `bench check {method}`")
@@ -120,10 +120,10 @@ class TopK:
 
     def _wrong_values(self, n: int, n_candidates: int) -> Iterator[_Fault]:
         indices, in_order = self.indices, np.sort(self.indices, axis=1)
-        missing = indices == NO_ANSWER  # nowhere true of unsigned indices
+        missing = indices == NO_ANSWER  # never true of unsigned indices
         with np.errstate(over="ignore"):
             scores = self.scores.astype(np.float32)  # as they are stored
-        # Compared, not subtracted: differences of infinite scores and of unsigned indices tell nothing.
+        # Compared, not subtracted: differences of infinite scores and of unsigned indices mean nothing.
         falls, rises = scores[:, 1:] < scores[:, :-1], scores[:, 1:] > scores[:, :-1]
         backwards = indices[:, 1:] < indices[:, :-1]
         checks = [
@@ -152,7 +152,7 @@ def sigmoid(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 def _log_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """[n]: log of the sum of exp(value) of each row."""
     highest = values.max(axis=1)
-    with np.errstate(over="ignore", under="ignore"):  # farther below than float32 can tell: exp is 0
+    with np.errstate(over="ignore", under="ignore"):  # too far below for float32: exp is 0
         below = np.exp(values - highest[:, None])
     return np.asarray(highest + np.log(below.sum(axis=1)), dtype=np.float32)
 
@@ -162,9 +162,9 @@ def _select(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
     width = values.shape[1]
     if k == width:
         return np.broadcast_to(np.arange(width), values.shape)
-    indices = np.argpartition(-values, k - 1, axis=1)[:, :k]  # from above: slow where the low ones are many and equal
+    indices = np.argpartition(-values, k - 1, axis=1)[:, :k]  # of the negated: slow with many equal low ones
     edge = np.take_along_axis(values, indices, axis=1).min(axis=1)
-    # argpartition picks any of those that tie at the edge: rows with more of them than places are redone.
+    # argpartition picks any of the values that tie at the edge: rows with more of them than places are redone.
     contested = np.flatnonzero((values >= edge[:, None]).sum(axis=1) > k)
     if contested.size:
         indices[contested] = np.argsort(-values[contested], axis=1, kind="stable")[:, :k]

@@ -1,4 +1,4 @@
-"""What a run has to do, in units that no machine changes: what its cost is told from before it begins."""
+"""What a run has to do, in units that do not depend on the machine: the basis for estimates of its cost."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Sizes:
         database: labelled photos that are not for training.
         queries: photos to answer.
         candidates: addresses to choose from.
-        dim: length of a feature of the backbone, 0 without one; as are the next two.
+        dim: length of a feature of the backbone; this and the next two are 0 without one.
         image_parameters: of its image tower.
         text_parameters: of its text tower.
-        tokens: of a candidate's text, on the average and about.
-        caption_tokens: likewise of a photo's caption, 0 without captions.
+        tokens: of a candidate's text, roughly and on average.
+        caption_tokens: of a photo's caption, 0 without captions.
         context: tokens of any text that is padded to the text tower's length.
     """
 
@@ -43,13 +43,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Effort:
-    """Computing, by what is computed.
+    """Amounts of computing, by kind.
 
     Attributes:
         images: photos that are decoded and go through the image tower.
-        images_trained: likewise, forwards and backwards.
+        images_trained: photos that are decoded and go through it forwards and backwards.
         tokens: of texts that go through the text tower.
-        tokens_trained: likewise, forwards and backwards.
+        tokens_trained: of texts that go through it forwards and backwards.
         flops: floating point operations of all else, such as products of features.
         steps: of an optimiser.
     """
@@ -69,7 +69,7 @@ class Effort:
 
 
 PHOTO = Effort(images=1)
-"""An answer that takes the photo through the image tower, and next to nothing else."""
+"""An answer that takes one pass of the photo through the image tower, and little else."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Workload:
         fit: for `fit` and `index`.
         query: for one answer, from the pixels.
         trained: parameters that are trained.
-        batch: photos whose pixels go forwards and backwards at once.
-        batch_tokens: tokens that do.
+        batch: photos that go forwards and backwards at once.
+        batch_tokens: tokens that go forwards and backwards at once.
         held: bytes in memory beside the towers, such as an index.
         stored: bytes of the fitted method on the disk, beside what is trained.
     """
@@ -96,5 +96,5 @@ class Workload:
 
 
 def distinct(drawn: float, among: int) -> float:
-    """How many different ones of so many are expected in a draw with replacement."""
+    """Expected number of different items in `drawn` draws with replacement from `among` items."""
     return among * (1 - (1 - 1 / among) ** drawn) if among else 0.0

@@ -18,7 +18,7 @@ from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.encoder import Encoder
 from ial_bench.encoders.load import load_encoder
 from ial_bench.engine.features import FeatureStore
-from ial_bench.method import NoReport, chunks
+from ial_bench.progress import NoReport, chunks
 from ial_bench.testing import make_tiny_city
 
 FAMILIES = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.record import read_record, record_path
+from ial_bench.engine.records import read_record, record_path
 from large_city import CitySize, write_large_city
 from made_answers import noisy_scores, store_run
 from made_city import truth_of

@@ -21,7 +21,8 @@ from torch import nn
 
 from ial_bench.encoders.towers import load_towers
 from ial_bench.engine.features import FeatureStore
-from ial_bench.method import NoReport, RunContext
+from ial_bench.method import RunContext
+from ial_bench.progress import NoReport
 from ial_bench.testing import make_tiny_city
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.addressclip.task import AddressClipTask

@@ -14,7 +14,7 @@ import pytest
 from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import records
+from ial_bench.engine.records import records
 from made_records import run_baselines
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bench_command import Bench
+from ial_bench import machine
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import room
 from ial_bench.engine.features import FeatureStore
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE
 
 SILENT = """
@@ -109,8 +109,8 @@ def test_what_would_not_fit_is_said_and_what_cannot_is_refused(
     )  # fmt: skip
     card = FeatureStore(tmp_path / "c", "cpu", 32, 0, NoReport()).card(CHECK_BACKBONE)
     features = 4 * card.dim * len(tiny_city)
-    monkeypatch.setattr(room, "free_memory", lambda: 10**6)
-    monkeypatch.setattr(room, "free_disk", lambda _: features - 1)
+    monkeypatch.setattr(machine, "free_memory", lambda: 10**6)
+    monkeypatch.setattr(machine, "free_disk", lambda _: features - 1)
     dry = bench(*common, "--dry-run")
     assert dry.code == 0
     short = [line for line in dry.out.splitlines() if line.startswith("NOT ENOUGH ")]
@@ -120,7 +120,7 @@ def test_what_would_not_fit_is_said_and_what_cannot_is_refused(
     assert "cannot hold what this plan encodes" in refused.err
     assert "--cache" in refused.err
     assert not (tmp_path / "r").exists()
-    monkeypatch.setattr(room, "free_disk", lambda _: features)
+    monkeypatch.setattr(machine, "free_disk", lambda _: features)
     ran = bench(*common)
     assert ran.code == 0, ran.err
     assert "note: perhaps not enough memory: retrieval on tiny-city takes about " in ran.err

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bench_command import Bench, Said
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.answer import softmax
+from ial_bench.engine.answering import softmax
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from ial_methods.clip.linear_probe import LinearProbe

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.record import RunRecord, records
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import records
 from ial_bench.packs.pack import Pack
 from ial_bench.testing import make_tiny_city
 from tampered_packs import tamper

@@ -19,7 +19,7 @@ from ial_bench.datasets import known
 from ial_bench.datasets.known import DatasetCard
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.folders import LOCK
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 from ial_bench.synth import options
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench_command import Bench
-from ial_bench.engine.record import RECORD_VERSION, record_path
+from ial_bench.engine.records import RECORD_VERSION, record_path
 from made_records import PAPER_COUNTS, make_record, store
 
 

@@ -32,7 +32,7 @@ from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS
 from ial_bench.datasets.verify import take_contents, verify
 from ial_bench.errors import ConfigError, DataError, ImageError, StorageError
 from ial_bench.folders import LOCK
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.testing import make_tiny_city
 
 SHARD_BYTES = 60_000

@@ -23,9 +23,9 @@ from ial_bench.encoders.towers import load_towers
 from ial_bench.encoders.vpr.cosplace import CosPlace
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import DataError
-from ial_bench.images import ImageBatch
+from ial_bench.image_batch import ImageBatch
 from ial_bench.json_files import read_json
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 
 
 def clip_file(folder: Path, name: str, value: float, *, scaled: bool = False) -> str:

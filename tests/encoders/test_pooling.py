@@ -19,7 +19,8 @@ from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.encoders.vpr.published import PUBLISHED
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError
-from ial_bench.method import NoReport, RunContext, config_from_text
+from ial_bench.method import RunContext, config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.groups import backbone_text
 

@@ -12,13 +12,14 @@ import pytest
 
 from ial_bench import Candidates, ImageBatch, Method, MethodInfo, Photos, TopK
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import answer, models
+from ial_bench.engine import answering, fitted_methods
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
 from ial_bench.errors import BenchError, DataError, StorageError, WorkerError
-from ial_bench.method import NoReport, RunContext
+from ial_bench.method import RunContext
+from ial_bench.progress import NoReport
 from ial_bench.testing import run_checks
 
 STEPS = ("prepare", "fit", "index", "predict", "state", "parameters", "answered")
@@ -113,17 +114,17 @@ def test_one_that_ends_the_command_when_it_answers_is_named(
     tiny_city: Dataset, tmp_path: Path, raised: dict[str, BaseException]
 ) -> None:
     record = run(tiny_city, tmp_path)
-    folder = models.kept(tmp_path / "cache", record.run_id)
+    folder = fitted_methods.kept(tmp_path / "cache", record.run_id)
     assert folder is not None
     store = FeatureStore(tmp_path / "cache", "cpu", 8, 0, NoReport())
     context = RunContext(0, "cpu", store, NoReport(), cache=tmp_path / "cache")
-    method = answer.fitted(Faulty, record, folder, context)
+    method = answering.fitted(Faulty, record, folder, context)
     raised["predict"] = SystemExit(0)
     with pytest.raises(BenchError, match=r"method faulty called sys\.exit\(0\)"):
-        answer.answer(method, [tiny_city.split("query").path(0)], tiny_city, 3)
+        answering.answer(method, [tiny_city.split("query").path(0)], tiny_city, 3)
     raised["prepare"] = SystemExit(0)
     with pytest.raises(DataError, match="SystemExit: 0"):
-        answer.fitted(Faulty, record, folder, context)
+        answering.fitted(Faulty, record, folder, context)
 
 
 def test_the_conformance_suite_names_it(raised: dict[str, BaseException]) -> None:

@@ -20,7 +20,7 @@ from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.load import load_encoder
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import DataError, ImageError, StorageError
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
 

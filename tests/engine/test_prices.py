@@ -1,4 +1,4 @@
-"""Prices of units of work, what methods say they have to do, the probe, and what is free."""
+"""Prices of units of work, what methods say they have to do, and the probe."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 
 from ial_bench.encoders.encoder import EncoderCard
-from ial_bench.engine import prices, provenance, room
+from ial_bench.engine import prices, provenance
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import EngineOptions, Selection
-from ial_bench.engine.prices import Prices, Towers, peak_memory, reference
-from ial_bench.engine.probe import Probe, probe
-from ial_bench.engine.sizes import Photographed, sizes_of
-from ial_bench.method import NoReport
+from ial_bench.engine.plan import EngineOptions
+from ial_bench.engine.prices import Prices, Probe, Towers, peak_memory, probe, reference
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
-from ial_bench.testing import make_tiny_city
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload, distinct
 
 HERE = provenance.hardware_digest(provenance.hardware("cpu"))
@@ -90,7 +87,7 @@ def test_how_many_are_different_in_a_draw() -> None:
 
 
 def test_the_probe_is_remembered_for_this_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ial_bench.engine import probe as module
+    from ial_bench.engine import prices as module
 
     measured = [Probe(1.0, 2.0, "2026-01-01T00:00:00+00:00")]
     monkeypatch.setattr(module, "measure", lambda _: measured.pop())
@@ -109,53 +106,12 @@ def test_the_probe_is_remembered_for_this_hardware(tmp_path: Path, monkeypatch: 
 
 
 def test_the_probe_measures_computing_and_decoding() -> None:
-    from ial_bench.engine.probe import measure
+    from ial_bench.engine.prices import measure
 
     found = measure("cpu")
     assert 0 < found.compute < 30
     assert 0 < found.decode < 30
     assert found.age == "today"
-
-
-def test_limits_of_control_groups_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\nMemAvailable:    2000 kB\n")
-    group = tmp_path / "cgroup" / "mine" / "job"
-    group.mkdir(parents=True)
-    (tmp_path / "own").write_text("0::/mine/job\n")
-    monkeypatch.setattr(room, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(room, "_CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(room, "_OWN_GROUP", tmp_path / "own")
-    assert room.free_memory() == 2_048_000
-    (group / "memory.max").write_text("max\n")
-    (group / "memory.current").write_text("5000\n")
-    assert room.free_memory() == 2_048_000
-    (group.parent / "memory.max").write_text("1000000\n")  # of the group above: it holds for all below
-    (group.parent / "memory.current").write_text("900000\n")
-    (group.parent / "memory.stat").write_text("anon 1\ninactive_file 50000\n")
-    assert room.free_memory() == 150_000
-    old = tmp_path / "cgroup" / "memory"
-    old.mkdir()
-    (old / "memory.limit_in_bytes").write_text("300000\n")
-    (old / "memory.usage_in_bytes").write_text("200000\n")
-    assert room.free_memory() == 100_000
-    (tmp_path / "meminfo").unlink()
-    assert room.free_memory() is None
-
-
-def test_free_disk_is_told_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    assert room.free_disk(tmp_path / "a" / "b") == pytest.approx(room.free_disk(tmp_path), rel=0.01)
-    assert room.device_of(tmp_path / "a" / "b") == room.device_of(tmp_path)
-
-
-def test_sizes_are_those_of_the_dataset(tmp_path: Path) -> None:
-    city = make_tiny_city(tmp_path / "city", size=100)
-    chosen = Selection.of(city, None)
-    photographed = Photographed(chosen)
-    assert photographed.megapixels == pytest.approx(0.01)
-    assert sizes_of(chosen, photographed, None).train == len(chosen.train)
-    few = Selection.of(city, 3)
-    assert sizes_of(few, Photographed(few), None).train == 3
-    assert 4 < photographed.tokens < 30
 
 
 def test_every_built_in_method_says_what_it_has_to_do() -> None:

@@ -13,17 +13,14 @@ import jsonschema
 import pytest
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.record import (
+from ial_bench.engine.record import SCHEMA_FILE, Interval, RunRecord, schema_text
+from ial_bench.engine.records import (
     MIGRATIONS,
     MOST_BYTES,
     RECORD_VERSION,
-    SCHEMA_FILE,
-    Interval,
-    RunRecord,
     read_record,
     record_path,
     records,
-    schema_text,
     write_record,
 )
 from ial_bench.errors import DataError

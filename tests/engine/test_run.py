@@ -25,10 +25,12 @@ from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, plan
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import SCHEMA_FILE, RunRecord, read_record, record_path
+from ial_bench.engine.record import SCHEMA_FILE, RunRecord
+from ial_bench.engine.records import read_record, record_path
 from ial_bench.engine.run import Engine
 from ial_bench.errors import StorageError
-from ial_bench.method import NoReport, config_from_text
+from ial_bench.method import config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
@@ -175,7 +177,7 @@ def test_an_encoder_is_part_of_it_by_its_digest_alone() -> None:
 
 def test_ids_of_schema_version_1_stay() -> None:
     """That of a committed record, computed anew from what the record tells."""
-    from ial_bench.engine.record import read_record
+    from ial_bench.engine.records import read_record
 
     root = Path(__file__).resolve().parents[2] / "results" / "committed"
     for method in ("retrieval", "fusion", "gps-oracle"):

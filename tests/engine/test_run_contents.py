@@ -9,16 +9,18 @@ import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.verify import take_contents
-from ial_bench.engine.answer import fitting
+from ial_bench.engine.answering import fitting
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.identity import RunSpec
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
-from ial_bench.engine.record import RunRecord, record_path
-from ial_bench.engine.rescore import disagreements
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import record_path
 from ial_bench.engine.run import Engine
+from ial_bench.engine.scoring import disagreements
 from ial_bench.engine.timing import measure_queries
 from ial_bench.errors import ImageError
-from ial_bench.method import NoReport, RunContext, config_from_text
+from ial_bench.method import RunContext, config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.selection import one_population
 from ial_bench.testing import CHECK_BACKBONE

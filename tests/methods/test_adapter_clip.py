@@ -12,7 +12,7 @@ import torch
 
 from ial_bench import SkipMethod
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.errors import ConfigError
 from ial_bench.method import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
@@ -127,9 +127,9 @@ def test_survives_a_restart(tiny_city: Dataset, tmp_path: Path) -> None:
         method = fitted("clip-adapter", tmp_path, tiny_city, ratio_grid=ratios, epochs="2")
         folder = tmp_path / f"state{ratios}"
         folder.mkdir()
-        models.store(method, folder, {})
+        fitted_methods.store(method, folder, {})
         loaded = make("clip-adapter", tmp_path, ratio_grid=ratios, epochs="2")
-        models.restored(loaded, folder)
+        fitted_methods.restored(loaded, folder)
         np.testing.assert_array_equal(ask(loaded, tiny_city).scores, ask(method, tiny_city).scores)
         assert loaded.facts == method.facts
 

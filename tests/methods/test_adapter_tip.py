@@ -12,8 +12,9 @@ import torch
 
 from ial_bench import SkipMethod
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import models
-from ial_bench.method import Method, NoReport
+from ial_bench.engine import fitted_methods
+from ial_bench.method import Method
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.adapter import cache
@@ -263,9 +264,9 @@ def test_mapped_keys_answer_alike_and_survive_a_restart(
     assert mapped.choice == kept.choice
     np.testing.assert_allclose(ask(mapped, tiny_city).scores, ask(kept, tiny_city).scores, rtol=1e-5)
     (tmp_path / "state").mkdir()
-    models.store(mapped, tmp_path / "state", {})
+    fitted_methods.store(mapped, tmp_path / "state", {})
     loaded = make("tip-adapter", tmp_path)
-    models.restored(loaded, tmp_path / "state")
+    fitted_methods.restored(loaded, tmp_path / "state")
     assert isinstance(loaded.keys, np.memmap)
     np.testing.assert_array_equal(ask(loaded, tiny_city).scores, ask(mapped, tiny_city).scores)
     assert loaded.facts == mapped.facts
@@ -275,9 +276,9 @@ def test_mapped_keys_answer_alike_and_survive_a_restart(
 def test_tuned_keys_survive_a_restart(tiny_city: Dataset, tmp_path: Path) -> None:
     method = fitted("tip-adapter-f", tmp_path, tiny_city, epochs="2")
     (tmp_path / "state").mkdir()
-    models.store(method, tmp_path / "state", {})
+    fitted_methods.store(method, tmp_path / "state", {})
     loaded = make("tip-adapter-f", tmp_path, epochs="2")
-    models.restored(loaded, tmp_path / "state")
+    fitted_methods.restored(loaded, tmp_path / "state")
     np.testing.assert_array_equal(ask(loaded, tiny_city).scores, ask(method, tiny_city).scores)
     assert loaded.facts == method.facts
 

@@ -10,15 +10,16 @@ import pytest
 
 from ial_bench import Candidates
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import models
-from ial_bench.engine.answer import answer, fitted, softmax
+from ial_bench.engine import fitted_methods
+from ial_bench.engine.answering import answer, fitted, softmax
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod as Chosen
 from ial_bench.engine.plan import EngineOptions, plan
 from ial_bench.engine.run import Engine
 from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.geo.points import haversine_m
-from ial_bench.method import NoReport, RunContext, config_from_text
+from ial_bench.method import RunContext, config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.geographic import FusionGeographic
@@ -179,9 +180,9 @@ def test_what_is_kept_is_all_that_is_needed(fused: Any, tiny_city: Dataset, tmp_
     assert fused.storage_bytes() == plain + 4 * n * dim + 4 * n
     folder = tmp_path / "kept"
     folder.mkdir()
-    models.store(fused, folder, {})
+    fitted_methods.store(fused, folder, {})
     again = make(tmp_path, weight_grid="[0.4]", **FIXED)
-    models.restored(again, folder)
+    fitted_methods.restored(again, folder)
     assert again.facts == fused.facts
     assert again.storage_bytes() == fused.storage_bytes()
     queries = tiny_city.split("query").batch()
@@ -192,7 +193,7 @@ def test_a_gallery_of_another_tower_is_refused(fused: Any, tiny_city: Dataset, t
     other = fit(make(tmp_path, epochs="1", weight_grid="[0.4]", **FIXED), tiny_city)
     for method, name in ((fused, "one"), (other, "other")):
         (tmp_path / name).mkdir()
-        models.store(method, tmp_path / name, {})
+        fitted_methods.store(method, tmp_path / name, {})
     for file in ("gallery.faiss", "gallery.json"):
         (tmp_path / "one" / file).write_bytes((tmp_path / "other" / file).read_bytes())
     again = make(tmp_path, weight_grid="[0.4]", **FIXED)
@@ -210,7 +211,7 @@ def test_a_finished_run_answers_for_photos_of_ones_own(tiny_city: Dataset, tmp_p
     record = Engine(tiny_city, options, store, report).execute(planned)
     assert record.status == "done", record.reason
     assert record.method.final_fit == "train+val"
-    folder = models.kept(options.cache, record.run_id)
+    folder = fitted_methods.kept(options.cache, record.run_id)
     assert folder is not None
     ready = fitted(FusionGeographic, record, folder, context(tmp_path))
     photos = [tiny_city.split("query").path(i) for i in (0, 5)]

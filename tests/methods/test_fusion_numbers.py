@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ial_bench.engine.answer import softmax
+from ial_bench.engine.answering import softmax
 from ial_bench.geo.points import EARTH_RADIUS_M, haversine_m
 from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, Spread, choose, choose_spread, tally
 from ial_methods.fusion.probabilities import fuse, log_scores, neighbour_shares, spread, text_probabilities

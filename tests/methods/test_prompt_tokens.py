@@ -13,7 +13,7 @@ import torch
 from ial_bench.encoders.openclip import build_openclip
 from ial_bench.encoders.towers import ClipTowers, load_towers
 from ial_bench.errors import ConfigError
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from ial_methods.prompt.config import PromptConfig
 from ial_methods.prompt.prompts import Context, Prompts

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ial_bench import Features, unit_norm
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.errors import ConfigError, DataError, StorageError
 from ial_bench.json_files import read_json
 from ial_bench.method import config_from_text
@@ -270,7 +270,7 @@ def test_an_index_that_these_photos_cannot_make_is_refused(tmp_path: Path, kind:
 
 def saved(folder: Path, method: Retrieval) -> Path:
     folder.mkdir()
-    models.store(method, folder, {})
+    fitted_methods.store(method, folder, {})
     return folder
 
 
@@ -280,7 +280,7 @@ def test_files_are_mapped_answer_alike_and_are_as_large_as_told(tmp_path: Path, 
     method = fitted(tmp_path, city(), city(100, 1), **settings)
     folder = saved(tmp_path / "state", method)
     loaded = fitted(tmp_path, city(300, 5), city(0), **settings)  # whatever it was before
-    models.restored(loaded, folder)
+    fitted_methods.restored(loaded, folder)
     np.testing.assert_array_equal(loaded.score_features(queries()), method.score_features(queries()))
     assert loaded.facts == method.facts
     assert loaded.storage_bytes() == method.storage_bytes()

@@ -15,14 +15,15 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.load import load_encoder
-from ial_bench.engine import models
-from ial_bench.engine.answer import answer, fitted
+from ial_bench.engine import fitted_methods
+from ial_bench.engine.answering import answer, fitted
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
-from ial_bench.method import Method, NoReport, RunContext, config_from_text
+from ial_bench.method import Method, RunContext, config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.calibration import confidence
 from ial_bench.topk import TopK, sigmoid
@@ -61,7 +62,7 @@ class Bench:
         return read_predictions(folder / record.predictions.path)[1]
 
     def fitted(self, record: RunRecord) -> Method:
-        folder = models.kept(self.options.cache, record.run_id)
+        folder = fitted_methods.kept(self.options.cache, record.run_id)
         assert folder is not None
         context = RunContext(0, "cpu", self.store, NoReport(), cache=self.options.cache)
         return fitted(Registry().get(record.method.name), record, folder, context)

@@ -11,16 +11,18 @@ import pytest
 
 from ial_bench import ImageBatch, Method, MethodInfo, RunContext, TopK, unit_norm
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import models
-from ial_bench.engine.answer import answer
+from ial_bench.engine import fitted_methods
+from ial_bench.engine.answering import answer
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
-from ial_bench.engine.record import RunRecord, record_path
-from ial_bench.engine.rescore import rescore
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import record_path
 from ial_bench.engine.run import Engine
+from ial_bench.engine.scoring import rescore
 from ial_bench.errors import DataError, SkipMethod, StorageError
 from ial_bench.geo.points import haversine_m
-from ial_bench.method import NoReport, config_from_text
+from ial_bench.method import config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.neighbours import grid
@@ -153,10 +155,10 @@ def test_the_choice_on_val_is_the_least_median_distance(tiny_city: Dataset, tmp_
 def test_what_it_keeps_locates_as_it_does(tiny_city: Dataset, tmp_path: Path) -> None:
     method = fitted(tmp_path, tiny_city, stage1="mean")
     (tmp_path / "state").mkdir()
-    models.store(method, tmp_path / "state", {})
+    fitted_methods.store(method, tmp_path / "state", {})
     again = make(tmp_path, stage1="mean")
     again.prepare()
-    models.restored(again, tmp_path / "state")
+    fitted_methods.restored(again, tmp_path / "state")
     assert again.storage_bytes() == method.storage_bytes()
     np.testing.assert_array_equal(ask(again, tiny_city).positions, ask(method, tiny_city).positions)
 
@@ -164,11 +166,11 @@ def test_what_it_keeps_locates_as_it_does(tiny_city: Dataset, tmp_path: Path) ->
 def test_a_state_of_another_release_is_refused(tiny_city: Dataset, tmp_path: Path) -> None:
     method = fitted(tmp_path, tiny_city)
     (tmp_path / "state").mkdir()
-    models.store(method, tmp_path / "state", {})
+    fitted_methods.store(method, tmp_path / "state", {})
     (tmp_path / "state" / "gallery.npz").unlink()
-    models.seal(tmp_path / "state", {models.FACTS: {}})
+    fitted_methods.seal(tmp_path / "state", {fitted_methods.FACTS: {}})
     with pytest.raises(DataError, match=r"another release of two-stage stored .*gallery\.npz") as caught:
-        models.restored(make(tmp_path), tmp_path / "state")
+        fitted_methods.restored(make(tmp_path), tmp_path / "state")
     assert "--rerun" in str(caught.value.fix)
 
 
@@ -304,10 +306,10 @@ def test_a_loaded_method_asks_the_service_too(tiny_city: Dataset, tmp_path: Path
     method = fitted(tmp_path, tiny_city, **network(server))
     folder = tmp_path / "state"
     folder.mkdir()
-    models.store(method, folder, {})
+    fitted_methods.store(method, folder, {})
     loaded = make(tmp_path, **network(server))
     loaded.prepare()
-    models.restored(loaded, folder)
+    fitted_methods.restored(loaded, folder)
     np.testing.assert_array_equal(ask(loaded, tiny_city).indices, ask(method, tiny_city).indices)
     assert loaded.facts["val"] == method.facts["val"]
     assert loaded.storage_bytes() == method.storage_bytes()

@@ -12,12 +12,13 @@ import torch
 
 from ial_bench import Features, RunContext, unit_norm
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError
 from ial_bench.geo.points import Points, haversine_m, unit_vectors
 from ial_bench.geo.projections import from_local_m
-from ial_bench.method import NoReport, config_from_text
+from ial_bench.method import config_from_text
+from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.location import LocationStage, TwoStageLocation
 from ial_methods.two_stage.location_loss import photo_position_nce
@@ -174,9 +175,9 @@ def test_it_comes_back_from_its_files(tiny_city: Dataset, tmp_path: Path) -> Non
     fitted.index(tiny_city.candidates)
     folder = tmp_path / "state"
     folder.mkdir()
-    models.store(fitted, folder, {})
+    fitted_methods.store(fitted, folder, {})
     loaded.prepare()
-    models.restored(loaded, folder)
+    fitted_methods.restored(loaded, folder)
     batch = tiny_city.split("query").batch()
     one, other = fitted.predict(batch, 5), loaded.predict(batch, 5)
     np.testing.assert_array_equal(one.indices, other.indices)

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import Metrics
-from ial_bench.engine.score import score
+from ial_bench.engine.scoring import score
 from ial_bench.metrics.accuracy import (
     MISSED,
     Areas,

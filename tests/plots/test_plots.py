@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.record import RunRecord, records
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import records
 from ial_bench.errors import BenchError, ConfigError, DataError
 from ial_bench.metrics.confusion import Miss, Nearness
 from ial_bench.plots import kinds

@@ -12,7 +12,8 @@ import pytest
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions, write_predictions
-from ial_bench.engine.record import PredictionsRecord, RunRecord, records
+from ial_bench.engine.record import PredictionsRecord, RunRecord
+from ial_bench.engine.records import records
 from ial_bench.registry import Registry
 from ial_bench.report.layout import Layout
 from ial_bench.report.leaderboard import build_table, lay_out
@@ -39,7 +40,7 @@ def answered(folder: Path, name: str, right: np.ndarray, seed: int = 0, oracle: 
 
 def write_truth(city: Dataset, folder: Path, about: RunRecord) -> None:
     """All queries have the first candidate; four queries a place."""
-    from ial_bench.engine.plan import Selection
+    from ial_bench.engine.selection import Selection
 
     truth = GroundTruth.of(city, Selection.of(city, None))
     repeat = np.resize(np.arange(len(truth)), QUERIES)

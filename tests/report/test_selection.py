@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.record import RunRecord, record_path, write_record
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import record_path, write_record
 from ial_bench.packs.pack import make_pack
 from ial_bench.report.comparison import compared
 from ial_bench.report.layout import Layout

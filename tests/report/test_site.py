@@ -17,9 +17,10 @@ from PIL import Image
 
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine.record import RunRecord, read_record, write_record
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import read_record, write_record
 from ial_bench.errors import ConfigError, DataError, ImageError
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.report.site import pages
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.folder import MARK, SiteFolder, Thumbnails, chosen, thumbnail

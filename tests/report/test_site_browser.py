@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.report.site.build import Options, build
 from made_records import run_baselines
 from made_results import NAME, Method, made_top, made_truth, write_results

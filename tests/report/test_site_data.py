@@ -15,12 +15,12 @@ import pytest
 
 from ial_bench.addresses import Address
 from ial_bench.engine.ground_truth import GroundTruth
-from ial_bench.engine.score import outcomes
+from ial_bench.engine.scoring import outcomes
 from ial_bench.escape import file_name, printable, short
 from ial_bench.geo.lines import StreetLines
-from ial_bench.method import NoReport
 from ial_bench.metrics.accuracy import Areas
 from ial_bench.metrics.comparison import compare
+from ial_bench.progress import NoReport
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.data import (
     CHUNK,

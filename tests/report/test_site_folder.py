@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from ial_bench.errors import ConfigError, StorageError
 from ial_bench.folders import LOCK
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.folder import MARK, SiteFolder
 from made_results import NAME, Method, made_truth, write_results

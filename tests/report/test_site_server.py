@@ -21,7 +21,7 @@ import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.images import RGB
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.report.site import serve
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.folder import Thumbnails, thumbnail

@@ -23,7 +23,7 @@ from ial_bench.encoders.load import load_encoder
 from ial_bench.encoders.openclip import own_model
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.json_files import read_json
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.synth import pretraining
 from ial_bench.synth.options import PRESETS, PRETRAIN_SEEDS
 from ial_bench.synth.photos import PhotoPlan, Photos, make_photos

@@ -19,7 +19,8 @@ from torch import nn
 from ial_bench import Candidates, MethodInfo, Photos
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.method import Method, NoReport, RunContext
+from ial_bench.method import Method, RunContext
+from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.training.checkpoint import trained_tensors
 from ial_bench.training.feature_method import FeatureTrainingMethod

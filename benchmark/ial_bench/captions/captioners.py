@@ -30,7 +30,7 @@ BLIP_REPOSITORIES = {
     "blip-large": "Salesforce/blip-image-captioning-large",
 }
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_TOKENS_A_WORD = 1.5  # more than English takes, so that the number of words is what ends a caption
+_TOKENS_A_WORD = 1.5  # more than English needs, so that the number of words ends a caption
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class CaptionLength:
     """Words of a caption, the prompt's among them.
 
     Attributes:
-        least: the model is kept from ending before.
-        most: what is longer is cut.
+        least: shorter captions are prevented.
+        most: longer captions are cut.
     """
 
     least: int = 10
@@ -63,7 +63,7 @@ def open_captioner(spec: str, device: str, length: CaptionLength) -> Captioner:
     """The model that `spec` names.
 
     Raises:
-        ConfigError: no such captioner, or it cannot be had here; with the way out.
+        ConfigError: no such captioner, or it is not available here; with what to do.
         DataError: a damaged or foreign checkpoint.
     """
     if spec in BLIP_REPOSITORIES or spec.startswith("blip:"):
@@ -74,7 +74,7 @@ def open_captioner(spec: str, device: str, length: CaptionLength) -> Captioner:
 
 
 def trimmed(text: str, length: CaptionLength) -> str:
-    """`text` on one line, begun by the prompt, of at most `length.most` words; a broken-off end stays as it is."""
+    """`text` on one line, starting with the prompt, of at most `length.most` words; an incomplete end stays."""
     words = text.split()
     prompt = PROMPT.split()
     if [w.lower() for w in words[: len(prompt)]] == [w.lower() for w in prompt]:
@@ -83,7 +83,7 @@ def trimmed(text: str, length: CaptionLength) -> str:
 
 
 class Blip:
-    """Greedy captions that go on from the prompt.
+    """Greedy captions that continue the prompt.
 
     Args:
         spec: ``blip-large``, ``blip-base`` or ``blip:FOLDER`` with what `save_pretrained` wrote.
@@ -94,7 +94,7 @@ class Blip:
         identity: name, and digest of the weights.
 
     Raises:
-        ConfigError: transformers or the weights cannot be had here.
+        ConfigError: transformers or the weights are not available here.
         DataError: the folder does not hold a BLIP captioner.
     """
 
@@ -105,7 +105,7 @@ class Blip:
         except ImportError as error:
             raise ConfigError("BLIP needs transformers", "pip install 'ial-bench[caption]'") from error
         folder = _blip_folder(spec)
-        disable_progress_bar()  # type: ignore[no-untyped-call]  # of loading: it takes a second, and would stand in the way of ours
+        disable_progress_bar()  # type: ignore[no-untyped-call]  # of loading: it takes a second, and would disturb ours
         with opening(folder, "BLIP"):
             self._processor: Any = BlipProcessor.from_pretrained(folder, local_files_only=True)
             model: Any = BlipForConditionalGeneration.from_pretrained(folder, local_files_only=True)
@@ -119,7 +119,7 @@ class Blip:
         import torch
 
         inputs = self._processor(images=[np.array(p) for p in photos], text=[PROMPT] * len(photos), return_tensors="pt")
-        started = inputs["input_ids"].shape[1] - 1  # what the model adds to is the prompt without its end
+        started = inputs["input_ids"].shape[1] - 1  # the model continues the prompt without its end token
         with torch.inference_mode():
             tokens = self._model.generate(
                 **inputs.to(self._device),
@@ -135,7 +135,7 @@ def _blip_folder(spec: str) -> Path:
     """Where the model's files lie.
 
     Raises:
-        ConfigError: nowhere on this machine, and they cannot be downloaded.
+        ConfigError: they are not on this machine, and cannot be downloaded.
     """
     if spec not in BLIP_REPOSITORIES:
         folder = Path(spec.removeprefix("blip:"))
@@ -159,7 +159,7 @@ def _blip_folder(spec: str) -> Path:
 
 
 class CoCa:
-    """Greedy captions that go on from the prompt.
+    """Greedy captions that continue the prompt.
 
     open_clip's own generation needs classes that later releases of transformers lack; greedy decoding needs neither.
 
@@ -172,7 +172,7 @@ class CoCa:
         identity: name, and digest of the weights.
 
     Raises:
-        ConfigError: no such model, one that writes no captions, or its weights cannot be had here.
+        ConfigError: no such model, one that writes no captions, or its weights are not available here.
         DataError: a damaged or foreign checkpoint.
     """
 
@@ -205,14 +205,14 @@ class CoCa:
         return [trimmed(text, self._length) for text in texts]
 
     def _generate(self, pixels: torch.Tensor) -> torch.Tensor:
-        """int64 [n, t]: start, prompt, the likeliest word after word, and after a caption's end nothing but ends."""
+        """int64 [n, t]: start, prompt, then the likeliest token each time; after a caption's end only end tokens."""
         import torch
 
         start, end = self._tokenizer.sot_token_id, self._tokenizer.eot_token_id
         prompt = self._tokenizer.encode(PROMPT)
         tokens = torch.tensor([[start, *prompt]], device=pixels.device).repeat(len(pixels), 1)
         least = len(prompt) + 1 + self._length.least - len(PROMPT.split())
-        most = min(self._model.context_length, len(prompt) + 1 + int(1.5 * self._length.most))
+        most = min(self._model.context_length, len(prompt) + 1 + int(_TOKENS_A_WORD * self._length.most))
         latent, embedded = self._model._encode_image(pixels)  # noqa: SLF001 - encoded once for all words
         done = torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
         while tokens.shape[1] < most and not bool(done.all()):

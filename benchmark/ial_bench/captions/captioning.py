@@ -1,4 +1,4 @@
-"""Captions of a dataset: read from files that people bring, or made by a captioner.
+"""Captions of a dataset: read from a user's files, or made by a captioner.
 
 Making them can be resumed, and nothing of the dataset changes until all captions are there.
 """
@@ -22,7 +22,7 @@ from ial_bench.errors import DataError
 from ial_bench.files import check_regular, check_target, make_folder, storage_errors, write_text
 from ial_bench.folders import inside
 from ial_bench.json_files import digest
-from ial_bench.method import Advance, chunks
+from ial_bench.progress import Advance, chunks
 
 FOLDER = "captions"
 _DIGITS = 16  # of names of files in it
@@ -33,12 +33,12 @@ _IDS, _CAPTIONS = ("photo_id", "id", "path", "filename"), ("caption", "text")
 
 @dataclass(frozen=True)
 class Captioned:
-    """What was done.
+    """What was captioned.
 
     Attributes:
         written: captions put into the dataset.
         short: of them, those with fewer words than wanted.
-        resumed: of them, those that an earlier, interrupted call had made.
+        resumed: of them, those that an earlier, interrupted call made.
     """
 
     written: int
@@ -51,13 +51,13 @@ def caption(
 ) -> Captioned:
     """Caption photos, and put the captions into the dataset's table.
 
-    Captions are kept in ``captions/`` of the dataset's folder as they are made; an interrupted call goes on there.
+    Captions are kept in ``captions/`` of the dataset's folder as they are made; an interrupted call resumes from there.
 
     Args:
         dataset: where to write.
         photos: which of its photos.
         captioner: writes them.
-        length: wanted; part of what a kept file is for.
+        length: the wanted length; kept captions of another length do not count.
         batch_size: photos at once.
         advance: called with how many photos were just done.
 
@@ -87,7 +87,7 @@ def caption(
 
 
 def put_captions(dataset: Dataset, captions: Mapping[str, str], source: str, length: CaptionLength) -> Captioned:
-    """Write captions into the dataset's table, and into its description where they come from.
+    """Write captions into the dataset's table, and their source into its description.
 
     Args:
         dataset: where to write; photos that are not in `captions` keep theirs.
@@ -109,14 +109,14 @@ def put_captions(dataset: Dataset, captions: Mapping[str, str], source: str, len
     before = dataset.texts("caption").to_pylist()
     source_of = {"captions": {"from": source, "photos": len(captions)}}
     description = replace(dataset.description, made_by={**dataset.description.made_by, **source_of})
-    # The table last: as long as photos lack captions there, the same call goes on.
+    # The table last: the same call resumes as long as photos lack captions there.
     write_text(dataset.folder / DESCRIPTION, description.to_toml())
     replace_column(dataset.folder, "caption", [captions.get(i, old) for i, old in zip(ids, before, strict=True)])
     return Captioned(len(captions), sum(len(text.split()) < length.least for text in captions.values()))
 
 
 def drop_finished(dataset: Dataset) -> None:
-    """Remove captions that were kept on the way and are all in the table: a call was killed at its very end.
+    """Remove kept captions that are all in the table: a call was killed at its very end.
 
     Raises:
         StorageError: the folder cannot be written to.

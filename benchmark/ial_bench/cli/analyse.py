@@ -151,7 +151,7 @@ def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str
 def _selected(
     results: Path | None, dataset: str | None, methods: list[str] | None, limit: int | None, metric: str = "SSA-1"
 ) -> Selected:
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.report.selection import Selected
 
     return Selected.among(results_home(results), dataset, methods or [], limit, metric)

@@ -119,9 +119,9 @@ def build(
     """
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.errors import ConfigError
+    from ial_bench.folders import cache_home
+    from ial_bench.folders import data_home as home
     from ial_bench.geo.regions import whereabouts
-    from ial_bench.homes import cache_home
-    from ial_bench.homes import data_home as home
     from ial_bench.partition.dataset import SET_ASIDE, build_dataset
     from ial_bench.partition.geojson import StreetKeys
     from ial_bench.partition.options import BuildOptions

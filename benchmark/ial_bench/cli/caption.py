@@ -100,7 +100,7 @@ def _from_model(
     from ial_bench.captions.captioners import open_captioner
     from ial_bench.captions.captioning import caption as write
     from ial_bench.cli.console import ConsoleReporter
-    from ial_bench.engine.devices import resolve_device
+    from ial_bench.machine import resolve_device
 
     model = open_captioner(captioner, resolve_device(device), length)
     with ConsoleReporter().track(len(photos), f"caption {data.name}", "photos") as advance:

@@ -35,7 +35,7 @@ def compare(
     """
     from ial_bench.cli.console import print_json
     from ial_bench.errors import ConfigError
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.report.comparison import compared, comparison_table
 
     if all_pairs == bool(methods) or (methods and len(methods) < 2):

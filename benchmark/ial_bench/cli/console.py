@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ial_bench.cli.terminal import clean, console, escaped
-from ial_bench.method import Advance
+from ial_bench.progress import Advance
 
 _LINE_SECONDS = 10.0
 

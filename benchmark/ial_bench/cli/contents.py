@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ial_bench.cli import options
-from ial_bench.cores import usable_cores
+from ial_bench.machine import usable_cores
 
 _SHOWN = 10  # photos of other content
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, Planned
     from ial_bench.engine.record import RunRecord
-    from ial_bench.method import Reporter
+    from ial_bench.progress import Reporter
 
 Plans = Sequence[tuple["Dataset", list["Planned"]]]
 _STATES = {"run": "to run", "done": "done", "skip": "skipped"}
@@ -37,11 +37,10 @@ def bill_of(
         StorageError: the cache cannot be written to.
     """
     from ial_bench.engine import provenance
-    from ial_bench.engine.cost import Estimator
-    from ial_bench.engine.past import Past
-    from ial_bench.engine.prices import reference
-    from ial_bench.engine.probe import Probe, probe
-    from ial_bench.engine.room import Room
+    from ial_bench.engine.estimate import Estimator
+    from ial_bench.engine.past_runs import Past
+    from ial_bench.engine.prices import Probe, probe, reference
+    from ial_bench.machine import Room
 
     def probed() -> Probe:
         return probe(options.device, options.cache) if times else Probe(**reference()["probe"])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ial_bench.cli import build, caption, contents, derive, export, imports, options, synth
-from ial_bench.cores import usable_cores
+from ial_bench.machine import usable_cores
 
 app = typer.Typer(rich_markup_mode=None, help="Import and verify datasets.", no_args_is_help=True)
 app.add_typer(imports.app, name="import")

@@ -34,7 +34,7 @@ def subset(
     """
     from ial_bench.datasets.derive import take_places
     from ial_bench.datasets.known import open_dataset
-    from ial_bench.homes import data_home as home
+    from ial_bench.folders import data_home as home
 
     data = open_dataset(dataset, data_home)
     name = name or f"{data.name}-coverage-{coverage:g}-seed-{seed}"
@@ -56,7 +56,7 @@ def join(
     """
     from ial_bench.datasets.derive import join as join_datasets
     from ial_bench.datasets.known import open_dataset
-    from ial_bench.homes import data_home as home
+    from ial_bench.folders import data_home as home
 
     parts = [open_dataset(dataset, data_home) for dataset in datasets]
     name = name or "+".join(data.name for data in parts)

@@ -20,11 +20,10 @@ def doctor(
     from ial_bench.cli.console import print_json
     from ial_bench.datasets.known import installed
     from ial_bench.encoders.load import weights_at_hand
-    from ial_bench.engine import models, provenance
-    from ial_bench.engine.devices import resolve_device
-    from ial_bench.engine.room import existing, free_disk
-    from ial_bench.homes import cache_home, results_home
-    from ial_bench.homes import data_home as home
+    from ial_bench.engine import fitted_methods, provenance
+    from ial_bench.folders import cache_home, results_home
+    from ial_bench.folders import data_home as home
+    from ial_bench.machine import existing, free_disk, resolve_device
     from ial_bench.registry import Broken, Registry
 
     facts: dict[str, object] = {"ial-bench": provenance.project(), "packages": provenance.packages()}
@@ -43,7 +42,7 @@ def doctor(
         writable = "writable" if os.access(existing(folder), os.W_OK) else "NOT WRITABLE"
         facts[label] = f"{folder} ({writable}, {free:,.1f} GB free)"
     facts["weights"] = weights_at_hand()
-    kept, parts = models.sizes(cache_home(cache)), models.part_sizes(cache_home(cache))
+    kept, parts = fitted_methods.sizes(cache_home(cache)), fitted_methods.part_sizes(cache_home(cache))
     facts["fitted methods"] = f"{len(kept):,} in the cache, {sum(kept.values()) / 1e6:,.1f} MB"
     facts["shared parts"] = f"{len(parts):,} in the cache, {sum(parts.values()) / 1e6:,.1f} MB"
     facts["datasets"] = [f.name for f in installed(data_home)]

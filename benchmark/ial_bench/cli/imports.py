@@ -189,7 +189,7 @@ _add_sf_ial("sf-ial-large", "SF-IAL-Large")
 
 
 def _folder(out: Path | None, data_home: Path | None, name: str) -> Path:
-    from ial_bench.homes import data_home as home
+    from ial_bench.folders import data_home as home
 
     return out or home(data_home) / name
 

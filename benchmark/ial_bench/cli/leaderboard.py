@@ -84,7 +84,7 @@ def leaderboard(
     """
     from ial_bench.cli.tables import check_file, show_tables
     from ial_bench.errors import ConfigError
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.report.stale import Code
 
     asked = Asked(

@@ -90,9 +90,10 @@ def runs(plugin: options.Plugins = None, results: options.Results = None, as_jso
     Example: bench list runs
     """
     from ial_bench.cli.console import print_json, print_rows
-    from ial_bench.engine.record import RunRecord, records
+    from ial_bench.engine.record import RunRecord
+    from ial_bench.engine.records import records
     from ial_bench.errors import DataError
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.report.stale import Code, standings
 
     found: list[tuple[Path, RunRecord]] = []

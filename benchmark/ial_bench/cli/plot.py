@@ -52,7 +52,7 @@ def plot(
     Example: bench plot latency --dataset pitts-ial --out latency.pdf
     """
     from ial_bench.errors import BenchError, ConfigError, unknown_name
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.plots.kinds import KINDS
     from ial_bench.plots.scene import FORMATS, WIDTHS, Scene, drawing, form_of, save
     from ial_bench.report.selection import Selected

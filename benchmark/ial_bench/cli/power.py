@@ -117,7 +117,7 @@ def _selected(names: list[str], dataset: str | None, metric: str, limit: int | N
     from dataclasses import replace
 
     from ial_bench.errors import ConfigError, DataError
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.report.selection import Selected
 
     if len(names) == 1:

@@ -14,9 +14,10 @@ from ial_bench.cli import options
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
     from ial_bench.encoders.encoder import EncoderCard
-    from ial_bench.engine.answer import PhotoAnswer
+    from ial_bench.engine.answering import PhotoAnswer
     from ial_bench.engine.record import RunRecord
-    from ial_bench.method import Method, Reporter, RunContext
+    from ial_bench.method import Method, RunContext
+    from ial_bench.progress import Reporter
 
 
 def predict(
@@ -48,10 +49,10 @@ def predict(
     from ial_bench.cli.choices import Wanted, settings_of
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.known import open_dataset
-    from ial_bench.engine import models
-    from ial_bench.engine.answer import answer, config_of, fitted, fitting
+    from ial_bench.engine import fitted_methods
+    from ial_bench.engine.answering import answer, config_of, fitted, fitting
     from ial_bench.errors import ConfigError, DataError, unknown_name
-    from ial_bench.homes import cache_home, results_home
+    from ial_bench.folders import cache_home, results_home
     from ial_bench.method import config_from_text
     from ial_bench.settings import BACKBONE
 
@@ -83,7 +84,7 @@ def predict(
         again = [*common, *_words(cls, config_of(cls, chosen[0]), chosen[0]), *elsewhere]
         raise DataError(_other_code(method, data, run), f"`{_command(again)}` makes it anew")
     config = config_of(cls, record)
-    folder = models.kept(cache_home(cache), record.run_id)
+    folder = fitted_methods.kept(cache_home(cache), record.run_id)
     if folder is None:
         again = [*common, *([] if config is None else _words(cls, config, record)), "--rerun", *elsewhere]
         raise DataError(
@@ -104,7 +105,7 @@ def _own_encoder(texts: Mapping[str, str], cache: Path | None, report: Reporter)
     """The encoder asked for, where it is one of the user's files, which runs do not know by its name."""
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.engine.features import FeatureStore
-    from ial_bench.homes import cache_home
+    from ial_bench.folders import cache_home
     from ial_bench.settings import BACKBONE
 
     if BACKBONE not in texts or EncoderSpec.parse(texts[BACKBONE]).published:
@@ -115,8 +116,8 @@ def _own_encoder(texts: Mapping[str, str], cache: Path | None, report: Reporter)
 def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> RunContext:
     """What the method of a run is given to answer: encoders in the run's own precision."""
     from ial_bench.encoders.encoder import FLOAT32
-    from ial_bench.engine.devices import resolve_device
     from ial_bench.engine.features import FeatureStore
+    from ial_bench.machine import resolve_device
     from ial_bench.method import RunContext
 
     where, encoder = resolve_device(device), record.method.encoder
@@ -127,7 +128,8 @@ def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> R
 
 def _records(home: Path, dataset: str, method: str) -> list[RunRecord]:
     """The method's runs on a dataset; those that cannot be read are told."""
-    from ial_bench.engine.record import RunRecord, records
+    from ial_bench.engine.record import RunRecord
+    from ial_bench.engine.records import records
 
     found = []
     for path, record in records(home, dataset):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ial_bench.cli import options
-from ial_bench.cores import usable_cores
+from ial_bench.machine import usable_cores
 
 app = typer.Typer(rich_markup_mode=None, help="Train the encoders of the package from nothing.", no_args_is_help=True)
 
@@ -54,7 +54,7 @@ def tiny(
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.errors import ConfigError
     from ial_bench.files import check_target, check_writable
-    from ial_bench.homes import cache_home
+    from ial_bench.folders import cache_home
     from ial_bench.synth.photos import PhotoPlan, make_photos
     from ial_bench.synth.pretraining import MODEL, Recipe, pretrain, relearn_merges
 

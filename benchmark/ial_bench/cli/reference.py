@@ -115,7 +115,8 @@ def _card(name: str, method: type[Method], results: Path) -> Iterator[str]:
 
 
 def _cost(name: str, results: Path) -> Iterator[str]:
-    from ial_bench.engine.record import RunRecord, records
+    from ial_bench.engine.record import RunRecord
+    from ial_bench.engine.records import records
 
     found = [r for _, r in records(results, _DATASET) if isinstance(r, RunRecord) and r.method.name == name]
     timed = [r for r in found if r.status == "done" and r.phases and r.phases.query and r.size]

@@ -37,9 +37,9 @@ def report(
     Example: bench report --out report --dataset synth-city
     """
     from ial_bench.cli.console import ConsoleReporter
-    from ial_bench.engine.record import datasets_with_results
+    from ial_bench.engine.records import datasets_with_results
     from ial_bench.errors import DataError, unknown_name
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.report.site.build import Options, build
 
     home = results_home(results)

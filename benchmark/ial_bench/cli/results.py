@@ -54,7 +54,7 @@ def pack(
 
     Example: bench results pack fusion retrieval --dataset pitts-ial --contact lab@example.org
     """
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.packs.pack import SUFFIX, make_pack
     from ial_bench.report.selection import chosen_dataset
 
@@ -138,7 +138,7 @@ def merge(
     Example: bench results merge theirs.ialpack --dataset pitts-ial
     """
     from ial_bench.cli.console import print_rows
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.packs.verify import merge_run
 
     home = results_home(results)

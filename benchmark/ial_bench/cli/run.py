@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ial_bench.engine.plan import EngineOptions, Planned
     from ial_bench.engine.record import RunRecord
     from ial_bench.engine.run import Engine
-    from ial_bench.method import Reporter
+    from ial_bench.progress import Reporter
     from ial_bench.registry import Registry
 
 DEFAULT_DATASET = "synth-city"
@@ -105,13 +105,13 @@ def run(
     from ial_bench.cli.console import ConsoleReporter, print_json
     from ial_bench.cli.costs import bill_of, show_bill, tell_shortage
     from ial_bench.encoders.encoder import precision_of
-    from ial_bench.engine.devices import default_workers, resolve_device
+    from ial_bench.engine.distributed import Team, own_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
     from ial_bench.engine.run import Engine
-    from ial_bench.engine.team import Team, own_device
-    from ial_bench.homes import cache_home, results_home
-    from ial_bench.method import NoReport
+    from ial_bench.folders import cache_home, results_home
+    from ial_bench.machine import default_workers, resolve_device
+    from ial_bench.progress import NoReport
     from ial_bench.registry import Registry
 
     device = own_device(resolve_device(device))
@@ -174,7 +174,7 @@ def run(
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
     """The dataset called `name`; one that its card can make is made where it is not there yet."""
     from ial_bench.datasets.known import dataset_cards, installed, open_dataset
-    from ial_bench.homes import data_home
+    from ial_bench.folders import data_home
 
     here = "/" in name or any(f.name == name for f in installed(home))
     card = None if here else dataset_cards().get(name)
@@ -195,7 +195,8 @@ def _dataset_names(text: str, home: Path | None) -> list[str]:
 
 def _stored(engine_options: EngineOptions) -> list[RunRecord]:
     """All records of the results folder that can be read."""
-    from ial_bench.engine.record import RunRecord, records
+    from ial_bench.engine.record import RunRecord
+    from ial_bench.engine.records import records
 
     return [record for _, record in records(engine_options.results) if isinstance(record, RunRecord)]
 

@@ -31,12 +31,11 @@ def score(
     """
     from ial_bench.cli.console import print_json, print_rows
     from ial_bench.datasets.known import open_dataset
-    from ial_bench.engine.record import records
-    from ial_bench.engine.rescore import disagreements, rescore
-    from ial_bench.engine.score import DEFAULT_KS
+    from ial_bench.engine.records import records
+    from ial_bench.engine.scoring import DEFAULT_KS, disagreements, rescore
     from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.files import sweep
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
 
     if check and ks is not None:
         raise ConfigError("--check takes the k that records have", "leave --ks out")

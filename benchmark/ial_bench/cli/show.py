@@ -29,7 +29,7 @@ def show(
     from ial_bench.datasets.known import dataset_cards
     from ial_bench.encoders.spec import ENCODER_FORMS, SHORT, long_name
     from ial_bench.errors import unknown_name
-    from ial_bench.homes import results_home
+    from ial_bench.folders import results_home
     from ial_bench.registry import Registry
 
     registry = Registry(plugin or ())
@@ -49,7 +49,7 @@ def show(
             "how to get it": "\n" + "\n".join(f"  {i}. {step}" for i, step in enumerate(card.steps(), 1)),
         }  # fmt: skip
     elif name in runs:
-        from ial_bench.engine.record import read_record
+        from ial_bench.engine.records import read_record
 
         facts = read_record(runs[name]).model_dump(mode="json")
         as_json = True
@@ -108,7 +108,7 @@ def _encoder(spec: str, cache: Path | None) -> dict[str, Any]:
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.engine.features import FeatureStore
     from ial_bench.errors import BenchError, SkipMethod
-    from ial_bench.homes import cache_home
+    from ial_bench.folders import cache_home
 
     try:
         card = FeatureStore(cache_home(cache), "cpu", 1, 0, ConsoleReporter()).card(spec)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from ial_bench.cli import interrupts
-from ial_bench.cores import prepare_threads
 
 
 def main() -> None:
     """Run the command line."""
     interrupts.watch()
-    prepare_threads()
     try:
+        from ial_bench.machine import prepare_threads
+
+        prepare_threads()
         from ial_bench.cli.main import main as run
 
         run()

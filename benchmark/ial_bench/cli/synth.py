@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ial_bench.cli import options
-from ial_bench.cores import usable_cores
+from ial_bench.machine import usable_cores
 
 
 def blocks_of(text: str) -> tuple[int, int]:
@@ -100,7 +100,7 @@ def synth(
     """
     from ial_bench.cli.console import ConsoleReporter
     from ial_bench.errors import ConfigError
-    from ial_bench.homes import data_home as home
+    from ial_bench.folders import data_home as home
     from ial_bench.synth.options import changed
     from ial_bench.synth.options import preset as preset_of
     from ial_bench.synth.street_map import StreetMap

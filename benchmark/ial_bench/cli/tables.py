@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ial_bench.cli.leaderboard import Asked
 from ial_bench.cli.terminal import console
-from ial_bench.engine.record import RunRecord, datasets_with_results, records
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import read_file, write_text
 from ial_bench.report.columns import check_words

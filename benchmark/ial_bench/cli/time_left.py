@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.past import kind, wall_seconds
+from ial_bench.engine.past_runs import kind, wall_seconds
 from ial_bench.engine.plan import Planned
 from ial_bench.engine.record import RunRecord
 

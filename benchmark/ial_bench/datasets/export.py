@@ -39,7 +39,7 @@ from ial_bench.errors import ConfigError, DataError, ImageError
 from ial_bench.files import atomic_path, make_folder, storage_errors, sweep, write_text
 from ial_bench.folders import alone, inside, is_free
 from ial_bench.json_files import canonical_json, read_json, write_json
-from ial_bench.method import NoReport, Reporter
+from ial_bench.progress import NoReport, Reporter
 
 FOLDER = "shards"
 DEFAULT_SHARD_BYTES = 10**9

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import checked_name
-from ial_bench.homes import data_home
+from ial_bench.folders import data_home
 from ial_bench.registry import error_line
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
-    from ial_bench.method import Reporter
+    from ial_bench.progress import Reporter
 
 _SET_ASIDE = 0.01
 """Share of its records that an import may set aside by default."""

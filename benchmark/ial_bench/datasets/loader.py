@@ -29,7 +29,7 @@ from ial_bench.processes import Workers, start_server
 if TYPE_CHECKING:
     import torch
 
-    from ial_bench.images import ImageBatch
+    from ial_bench.image_batch import ImageBatch
 
 _Ask: TypeAlias = "Callable[[int], Future[Any]]"
 

@@ -18,6 +18,7 @@ from ial_bench.addresses import Address
 from ial_bench.errors import DataError, ImageError
 from ial_bench.files import safe_relative
 from ial_bench.geo.points import Points
+from ial_bench.image_batch import ImageBatch
 from ial_bench.json_files import digest
 
 if TYPE_CHECKING:
@@ -258,10 +259,10 @@ class Photos:
         blocks = (hashlib.blake2b(i.encode(), digest_size=8).digest() for i in self.ids)
         return np.frombuffer(b"".join(blocks), dtype="<u8")
 
-    def batch(self, part: slice = slice(None), *, oracle: bool = False) -> images.ImageBatch:
+    def batch(self, part: slice = slice(None), *, oracle: bool = False) -> ImageBatch:
         """These photos as a method is asked about them: without labels, and without positions unless `oracle`."""
         photos = self.part(part)
-        return images.ImageBatch(photos.image, photos.keys(), photos.positions if oracle else None, source=(self, part))
+        return ImageBatch(photos.image, photos.keys(), photos.positions if oracle else None, source=(self, part))
 
     @cached_property
     def digest(self) -> str:

@@ -24,7 +24,7 @@ from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.errors import AddressError, DataError, ImageError
 from ial_bench.geo.lines import LineIndex
 from ial_bench.geo.points import valid
-from ial_bench.method import chunks
+from ial_bench.progress import chunks
 
 _BLOCK = 512
 _STREET_M = 100.0

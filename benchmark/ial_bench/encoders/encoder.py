@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from ial_bench.images import RGB, ImageBatch
+    from ial_bench.image_batch import ImageBatch
+    from ial_bench.images import RGB
 
 Precision = Literal["float32", "bfloat16", "float16"]
 FLOAT32: Precision = "float32"

@@ -1,4 +1,4 @@
-"""The sum over a plan: what is shared counted once, against what is free."""
+"""What a plan costs in all, against what is free on the machine; what runs share is counted once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ial_bench.engine.cost import RunCost, Thing
+from ial_bench.engine.plan import Planned
 from ial_bench.engine.prices import Memory
-from ial_bench.engine.room import Room
 from ial_bench.errors import StorageError
+from ial_bench.machine import Room
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that is done once, however many runs need it.
+
+    Attributes:
+        key: its name.
+        what: in words.
+        seconds: None where nobody knows.
+        source: where that figure comes from.
+        disk: bytes that it leaves in the cache.
+        sure: whether it will certainly take those bytes.
+        shared: whether other runs may need it too.
+    """
+
+    key: str
+    what: str
+    seconds: float | None
+    source: str
+    disk: float = 0.0
+    sure: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What one planned run needs.
+
+    Attributes:
+        planned: the run.
+        dataset: name of the dataset.
+        things: all that it needs and that is missing; empty for a run that is done or skipped.
+        memory: at its peak; None where nobody knows.
+        memory_source: where that figure comes from.
+        passing: bytes of the cache that it frees at its end: checkpoints.
+        results: bytes that it leaves in the results folder.
+        resumes: whether a part of it is done already.
+    """
+
+    planned: Planned
+    dataset: str
+    things: tuple[Thing, ...] = ()
+    memory: Memory | None = None
+    memory_source: str = ""
+    passing: float = 0.0
+    results: float = 0.0
+    resumes: bool = False
 
 
 @dataclass(frozen=True)
@@ -18,8 +66,8 @@ class Line:
     """One run of the plan.
 
     Attributes:
-        run: it, with all that it needs.
-        own: of that, what no run before it does.
+        run: the run, with all that it needs.
+        own: the things that no earlier run of the plan does.
     """
 
     run: RunCost
@@ -27,7 +75,7 @@ class Line:
 
     @property
     def seconds(self) -> float | None:
-        """Of what is done in it; None where a part of that is not known."""
+        """Time of its own things; None where a part of it is not known."""
         return None if any(t.seconds is None for t in self.own) else sum(t.seconds or 0.0 for t in self.own)
 
     @property
@@ -37,11 +85,11 @@ class Line:
 
     @property
     def source(self) -> str:
-        """Who tells its time, the greatest term's first; and what of it later runs share."""
+        """Where its time comes from, the longest thing first; and what of it later runs share."""
         known = sorted((t for t in self.own if t.seconds != 0), key=lambda t: -(t.seconds or 0.0))
-        told = "; ".join(dict.fromkeys(t.source for t in known))
+        sources = "; ".join(dict.fromkeys(t.source for t in known))
         shared = dict.fromkeys(t.what for t in self.own if t.shared and t.seconds != 0)
-        return f"{told} (with {', '.join(shared)})" if shared else told
+        return f"{sources} (with {', '.join(shared)})" if shared else sources
 
 
 @dataclass(frozen=True)
@@ -58,7 +106,7 @@ class Bill:
 
     @classmethod
     def of(cls, costs: Sequence[RunCost], room: Room) -> Bill:
-        """Each thing is the first run's that needs it."""
+        """The bill of some runs; each thing is charged to the first run that needs it."""
         seen: set[str] = set()
         lines = []
         for run in costs:
@@ -73,35 +121,35 @@ class Bill:
 
     @property
     def seconds(self) -> float:
-        """Of all that is known."""
+        """Time of all things whose time is known."""
         return sum(t.seconds or 0.0 for t in self._things)
 
     @property
     def unknown(self) -> list[Line]:
-        """Runs whose time nobody tells."""
+        """Runs whose time is not known."""
         return [line for line in self.lines if line.seconds is None]
 
     @property
     def largest(self) -> Thing | None:
-        """What takes longest; None where nothing is to be done, or nothing known of it."""
+        """The thing that takes longest; None where nothing is to be done, or no time is known."""
         known = [t for t in self._things if t.seconds]
         return max(known, key=lambda t: t.seconds or 0.0, default=None)
 
     @property
     def memory(self) -> tuple[Line, Memory] | None:
-        """The run with the highest peak, and that."""
+        """The run with the highest peak of memory, and that peak."""
         known = [(line, line.run.memory) for line in self.lines if line.run.memory is not None]
         return max(known, key=lambda pair: pair[1].host, default=None)
 
     @property
     def device_memory(self) -> tuple[Line, Memory] | None:
-        """Likewise on the GPU; None without one."""
+        """Likewise for the GPU; None without one."""
         known = [(line, line.run.memory) for line in self.lines if line.run.memory is not None]
         return max((p for p in known if p[1].device), key=lambda pair: pair[1].device, default=None)
 
     @property
     def cache(self) -> float:
-        """Bytes that the cache needs at most at once: all that stays, and the largest checkpoint."""
+        """Most bytes that the cache needs at once: all that stays, and the largest checkpoint."""
         return sum(t.disk for t in self._things) + max((line.run.passing for line in self.lines), default=0.0)
 
     @property
@@ -115,27 +163,27 @@ class Bill:
         return sum(t.disk for t in self._things if t.sure)
 
     def short(self) -> list[str]:
-        """What would not suffice, a line each."""
-        room, told = self.room, []
+        """What is short, one line each."""
+        room, missing = self.room, []
         for what, found, free in (
             ("memory", None if (m := self.memory) is None else (m[0], m[1].host), room.memory),
             ("GPU memory", None if (d := self.device_memory) is None else (d[0], d[1].device), room.device),
         ):
             if found is not None and free is not None and found[1] > free:
                 whose = f"{found[0].run.planned.spec.method} on {found[0].run.dataset}"
-                told.append(f"{what}: {whose} takes about {in_bytes(found[1])}, {in_bytes(free)} are free")
+                missing.append(f"{what}: {whose} takes about {in_bytes(found[1])}, {in_bytes(free)} are free")
         both = (("cache and results", self.cache + self.results, room.cache),)
         apart = (("cache", self.cache, room.cache), ("results", self.results, room.results))
         for what, needed, free in both if room.one_disk else apart:
             if needed > free:
-                told.append(f"disk: {what} take about {in_bytes(needed)}, {in_bytes(free)} are free")
-        return told
+                missing.append(f"disk: {what} take about {in_bytes(needed)}, {in_bytes(free)} are free")
+        return missing
 
     def refuse(self, cache: Path) -> None:
-        """Do not begin what the disk cannot hold.
+        """Refuse a plan that the disk cannot hold.
 
         Raises:
-            StorageError: features alone are larger than what is free.
+            StorageError: the features alone need more than is free.
         """
         if self.sure > self.room.cache:
             names = ", ".join(dict.fromkeys(t.what for t in self._things if t.sure))

@@ -2,13 +2,13 @@
 
 One folder per (encoder digest, photos digest)::
 
-    meta.json       what the features are of
+    meta.json encoder and photos of the features
     features.f32    float32, [n, d], row-major
     marks           one line a finished chunk: its number, SHA-256 of its bytes, seconds it took
 
-A chunk counts only when its mark is whole and its bytes agree with it, so that a kill, a crash or a full disk
-loses at most the chunk in work, and a resumed extraction gives the same bytes as one that ran through. (Batches
-never straddle chunks, hence every photo is encoded in the same company.)
+A chunk counts only when its mark is whole and its bytes agree with it, so that a kill, a crash or a full disk loses at
+most the current chunk, and a resumed extraction gives the same bytes as an uninterrupted one. (Batches never straddle
+chunks, so that every photo is encoded beside the same others.)
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ from ial_bench.encoders.encoder import (
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.errors import DataError
 from ial_bench.files import check_target, make_folder, storage_errors
+from ial_bench.folders import locked
 from ial_bench.json_files import write_json
-from ial_bench.memory import keep_freed_memory
-from ial_bench.method import Reporter, chunks
+from ial_bench.machine import keep_freed_memory
+from ial_bench.progress import Reporter, chunks
 
 if TYPE_CHECKING:
     from ial_bench.datasets.photos import Photos
     from ial_bench.encoders.image_tower import ImageTower
     from ial_bench.encoders.towers import ClipTowers
-    from ial_bench.images import ImageBatch
+    from ial_bench.image_batch import ImageBatch
 
 CHUNK_ROWS = 1024
 FloatRows = npt.NDArray[np.float32]
@@ -54,7 +55,7 @@ FloatRows = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Extraction:
-    """How features came to be: computing time, and how much of it was spent now rather than earlier."""
+    """How features were made: the computing time, and how much of it was spent now rather than earlier."""
 
     images: int
     seconds: float
@@ -100,7 +101,7 @@ class FeatureStore:
             expect_processes()
 
     def in_float32(self) -> FeatureStore:
-        """The same in full precision; itself where it is."""
+        """The same store in full precision; itself if it has that."""
         if self.precision == FLOAT32:
             return self
         if self._full is None:
@@ -113,7 +114,7 @@ class FeatureStore:
         """The encoder, loaded once.
 
         Raises:
-            SkipMethod: its weights cannot be had here.
+            SkipMethod: its weights are not available here.
         """
         if spec not in self._encoders:
             from ial_bench.encoders.load import load_encoder
@@ -124,35 +125,35 @@ class FeatureStore:
         return self._encoders[spec]
 
     def towers(self, spec: str) -> ClipTowers:
-        """A copy of its own of an open_clip model, on the device, frozen until parts of it are trained.
+        """A separate copy of an open_clip model, on the device, frozen until parts of it are trained.
 
         Raises:
-            SkipMethod: its weights cannot be had here, or it has no CLIP text tower.
+            SkipMethod: its weights are not available here, or it has no CLIP text tower.
         """
         from ial_bench.encoders.towers import load_towers
 
         return load_towers(spec, self.device)
 
     def image_tower(self, spec: str, pooling: str) -> ImageTower:
-        """A copy of its own of an encoder's image tower, on the device, frozen until it is trained.
+        """A separate copy of an encoder's image tower, on the device, frozen until it is trained.
 
         Raises:
-            SkipMethod: its weights cannot be had here, or it is not to be trained here.
-            ConfigError: it does not take the pooling.
+            SkipMethod: its weights are not available here, or it cannot be trained here.
+            ConfigError: it does not support the pooling.
         """
         from ial_bench.encoders.image_tower import load_image_tower
 
         return load_image_tower(spec, pooling, self.device)
 
     def card(self, spec: str) -> EncoderCard:
-        """The encoder's card, without loading the encoder where an earlier load left it."""
+        """The encoder's card; the encoder is loaded only where no earlier load left its card."""
         if spec not in self._cards:
             card = remembered_card(spec, self.cache, self.precision)
             self._know(self.encoder(spec).card if card is None else card)
         return self._cards[spec]
 
     def _know(self, card: EncoderCard) -> None:
-        """Keep the card, and say once what had to be assumed of the encoder."""
+        """Keep the card, and report once what had to be assumed about the encoder."""
         if card.spec not in self._cards:
             for note in card.notes:
                 self.report.log(f"note: {note}")
@@ -166,8 +167,8 @@ class FeatureStore:
         return self._ready[key]
 
     def batch(self, spec: str, images: ImageBatch) -> FloatRows:
-        """float32 [n, d]: features of a batch, from the cache where it is a part of dataset rows."""
-        if images._source is not None:  # noqa: SLF001 - the engine's own mark
+        """float32 [n, d]: features of a batch, from the cache where its photos are rows of a dataset."""
+        if images._source is not None:  # noqa: SLF001 - set by the engine
             photos, part = images._source  # noqa: SLF001
             if (spec, photos.digest) in self._ready:
                 return np.asarray(self._ready[spec, photos.digest][part])
@@ -185,7 +186,7 @@ class FeatureStore:
         return features
 
     def missing(self, card: EncoderCard, photos: Photos) -> int:
-        """How many of the photos the cache lacks, by the marks of finished chunks alone; nothing is written."""
+        """How many of the photos the cache lacks, judged by the marks of finished chunks alone; nothing is written."""
         folder = self.cache / "features" / card.digest[:16]
         if not folder.is_dir():
             return len(photos)
@@ -197,17 +198,15 @@ class FeatureStore:
         Raises:
             ImageError: a photo cannot be decoded.
             DataError: features that are NaN or infinite.
-            SkipMethod: the encoder cannot be had.
+            SkipMethod: the encoder is not available here.
             StorageError: the cache cannot be written to.
         """
-        from filelock import FileLock
-
         card = self.card(spec)
         folder = make_folder(self.cache / "features" / card.digest[:16] / photos.digest[:16])
         file = _FeatureFile(folder, len(photos), card.dim)
-        for own in (folder / "lock", file.data, file.marks):
-            check_target(own)  # they are written in place: no file of somebody's, through a link in a shared cache
-        with storage_errors(folder), FileLock(folder / "lock"):
+        for own in (file.data, file.marks):
+            check_target(own)  # they are written in place: a link in a shared cache must not lead to another file
+        with locked(folder, folder / "lock"):
             if not (folder / "meta.json").is_file():
                 meta = {"encoder": shown_spec(spec), "encoder_digest": card.digest, "photos_digest": photos.digest}
                 write_json(folder / "meta.json", {**meta, "rows": len(photos), "dim": card.dim})
@@ -256,7 +255,7 @@ class _FeatureFile:
             return {}, 0.0
         lines = self.marks.read_bytes().split(b"\n")
         with self.data.open("rb") as file:
-            for line in lines[:-1]:  # what follows the last line break is torn, or nothing
+            for line in lines[:-1]:  # what follows the last line break is torn or empty
                 try:
                     start, stop, sha, took = line.decode().split()
                     part, seconds = slice(int(start), int(stop)), float(took)
@@ -270,11 +269,11 @@ class _FeatureFile:
         return {start: stop for start, (stop, _) in whole.items()}, sum(s for _, s in whole.values())
 
     def marked(self) -> int:
-        """Rows that have marks, whatever their bytes."""
+        """Rows that have marks, whether or not their bytes agree."""
         if not (self.marks.is_file() and self.data.is_file()):
             return 0
-        told = (line.split() for line in self.marks.read_bytes().split(b"\n")[:-1])
-        chunks = {start: int(stop) - int(start) for start, stop, *_ in (w for w in told if len(w) == 4)}
+        words = (line.split() for line in self.marks.read_bytes().split(b"\n")[:-1])
+        chunks = {start: int(stop) - int(start) for start, stop, *_ in (w for w in words if len(w) == 4)}
         return sum(chunks.values())
 
     def write(self, chunk: slice, rows: FloatRows, seconds: float) -> None:
@@ -290,7 +289,7 @@ class _FeatureFile:
             mark = f"{chunk.start} {chunk.stop} {hashlib.sha256(block).hexdigest()} {seconds:.6f}\n"
             with self.marks.open("ab+") as file:
                 file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)  # drop a mark that an earlier kill tore
+                file.truncate(file.read().rfind(b"\n") + 1)  # drop a mark that a kill cut off
                 file.write(mark.encode())
                 file.flush()
                 os.fsync(file.fileno())

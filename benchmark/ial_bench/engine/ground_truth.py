@@ -1,9 +1,9 @@
-"""What answers are measured against, kept beside the results: they can be read where the dataset is not.
+"""What answers are measured against, kept beside the results so that these can be read without the dataset.
 
     ground-truth/KEY.queries.parquet      one row a query, in the order of the predictions
     ground-truth/KEY.addresses.parquet    one row an address of the dataset
 
-in the dataset's folder of results. KEY names the version of the dataset and the limit, so that runs on other photos
+in the dataset's folder of results. KEY names the version of the dataset and the limit, so that runs on different photos
 never share a file.
 """
 
@@ -12,28 +12,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ial_bench.addresses import Address
 from ial_bench.errors import AddressError, DataError, MismatchError
-from ial_bench.files import atomic_path, make_folder
 from ial_bench.geo.points import Points, haversine_m, unit_vectors
 from ial_bench.json_files import digest
-from ial_bench.parquet import RowsError, read_table
+from ial_bench.parquet import RowsError, read_table, write_table
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
-    from ial_bench.engine.plan import Selection
     from ial_bench.engine.record import DatasetRecord
+    from ial_bench.engine.selection import Selection
 
 FOLDER = "ground-truth"
 _KEY_DIGITS = 16
-_MOST_ADDRESS_BYTES = 1 << 28  # of the table of addresses in memory: no city has millions of them
+_MOST_ADDRESS_BYTES = 1 << 28  # of the table of addresses in memory: no city has millions
 _FIX = "`bench score --dataset NAME` writes it, where the dataset is"
 
 
@@ -46,7 +44,7 @@ class GroundTruth:
         paths: [n] below the images folder.
         places: int64 [n], a number per place.
         address_rows: int32 [n], index into `addresses`.
-        positions: float64 [n, 2], degrees; NaN where results were passed on without them.
+        positions: float64 [n, 2], degrees; NaN in results that were passed on without them.
         headings: float32 [n], degrees clockwise from north, NaN where unknown.
         train_m: float64 [n], metres to the nearest train photo; infinite without one.
         addresses: all addresses of the dataset, sorted by canonical text.
@@ -72,14 +70,14 @@ class GroundTruth:
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int32]:
-        """int32 [n]: candidate index of each query's address, -1 where it is none."""
+        """int32 [n]: candidate index of each query's address, -1 where it is no candidate."""
         index = np.full(len(self.addresses), -1, dtype=np.int32)
         index[self.candidate_rows] = np.arange(len(self.candidate_rows))
         return index[self.address_rows]
 
     @cached_property
     def has_positions(self) -> bool:
-        """Whether distances can be told. Results that are passed on may leave positions out."""
+        """Whether distances are known. Results that are passed on may leave positions out."""
         return not len(self) or bool(np.isfinite(self.positions).any())
 
     @cached_property
@@ -91,7 +89,7 @@ class GroundTruth:
     def digest(self) -> str:
         """SHA-256 of what accuracies are measured against: queries, their places and addresses, and the candidates.
 
-        Places count by who shares one, and not by their numbers. Positions and paths are left out.
+        Places count by which queries share one, not by their numbers. Positions and paths are left out.
         """
         _, first, place = np.unique(self.places, return_index=True, return_inverse=True)
         by_appearance = np.argsort(np.argsort(first))[place]
@@ -102,7 +100,7 @@ class GroundTruth:
 
     @classmethod
     def of(cls, dataset: Dataset, selection: Selection) -> GroundTruth:
-        """That of the selected queries, told by the dataset itself."""
+        """The truth of the selected queries, from the dataset itself."""
         queries, train, candidates = selection.queries, selection.train, dataset.candidates
         return cls(
             queries.ids, [queries.relative_path(i) for i in range(len(queries))], queries.places, queries.address_rows,
@@ -112,7 +110,7 @@ class GroundTruth:
         )  # fmt: skip
 
     def write(self, results: Path, key: str, *, again: bool = False) -> None:
-        """Store it in the dataset's folder of results, unless it is there already.
+        """Store it in the dataset's folder of results, unless it is already there.
 
         Args:
             results: the dataset's folder of results.
@@ -129,21 +127,15 @@ class GroundTruth:
         known, centroids, photos = np.zeros(n, bool), np.full((n, 2), np.nan), np.zeros(n, np.int64)
         known[self.candidate_rows] = True
         centroids[self.candidate_rows], photos[self.candidate_rows] = self.candidate_positions, self.train_photos
-        _write(
-            addresses,
-            {
-                "text": [a.text for a in self.addresses], "candidate": known, "lat": centroids[:, 0],
-                "lon": centroids[:, 1], "train_photos": photos,
-            },
-        )  # fmt: skip
-        _write(
-            queries,
-            {
-                "photo_id": self.ids, "path": self.paths, "place": self.places, "address": self.address_rows,
-                "lat": self.positions[:, 0], "lon": self.positions[:, 1], "heading": self.headings,
-                "train_m": self.train_m,
-            },
-        )  # fmt: skip
+        write_table(addresses, pa.table({
+            "text": [a.text for a in self.addresses], "candidate": known, "lat": centroids[:, 0],
+            "lon": centroids[:, 1], "train_photos": photos,
+        }))  # fmt: skip
+        write_table(queries, pa.table({
+            "photo_id": self.ids, "path": self.paths, "place": self.places, "address": self.address_rows,
+            "lat": self.positions[:, 0], "lon": self.positions[:, 1], "heading": self.headings,
+            "train_m": self.train_m,
+        }))  # fmt: skip
 
     @classmethod
     def read(cls, results: Path, key: str, queries: int | None = None) -> GroundTruth:
@@ -152,7 +144,7 @@ class GroundTruth:
         Args:
             results: the dataset's folder of results.
             key: of the photos.
-            queries: that there must be, as a record tells; None: any number.
+            queries: expected number, from a record; None: any.
 
         Raises:
             MismatchError: of another size.
@@ -191,18 +183,12 @@ def _files(results: Path, key: str) -> tuple[Path, Path]:
     return results / FOLDER / f"{key}.queries.parquet", results / FOLDER / f"{key}.addresses.parquet"
 
 
-def _write(path: Path, columns: dict[str, Any]) -> None:
-    make_folder(path.parent)
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
-
-
 def _metres_to(points: Points, queries: Points) -> npt.NDArray[np.float64]:
     """float64 [n]: metres on the great circle from each query to the nearest of `points`."""
     from scipy.spatial import KDTree
 
     if len(points) == 0 or len(queries) == 0:
         return np.full(len(queries), np.inf)
-    tree = KDTree(unit_vectors(points), balanced_tree=False, compact_nodes=False)  # made fast: each query asks once
+    tree = KDTree(unit_vectors(points), balanced_tree=False, compact_nodes=False)  # quickly built: few look-ups
     _, nearest = tree.query(unit_vectors(queries))
     return haversine_m(points[nearest], queries)

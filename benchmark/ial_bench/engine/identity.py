@@ -1,35 +1,36 @@
-"""The identity of a run: what its answers depend on, told by a plan and by a record in the same words."""
+"""The identity of a run: what its answers depend on, the same for its plan and for its record."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.encoders.encoder import FLOAT32
+from ial_bench.engine.record import RunRecord
 from ial_bench.json_files import digest
 from ial_bench.settings import BACKBONE
 
-if TYPE_CHECKING:
-    from ial_bench.engine.record import RunRecord
-
 ANSWERS_VERSION = 1
-"""Of the protocol under which answers are given, which run ids hash: version 2 measures the answers of version 1."""
+"""Protocol version of answers, which is part of run ids: version 2 of the protocol measures the answers of version
+1."""
 _ID_LENGTH = 16  # hexadecimal digits of the SHA-256
+_PART_SPLITS = ("train", "val")
+"""What parts are fitted on."""
 _WHERE_KNOWN = ("streets_digest", "source_digest", "contents_digest")
-"""What is not there leaves the ids of earlier runs as they are."""
+"""These are hashed only where they are known, so that the ids of earlier runs stay."""
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that can change a run's predictions; what cannot (workers, chunks, paths) is left out.
+    """Everything that can change a run's predictions; workers, chunks and paths cannot, and are left out.
 
     Attributes:
-        config: full configuration; files of the encoder by their base names.
+        config: full configuration, with base names for the encoder's files.
         protocol_version: of the answers, `ANSWERS_VERSION`.
         weights_digest: `EncoderCard.first_digest`, by which records of schema version 1 are known.
-        encoder_digest: `EncoderCard.digest`; with it, the encoder's name is no part of the identity.
+        encoder_digest: `EncoderCard.digest`; where it is known, the encoder's name is not part of the identity.
         known_as: id of the record of schema version 1 that this run already has.
     """
 
@@ -53,7 +54,7 @@ class RunSpec:
 
     @classmethod
     def of(cls, record: RunRecord) -> RunSpec:
-        """That of a run by what its record tells."""
+        """The identity of a recorded run."""
         method, about = record.method, record.dataset
         return cls(
             method.name, method.version, method.config, method.weights_digest, about.digest, about.candidate_digest,
@@ -66,9 +67,9 @@ class RunSpec:
     def run_id(self) -> str:
         """The first 16 digits of the SHA-256 of the canonical JSON of all of it.
 
-        Without the street network where the method does not read it, without the source of what comes with ial-bench,
-        without the contents of photos where the dataset does not tell them, and with the encoder's digest in the place
-        of its name and weights: one encoder under two names or paths is one run.
+        The street network is left out where the method does not read it, the source of what comes with ial-bench, and
+        the contents of photos where the dataset does not have them. The encoder's digest stands for its name and
+        weights: one encoder under two names or paths is one run.
         """
         if self.known_as is not None:
             return self.known_as
@@ -78,15 +79,20 @@ class RunSpec:
 
     @property
     def first_id(self) -> str:
-        """The id by the rule of schema version 1, which is still that of runs without an encoder."""
+        """The id by the rule of schema version 1, which still holds for runs without an encoder."""
         return _id_of(self, "encoder_digest", self.config)
 
     def is_called(self, run_id: str) -> bool:
-        """Whether a run of this identity may have the id: by the rule of today, or by the first one."""
+        """Whether a run of this identity may have the id, by the current rule or the first one."""
         return run_id == self.run_id or run_id == self.first_id  # noqa: PLR1714 - the second is seldom needed
 
 
+def part_id(spec: RunSpec) -> str:
+    """The identity of a run's fit: that of the run, without what only its answers depend on."""
+    return replace(spec, k=0, splits=_PART_SPLITS, known_as=None).run_id
+
+
 def _id_of(spec: RunSpec, without: str, config: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in vars(spec).items() if value is not None or name not in _WHERE_KNOWN}
-    del told["known_as"], told[without]
-    return digest({**told, "config": config})[:_ID_LENGTH]
+    values = {name: value for name, value in vars(spec).items() if value is not None or name not in _WHERE_KNOWN}
+    del values["known_as"], values[without]
+    return digest({**values, "config": config})[:_ID_LENGTH]

@@ -7,28 +7,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.datasets.photos import Candidates, Photos
 from ial_bench.datasets.streets import needed
 from ial_bench.encoders.encoder import FLOAT32, EncoderCard, Precision
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
 from ial_bench.engine.features import CHUNK_ROWS, FeatureStore
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.record import RunRecord, read_record, record_path
-from ial_bench.engine.score import DEFAULT_KS
-from ial_bench.errors import DataError, SkipMethod, no_exit
-from ial_bench.files import sha256_file
-from ial_bench.method import Method, MethodConfig, Reporter, RunContext
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import finished
+from ial_bench.engine.scoring import DEFAULT_KS
+from ial_bench.errors import SkipMethod, no_exit
+from ial_bench.method import Method, MethodConfig, RunContext
+from ial_bench.progress import Reporter
 from ial_bench.settings import BACKBONE
 
 STORED_K = 10
 ENCODE_ROWS, ANSWER_ROWS = 32, 1024
 """Photos that are encoded, and queries that a method is asked about, at once.
 
-The last digits of a sum depend on what is computed beside it: each photo keeps its company, whatever the workers, the
-chunks and the kills on the way.
+The last digits of a sum depend on what is computed beside it: each photo is computed beside the same others, whatever
+the number of workers, the chunks and the interruptions.
 """
 
 
@@ -40,16 +38,16 @@ class EngineOptions:
         results: folder of records and predictions.
         cache: folder of features, half-done runs and fitted methods.
         device: torch device.
-        batch_size: photos to encode at once; answers are comparable where it is `ENCODE_ROWS`.
+        batch_size: photos to encode at once; answers are comparable if it is `ENCODE_ROWS`.
         workers: processes that read and decode photos.
         k: candidates stored per query.
         ks: the k of SSA-k and SA-k.
         limit: photos per split at most; None: all.
         timing: whether to measure latency.
-        rerun: whether to run again what is done.
+        rerun: whether to repeat runs that are done.
         chunk_rows: photos per completion mark.
         checkpoint_steps: training steps between checkpoints.
-        precision: of the arithmetic that cached features are encoded with.
+        precision: of the arithmetic by which cached features are encoded.
     """
 
     results: Path
@@ -76,8 +74,8 @@ class Planned:
         method: the class.
         config: its configuration.
         origin: the distribution or file the class comes from.
-        backbone: the encoder it starts from, its files by their base names.
-        encoder: the encoder's card, None where it cannot be had.
+        backbone: the encoder it starts from, with base names for its files.
+        encoder: the encoder's card, None where it is not available.
         state: ``run``, ``done`` or ``skip``.
         reason: why it is skipped.
         done: the record of a run that is done.
@@ -95,31 +93,6 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The photos of a run: the whole splits, or `limit` of each."""
-
-    train: Photos
-    val: Photos
-    database: Photos
-    queries: Photos
-    candidates: Candidates
-
-    @classmethod
-    def of(cls, dataset: Dataset, limit: int | None) -> Selection:
-        """The splits of `dataset`; with a limit, evenly spaced photos of each. The candidates stay all."""
-
-        def some(split: str) -> Photos:
-            photos = dataset.split(split)
-            if limit is None or len(photos) <= limit:
-                return photos
-            return photos.part(np.linspace(0, len(photos) - 1, limit).astype(np.int64))
-
-        database, everything = some("database"), dataset.candidates
-        candidates = Candidates(everything.addresses, everything.positions, database)
-        return cls(some("train"), some("val"), database, some("query"), candidates)
-
-
-@dataclass(frozen=True)
 class ConfiguredMethod:
     """A method with its configuration, as the command line asks for it.
 
@@ -127,7 +100,7 @@ class ConfiguredMethod:
         method: the class.
         config: its configuration.
         origin: the distribution or file the class comes from.
-        source: digest of a plugin's source, None of what comes with ial-bench.
+        source: digest of a plugin's source, None for what comes with ial-bench.
     """
 
     method: type[Method]
@@ -144,9 +117,9 @@ def make_context(
     seed: int,
     work: Path | None = None,
 ) -> RunContext:
-    """What `method` is given in this run; `work` is the run's own folder.
+    """The context of `method` in this run; `work` is the run's own folder.
 
-    A lower precision of encoding is for methods on cached features; others train and answer with towers of their own.
+    A lower precision is for methods on cached features; others train and answer with their own towers.
     """
     source = store if method.uses_features else store.in_float32()
     return RunContext(
@@ -204,10 +177,10 @@ def _plan_one(
 def spec_of(
     method: Method, configured: ConfiguredMethod, seed: int, dataset: Dataset, options: EngineOptions
 ) -> RunSpec:
-    """The identity of a run of a method that was made.
+    """The identity of a run of an instantiated method.
 
     Raises:
-        SkipMethod: its encoder or its streets cannot be had here.
+        SkipMethod: its encoder or its streets are not available here.
     """
     card = None if method.backbone is None else method.context.features.card(method.backbone)
     streets = needed(dataset.streets).digest if method.reads_streets else None
@@ -233,17 +206,17 @@ def _spec(
 
 
 def recorded_config(config: MethodConfig) -> dict[str, Any]:
-    """A configuration as records hold it: JSON values, the encoder's files by their base names."""
-    told = config.model_dump(mode="json")
-    if isinstance(told.get(BACKBONE), str):
-        told[BACKBONE] = shown_spec(told[BACKBONE])
-    return told
+    """A configuration as records hold it: JSON values, with base names for the encoder's files."""
+    values = config.model_dump(mode="json")
+    if isinstance(values.get(BACKBONE), str):
+        values[BACKBONE] = shown_spec(values[BACKBONE])
+    return values
 
 
 def _has_first_record(results: Path, dataset: str, spec: RunSpec, card: EncoderCard) -> bool:
-    """Whether this very run was made and recorded under schema version 1, where encoders were known by less.
+    """Whether this very run was recorded under schema version 1, which knew less of encoders.
 
-    What that version left out must be known otherwise: an encoder of a published name, and the same libraries.
+    What that version left out must be sure in another way: an encoder with a published name, and the same libraries.
     """
     if not EncoderSpec.parse(card.spec).published:
         return False
@@ -253,18 +226,3 @@ def _has_first_record(results: Path, dataset: str, spec: RunSpec, card: EncoderC
     if record.method.encoder is not None:
         return record.method.encoder.digest == card.digest
     return all(record.provenance.packages.get(name) == number for name, number in card.libraries.items())
-
-
-def finished(results: Path, dataset: str, spec: RunSpec) -> RunRecord | None:
-    """The record of the run if it is done and its predictions are there as they were written."""
-    path = record_path(results, dataset, spec.method, spec.run_id)
-    if not path.is_file():
-        return None
-    try:
-        record = read_record(path)
-    except DataError:
-        return None  # it is run again, and the record replaced
-    if record.status != "done" or record.predictions is None:
-        return None
-    file = path.parent / Path(record.predictions.path).name
-    return record if file.is_file() and sha256_file(file) == record.predictions.sha256 else None

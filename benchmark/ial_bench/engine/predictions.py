@@ -1,4 +1,4 @@
-"""Predictions on disk: chunks while a run is going, one Parquet file when it is done.
+"""Predictions on disk: chunks while a run is going on, one Parquet file when it is done.
 
 The Parquet file has one row a query: ``photo_id``, ``candidates`` (k candidate indices), ``scores``; for methods whose
 scores are logits ``log_sum`` (of all candidates: see `TopK`); for methods that predict positions ``lat`` and ``lon``.
@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ial_bench.errors import DataError, MismatchError, PredictionError
 from ial_bench.files import atomic_path, sha256_file
-from ial_bench.parquet import RowsError, open_table, read_columns, read_table, schema_of
+from ial_bench.parquet import RowsError, open_table, read_columns, read_table, schema_of, write_table
 from ial_bench.topk import TopK
 
 _ROW_GROUP = 65_536
@@ -24,7 +23,7 @@ _AGAIN = "run it again with --rerun"
 
 def write_chunk(path: Path, top: TopK) -> None:
     """Store the answers to some queries, whole or not at all."""
-    # No positions are stored as positions of no width: a lost member is then always noticed.
+    # Missing positions are stored as an array of width 0, so that a lost member is always noticed.
     positions = np.zeros((len(top), 0)) if top.positions is None else top.positions
     log_sum = np.zeros((len(top), 0), np.float32) if top.log_sum is None else top.log_sum[:, None]
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -32,21 +31,21 @@ def write_chunk(path: Path, top: TopK) -> None:
 
 
 def read_chunk(path: Path) -> TopK | None:
-    """What `write_chunk` stored, None where it is missing or damaged."""
+    """What `write_chunk` stored, None if it is missing or damaged."""
     try:
-        # Opened here: numpy leaves a damaged archive's file open.
+        # Opened here, since numpy leaves a damaged archive's file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             positions, log_sum = stored["positions"], stored["log_sum"]
             return TopK(
                 stored["indices"], stored["scores"], positions if positions.shape[1] else None,
                 log_sum[:, 0] if log_sum.shape[1] else None,
             )  # fmt: skip
-    except Exception:  # noqa: BLE001 - damage shows as errors of many types; whatever it is, the chunk is made anew
+    except Exception:  # noqa: BLE001 - damage shows as errors of many types; the chunk is then made again
         return None
 
 
 def join(chunks: list[TopK], k: int) -> TopK:
-    """One answer from those to successive chunks; `k` gives the width where there are none.
+    """The answers to successive chunks as one; `k` is the width where there are none.
 
     Raises:
         PredictionError: some have positions and others not.
@@ -66,7 +65,7 @@ def join(chunks: list[TopK], k: int) -> TopK:
 
 
 def write_predictions(path: Path, ids: list[str], top: TopK) -> str:
-    """Store all answers; the SHA-256 of the file."""
+    """Store all answers; returns the SHA-256 of the file."""
     k = top.indices.shape[1]
     columns: dict[str, pa.Array] = {
         "photo_id": pa.array(ids, pa.string()),
@@ -77,8 +76,7 @@ def write_predictions(path: Path, ids: list[str], top: TopK) -> str:
         columns["log_sum"] = pa.array(top.log_sum.astype(np.float32))
     if top.positions is not None:
         columns |= {"lat": pa.array(top.positions[:, 0]), "lon": pa.array(top.positions[:, 1])}
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd", row_group_size=_ROW_GROUP)
+    write_table(path, pa.table(columns), row_group_size=_ROW_GROUP)
     return sha256_file(path)
 
 
@@ -87,8 +85,8 @@ def read_predictions(path: Path, queries: int | None = None, k: int | None = Non
 
     Args:
         path: the file.
-        queries: that it must answer, as its record tells; None: any number.
-        k: candidates to each, as its record tells; None: any number.
+        queries: expected number, from its record; None: any.
+        k: expected candidates per query, from its record; None: any.
 
     Raises:
         MismatchError: of another size.
@@ -114,7 +112,7 @@ def read_predictions(path: Path, queries: int | None = None, k: int | None = Non
 
 
 def _table(path: Path, queries: int | None, k: int | None) -> pa.Table:
-    """The table, whose size is compared before it is read; `RowsError` where it is another."""
+    """The table, whose size is checked before it is read; `RowsError` where it is another."""
     if queries is None:
         return read_table(path)
     with open_table(path, rows=queries) as file:

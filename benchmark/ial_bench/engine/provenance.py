@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import ial_bench
-from ial_bench.cores import usable_cores
 from ial_bench.json_files import digest
+from ial_bench.machine import usable_cores
 
 _PACKAGES = (
     "ial-bench", "numpy", "scipy", "pyarrow", "pillow", "torch", "torchvision", "open_clip_torch", "timm", "faiss-cpu",
@@ -25,7 +25,7 @@ _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 @cache
 def project() -> dict[str, Any]:
-    """Version, and commit and dirty flag where the code runs from a checkout of its own."""
+    """The version; also commit and dirty flag where the code runs from its own checkout."""
     found: dict[str, Any] = {"version": ial_bench.__version__, "commit": None, "dirty": None}
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists() or not (root / "benchmark" / "ial_bench").is_dir():
@@ -60,7 +60,7 @@ def packages() -> dict[str, str]:
 @cache
 def cpu_model() -> str:
     """The processor's name."""
-    with suppress(OSError):  # not Linux: Python's own word for it follows
+    with suppress(OSError):  # not Linux: Python's own name for it follows
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
@@ -83,7 +83,7 @@ def hardware(device: str) -> dict[str, Any]:
 
         properties = torch.cuda.get_device_properties(device)
         found |= {"gpu": properties.name, "gpu_memory_bytes": properties.total_memory, "cuda": torch.version.cuda}
-        with suppress(OSError):  # the driver says its version here on Linux
+        with suppress(OSError):  # on Linux the driver's version is here
             found["driver"] = _NVIDIA_DRIVER.read_text(encoding="utf-8").splitlines()[0].strip()
     return found
 

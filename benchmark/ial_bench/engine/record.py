@@ -9,51 +9,27 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ial_bench.encoders.encoder import Precision
-from ial_bench.engine.identity import RunSpec
-from ial_bench.errors import DataError
 from ial_bench.geo.points import FARTHEST_M
-from ial_bench.json_files import digest, read_json, write_json
+from ial_bench.json_files import digest
 from ial_bench.method import Scores
 from ial_bench.settings import BACKBONE
 
-RECORD_VERSION = 4
 PROTOCOL_VERSION = 2
-"""Of the numbers. Records of an earlier one are scored again from their answers."""
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    1: lambda data: {**data, "schema_version": 2},
-    2: lambda data: {**data, "schema_version": 3},
-    3: lambda data: {**data, "schema_version": 4},
-}
-"""From a record of each earlier version to one of the next: 2 has `method.encoder`, 3 `median_ci95` and `received`, 4
-`dataset.truth_digest` and
-`dataset.contents_digest`."""
-MOST_BYTES = 4 << 20
-"""Of a record's file."""
+"""Protocol version of numbers. Records of an earlier one are scored again from their predictions."""
 _SLACK = 1e-9  # of a number in its interval: sums in another order
 _MOST_DEPTH, _MOST_INTEGER = 32, 1 << 63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 SCHEMA_FILE = Path(__file__).parent / "run-record.schema.json"
 
 Status = Literal["done", "failed", "skipped"]
-
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, lt=_MOST_INTEGER)]
@@ -71,7 +47,7 @@ def _check_within(value: float, ci95: tuple[float, float] | None) -> None:
 
 
 def _check_moment(text: str) -> str:
-    """An ISO date with a zone, and not of tomorrow: the latest run decides which ones stand together."""
+    """An ISO date with a zone, not in the future: the latest run decides which runs are shown together."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None or moment > datetime.now(timezone.utc) + timedelta(days=1):
         raise ValueError(f"{text} is no moment with a zone, or has yet to come")
@@ -82,13 +58,13 @@ Moment = Annotated[str, AfterValidator(_check_moment)]
 
 
 def _check_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    if problem := _odd(facts):
+    if problem := oddity(facts):
         raise ValueError(problem)
     return facts
 
 
 Facts = Annotated[dict[str, Any], BeforeValidator(_check_facts)]
-"""What may be any JSON; its form alone is checked."""
+"""Any JSON; only its form is checked."""
 
 
 class Interval(_Part):
@@ -319,65 +295,8 @@ class RunRecord(_Part):
     received: Received | None = Field(None, description="the pack that it was taken from; null: run here")
 
 
-def record_path(results: Path, dataset: str, method: str, run_id: str) -> Path:
-    """Where a run's record lies."""
-    return results / dataset / method / f"{run_id}.json"
-
-
-def write_record(path: Path, record: RunRecord) -> None:
-    """Store a record, whole or not at all.
-
-    Raises:
-        ValueError: a method tells of itself what could not be read again.
-        StorageError: it cannot be written.
-    """
-    data = record.model_dump(mode="json")
-    if problem := _odd(data):
-        raise ValueError(problem)
-    write_json(path, data)
-
-
-def read_record(path: Path) -> RunRecord:
-    """Read a record; one of an earlier version as it would be today.
-
-    Raises:
-        DataError: cut off, of a newer schema, of another form, with numbers that cannot be, or of another run than its
-            name and its id say.
-    """
-    record = record_from(read_json(path, MOST_BYTES, strict=True), str(path))
-    if path.stem != record.run_id or not RunSpec.of(record).is_called(record.run_id):
-        raise DataError(
-            f"{path} is the record of another run: {RunSpec.of(record).run_id} is the id of its method, version, "
-            f"settings, encoder, dataset, seed and k",
-            "run it again, or delete the file",
-        )
-    return record
-
-
-def record_from(data: Any, name: str) -> RunRecord:
-    """A record from its JSON, which errors call `name`.
-
-    Raises:
-        DataError: as of `read_record`.
-    """
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > RECORD_VERSION:
-        raise DataError(
-            f"{name} has schema_version {version}, this ial-bench reads up to {RECORD_VERSION}",
-            "upgrade ial-bench (pip install -U ial-bench)",
-        )
-    try:
-        return RunRecord.model_validate(_migrated(data, version))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"]) or "the whole"
-        raise DataError(
-            f"{name} is not a run record: {where}: {first['msg']}", "run it again, or delete the file"
-        ) from error
-
-
-def _odd(data: Any) -> str | None:
-    """What no record holds, though JSON may: it would be met far from here, by whatever shows or stores it."""
+def oddity(data: Any) -> str | None:
+    """What JSON allows but no record may hold, since it would fail far from here, where it is shown or stored."""
     level, depth = [data], 0
     while level:
         if depth > _MOST_DEPTH:
@@ -397,35 +316,6 @@ def _odd(data: Any) -> str | None:
                 return "a number that is out of all bounds"
         level, depth = below, depth + 1
     return None
-
-
-def _migrated(data: Any, version: Any) -> Any:
-    """A record of an earlier version, brought to this one; anything else, for the validation to refuse."""
-    while type(version) is int and version in MIGRATIONS:
-        data, version = MIGRATIONS[version](data), version + 1
-    return data
-
-
-def records(results: Path, dataset: str | None = None) -> Iterator[tuple[Path, RunRecord | DataError]]:
-    """All records below a results folder, or the reason why one cannot be read."""
-    for path in sorted(results.glob("*/*/*.json"), key=attrgetter("parts")):
-        *_, name, method, _ = path.parts
-        if dataset is not None and name != dataset:
-            continue
-        try:
-            record = read_record(path)
-            if (name, method) != (record.dataset.name, record.method.name):
-                belongs = " / ".join(part[:60] for part in (record.dataset.name, record.method.name))
-                raise DataError(f"{path} is the record of another run: {belongs}", "delete the file")
-        except DataError as error:
-            yield path, error
-        else:
-            yield path, record
-
-
-def datasets_with_results(results: Path) -> list[str]:
-    """Names of the datasets that have records below a results folder."""
-    return sorted({path.parent.parent.name for path in results.glob("*/*/*.json")})
 
 
 def schema_text() -> str:

@@ -1,7 +1,7 @@
 """Runs one planned run: features, fit, index, query, score, record.
 
-Everything finished survives a kill: features by chunk, the fitted method, answers by chunk, and at last the
-record, which is written when all else is in its place.
+Everything finished survives a kill: features by chunk, the fitted method, answers by chunk, and finally the record,
+which is written when all else is in place.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import numpy as np
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.encoder import EncoderCard
 from ial_bench.encoders.spec import without_folders
-from ial_bench.engine import models, predictions, provenance
+from ial_bench.engine import fitted_methods, predictions, provenance
+from ial_bench.engine.distributed import Team
 from ial_bench.engine.features import FeatureStore
+from ial_bench.engine.fitted_methods import STATE, PartStore, RunParts
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.models import STATE
-from ial_bench.engine.plan import ANSWER_ROWS, EngineOptions, Planned, Selection, finished, make_context
+from ial_bench.engine.plan import ANSWER_ROWS, EngineOptions, Planned, make_context
 from ial_bench.engine.record import (
     PROTOCOL_VERSION,
     DatasetRecord,
@@ -43,18 +44,17 @@ from ial_bench.engine.record import (
     Size,
     Status,
     TimedPhase,
-    record_path,
-    write_record,
 )
-from ial_bench.engine.rescore import rescore
-from ial_bench.engine.score import score
-from ial_bench.engine.shelf import Parts, Shelf
-from ial_bench.engine.team import Team
+from ial_bench.engine.records import finished, record_path, write_record
+from ial_bench.engine.scoring import rescore, score
+from ial_bench.engine.selection import Selection
 from ial_bench.engine.timing import inference_mode, measure_queries, timed
 from ial_bench.errors import BenchError, DataError, SkipMethod, StorageError, WorkerError
-from ial_bench.files import check_storage, check_target, check_writable, make_folder, storage_errors, sweep
-from ial_bench.memory import give_back_freed_memory
-from ial_bench.method import Method, Reporter, Scores, chunks
+from ial_bench.files import check_storage, check_writable, make_folder, storage_errors, sweep
+from ial_bench.folders import locked, whole_folder
+from ial_bench.machine import give_back_freed_memory
+from ial_bench.method import Method, Scores
+from ial_bench.progress import Reporter, chunks
 from ial_bench.settings import BACKBONE, nearest_preset
 from ial_bench.topk import TopK
 
@@ -95,7 +95,7 @@ class Engine:
         self.store = store
         self.report = report
         self.team = team or Team(options.device)
-        self.shelf = Shelf(dataset, options, store, report, self.team)
+        self.part_store = PartStore(dataset, options, store, report, self.team)
         self.selection = Selection.of(dataset, options.limit)
         check_writable(options.results / dataset.name)
         check_writable(options.cache)
@@ -104,29 +104,26 @@ class Engine:
             sweep(options.cache)
 
     def execute(self, planned: Planned) -> RunRecord:
-        """Run it and store its record; a failure or a skip is a record too.
+        """Run it and store its record; a failure or a skip is recorded too.
 
         Raises:
             StorageError: results or cache cannot be written to; nothing that was finished is lost.
-            WorkerError: a worker process was ended from outside; likewise.
-            KeyboardInterrupt: handed on; the run resumes at the next call.
+            WorkerError: a worker process was ended from outside; nothing that was finished is lost.
+            KeyboardInterrupt: passed on; the run resumes at the next call.
         """
-        from filelock import FileLock
-
         started = _now()
         if planned.state == "skip":
             return self._store(planned, _Outcome("skipped", planned.reason), started)
         work = make_folder(self.options.cache / "runs") / planned.spec.run_id
-        check_target(Path(f"{work}.lock"))  # a lock empties the file that it is
-        with storage_errors(work), FileLock(f"{work}.lock"):
+        with locked(work, Path(f"{work}.lock")):
             if not self.options.rerun and (record := finished(self.options.results, self.dataset.name, planned.spec)):
-                return record  # by another process, while this one waited for the lock
+                return record  # made by another process while this one waited for the lock
             try:
                 outcome = self._run(planned, make_folder(work))
             except SkipMethod as skip:
                 outcome = _Outcome("skipped", skip.reason)
             except (StorageError, WorkerError):
-                raise  # of this machine, not of the method
+                raise  # a fault of this machine, not of the method
             except (Exception, SystemExit) as error:  # a plugin may call sys.exit
                 if self.team.fitting:
                     raise  # the other processes cannot go on with other runs
@@ -139,18 +136,18 @@ class Engine:
                 outcome = _Outcome("failed", f"what it tells is not JSON: {error}", traceback.format_exc())
                 record = self._store(planned, outcome, started)
             if outcome.status == "done":
-                models.keep(work / STATE, self.options.cache, planned.spec.run_id)
+                fitted_methods.keep(work / STATE, self.options.cache, planned.spec.run_id)
             if outcome.status != "failed":
                 shutil.rmtree(work, ignore_errors=True)
-            gc.collect()  # a method and its training hold each other, and weights, gradients and moments with them
+            gc.collect()  # a method and its training refer to each other, and hold weights, gradients and moments
             give_back_freed_memory()
             return record
 
     def _run(self, planned: Planned, work: Path) -> _Outcome:
         spec, chosen = planned.spec, self.selection
         if self.options.rerun:
-            models.empty(work)
-        parts = Parts(self.shelf, spec)
+            fitted_methods.empty(work)
+        parts = RunParts(self.part_store, spec)
         context = make_context(planned.method, self.options, self.store, self.report, spec.seed, work)
         method = planned.method(planned.config, replace(context, parts=parts))
         method.prepare()
@@ -158,7 +155,7 @@ class Engine:
         fit, index = self._fit(method, parts, work)
         top = self._predict(method, planned, work)
         method.answered()
-        models.tell(method, work / STATE)
+        fitted_methods.store_facts(method, work / STATE)
         query: QueryPhase | None = None
         if self.options.timing and len(chosen.queries):
             self.report.log(f"{spec.method}: measuring latency")
@@ -175,14 +172,14 @@ class Engine:
             phases=Phases(features=features, fit=fit, index=index, query=query),
             size=Size(storage_bytes=method.storage_bytes(), parameters=size.total, parameters_trained=size.trained),
             predictions=PredictionsRecord(path=stored.name, sha256=sha, k=top.indices.shape[1]),
-            facts=models.plain(method.facts),
-            parts=parts.told,
+            facts=fitted_methods.plain(method.facts),
+            parts=parts.records,
             scores=method.scores_are,
         )
 
     @cached_property
     def truth(self) -> GroundTruth:
-        """What all runs are measured against."""
+        """The truth that all runs are measured against."""
         return GroundTruth.of(self.dataset, self.selection)
 
     def _features(self, method: Method) -> FeaturePhase | None:
@@ -203,37 +200,32 @@ class Engine:
             cached=not any(m.seconds_now for m in made),
         )
 
-    def _fit(self, method: Method, parts: Parts, work: Path) -> tuple[TimedPhase, TimedPhase]:
-        """Fit and index, or take over what an earlier, interrupted run had fitted."""
+    def _fit(self, method: Method, parts: RunParts, work: Path) -> tuple[TimedPhase, TimedPhase]:
+        """Fit and index, or restore what an earlier, interrupted run had fitted."""
         state = work / STATE
-        if models.is_whole(state):
-            told = models.restored(method, state)
+        if fitted_methods.is_whole(state):
+            phases = fitted_methods.restored(method, state)
             self.report.log(f"{method.info.name}: resuming after its fit")
-            parts.told += [PartRecord(**part) for part in told["parts"]]
-            return TimedPhase(**told["fit"]), TimedPhase(**told["index"])
+            parts.records += [PartRecord(**part) for part in phases["parts"]]
+            return TimedPhase(**phases["fit"]), TimedPhase(**phases["index"])
         chosen = self.selection
-        with timed(self.options.device) as fit_told:
+        with timed(self.options.device) as fit_phase:
             if method.shares_fit:
                 parts.own(method, chosen.train, chosen.val)
             else:
                 self.report.log(f"{method.info.name}: fitting on {len(chosen.train):,} photos")
                 with self.team.fit(method, parts.spec.seed, self.dataset, self.options.limit, work):
                     method.fit(chosen.train, chosen.val)
-        with timed(self.options.device) as index_told:
+        with timed(self.options.device) as index_phase:
             method.index(chosen.candidates)
-        fit, index = parts.whole(fit_told()), index_told()
-        fresh = work / "state.new"
-        with storage_errors(fresh):
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir()
+        fit, index = parts.whole(fit_phase()), index_phase()
+        with storage_errors(work / "state.new"), whole_folder(state) as fresh:
             phases = {"fit": fit.model_dump(), "index": index.model_dump()}
-            models.store(method, fresh, {**phases, "parts": [part.model_dump() for part in parts.told]})
-            shutil.rmtree(state, ignore_errors=True)
-            fresh.rename(state)
+            fitted_methods.store(method, fresh, {**phases, "parts": [part.model_dump() for part in parts.records]})
         return fit, index
 
     def _predict(self, method: Method, planned: Planned, work: Path) -> TopK:
-        """Answers to all queries, chunk by chunk; those an interrupted run had finished are taken over."""
+        """Answers to all queries, chunk by chunk; chunks that an interrupted run finished are reused."""
         queries, k = self.selection.queries, planned.spec.k
         n_candidates = len(self.selection.candidates)
         parts = []
@@ -245,7 +237,7 @@ class Engine:
                     with inference_mode():
                         top = method.predict(queries.batch(part, oracle=method.info.oracle), k)
                     if method.scores_are != "logits":
-                        top = replace(top, log_sum=None)  # a sum of what is no logit says nothing
+                        top = replace(top, log_sum=None)  # a sum over scores that are not logits has no meaning
                     top.check(part.stop - part.start, k, n_candidates, method.info.name, part.start)
                     predictions.write_chunk(path, top)
                 parts.append(top)
@@ -313,15 +305,15 @@ class Engine:
         return record
 
     def adopt(self, planned: Planned) -> RunRecord:
-        """The record of a run that was done before, brought along where an earlier ial-bench wrote it.
+        """The record of a run that was done before, brought up to date where an earlier ial-bench wrote it.
 
-        One of schema version 1 is told what is known of its encoder now, one of an earlier protocol scored again; where
-        its answers were changed, it stays as it is, and tables leave it out.
+        A record of schema version 1 gets what is now known of its encoder; one of an earlier protocol is scored again.
+        If its answers were changed, it stays as it is, and tables leave it out.
 
         Raises:
             StorageError: it cannot be written.
         """
-        assert planned.done is not None  # noqa: S101 - asked of done runs alone
+        assert planned.done is not None  # noqa: S101 - called for done runs alone
         record = planned.done
         self._tidy(record.run_id)
         path = record_path(self.options.results, self.dataset.name, planned.spec.method, record.run_id)
@@ -338,15 +330,15 @@ class Engine:
         return record
 
     def _tidy(self, run_id: str) -> None:
-        """Do what a run that was killed behind its record had left to do, unless another process is at it."""
-        from filelock import FileLock, Timeout
+        """Finish what a run that was killed after writing its record left undone, unless another process does so."""
+        from filelock import Timeout
 
         work = self.options.cache / "runs" / run_id
         if not work.is_dir():
             return
-        with suppress(Timeout), storage_errors(work), FileLock(f"{work}.lock", timeout=0):
-            if models.is_whole(work / STATE):
-                models.keep(work / STATE, self.options.cache, run_id)
+        with suppress(Timeout), locked(work, Path(f"{work}.lock"), timeout=0):
+            if fitted_methods.is_whole(work / STATE):
+                fitted_methods.keep(work / STATE, self.options.cache, run_id)
             shutil.rmtree(work, ignore_errors=True)
 
     def _dataset_record(self, spec: RunSpec) -> DatasetRecord:
@@ -369,14 +361,8 @@ class Engine:
 
 
 def encoder_record(card: EncoderCard | None) -> EncoderRecord | None:
-    """What a record tells of an encoder."""
+    """The encoder as a record has it."""
     return None if card is None else EncoderRecord(digest=card.digest, **card.identity, notes=list(card.notes))
-
-
-def _empty(folder: Path) -> None:
-    with storage_errors(folder):
-        shutil.rmtree(folder)
-        folder.mkdir()
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""Timing as the protocol says it: synchronised, warmed up, memory beside it."""
+"""Timing as the protocol defines it: synchronised and after a warm-up, with peak memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine.record import QueryPhase, TimedPhase
-from ial_bench.images import ImageBatch
+from ial_bench.image_batch import ImageBatch
 from ial_bench.method import Method
 from ial_bench.seeds import generator
 
@@ -26,7 +26,7 @@ _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def synchronise(device: str) -> None:
-    """Wait until the device has done all it was given. Nothing to wait for without torch or on a CPU."""
+    """Wait until the device has finished its work. Nothing to wait for without torch or on a CPU."""
     if device.startswith("cuda") and (torch := sys.modules.get("torch")) is not None:
         torch.cuda.synchronize(device)
 
@@ -42,7 +42,7 @@ class PeakMemory:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        # Linux: start the high-water mark anew. Elsewhere the mark since the process began is an upper bound.
+        # Linux: reset the high-water mark. Elsewhere the mark since the process began is an upper bound.
         with suppress(OSError):
             _CLEAR_REFS.write_text("5")
         if device.startswith("cuda") and (torch := sys.modules.get("torch")) is not None:
@@ -50,7 +50,7 @@ class PeakMemory:
 
     def rss_bytes(self) -> int:
         """Peak resident memory."""
-        with suppress(OSError):  # not Linux: the process's own account follows
+        with suppress(OSError):  # not Linux: the process's resource usage follows
             for line in _STATUS.read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024
@@ -66,20 +66,20 @@ class PeakMemory:
 
 @contextmanager
 def timed(device: str) -> Iterator[Callable[[], TimedPhase]]:
-    """Time the block; the function it is given tells, afterwards, how long it took and what it used."""
+    """Time the block; the function that it gets returns, afterwards, how long it took and what it used."""
     memory = PeakMemory(device)
     synchronise(device)
     started = time.perf_counter()
     ended: list[float] = []
 
-    def told() -> TimedPhase:
+    def measured() -> TimedPhase:
         return TimedPhase(
             seconds=ended[0] - started,
             peak_rss_bytes=memory.rss_bytes(),
             peak_device_bytes=memory.device_bytes(),
         )
 
-    yield told
+    yield measured
     synchronise(device)
     ended.append(time.perf_counter())
 
@@ -148,7 +148,7 @@ def _joined(batches: list[ImageBatch], size: int, oracle: bool) -> ImageBatch:
 
 
 def _flops(call: Callable[[], object]) -> int | None:
-    """Floating point operations of torch in `call`, None where it makes none that can be counted."""
+    """Floating point operations of torch in `call`, None where none can be counted."""
     if "torch" not in sys.modules:
         return None
     from torch.utils.flop_counter import FlopCounterMode
@@ -156,6 +156,6 @@ def _flops(call: Callable[[], object]) -> int | None:
     try:
         with FlopCounterMode(display=False) as counter:
             call()
-    except Exception:  # noqa: BLE001 - the same call has just worked many times: it is the counter that cannot
+    except Exception:  # noqa: BLE001 - the same call has just worked many times, so the counter is at fault
         return None
     return int(counter.get_total_flops()) or None

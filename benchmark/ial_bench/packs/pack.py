@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import ial_bench
-from ial_bench.engine.record import RunRecord, record_from
+from ial_bench.engine.record import RunRecord
+from ial_bench.engine.records import record_from
 from ial_bench.errors import DataError
 from ial_bench.files import atomic_path, sha256_file
 from ial_bench.json_files import parse_json

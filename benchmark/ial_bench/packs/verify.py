@@ -16,21 +16,12 @@ from typing import Any, Literal
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.identity import ANSWERS_VERSION, RunSpec
-from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions, write_predictions
 from ial_bench.engine.provenance import hardware_digest
-from ial_bench.engine.record import (
-    PROTOCOL_VERSION,
-    EncoderRecord,
-    MethodRecord,
-    Received,
-    RunRecord,
-    read_record,
-    record_path,
-    write_record,
-)
-from ial_bench.engine.rescore import disagreements_of
-from ial_bench.engine.score import PREDICTED_POSITION, score
+from ial_bench.engine.record import PROTOCOL_VERSION, EncoderRecord, MethodRecord, Received, RunRecord
+from ial_bench.engine.records import read_record, record_path, write_record
+from ial_bench.engine.scoring import PREDICTED_POSITION, disagreements_of, score
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import BenchError, DataError, PredictionError
 from ial_bench.json_files import digest
 from ial_bench.method import Method

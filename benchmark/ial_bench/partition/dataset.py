@@ -21,7 +21,6 @@ from ial_bench.files import make_folder
 from ial_bench.geo.lines import StreetLines
 from ial_bench.geo.points import Points, haversine_m, rolled, unrolled
 from ial_bench.geocoding.street_names import NameNormalizer, street_words
-from ial_bench.method import NoReport, Reporter
 from ial_bench.partition.geojson import SUFFIXES as GEOJSON_SUFFIXES
 from ial_bench.partition.geojson import read_geojson_streets
 from ial_bench.partition.neighbourhoods import ByAttribute, ByNearestPlace, ByPolygon, Chain, Neighbourhoods
@@ -34,6 +33,7 @@ from ial_bench.partition.places import Match, Place, match_places, places_of, se
 from ial_bench.partition.report import write_build_report
 from ial_bench.partition.splits import PhotoSplits, split_photos
 from ial_bench.partition.substreets import Partition
+from ial_bench.progress import NoReport, Reporter
 
 SET_ASIDE = "set-aside.csv"
 _MARGIN_DEG = 0.01  # about a kilometre

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ial_bench.engine.record import datasets_with_results
+from ial_bench.engine.records import datasets_with_results
 from ial_bench.errors import DataError
 from ial_bench.json_files import digest
 from ial_bench.plots.scene import GREY, WIDTHS, Scene, decade_ticks, figure, label, legend, log_axis, look, stored

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench.engine.score import outcomes
+from ial_bench.engine.scoring import outcomes
 from ial_bench.errors import DataError
 from ial_bench.metrics.accuracy import first_hit, within
 from ial_bench.metrics.calibration import thinned

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord
-from ial_bench.engine.score import DEFAULT_KS, outcomes, told_ks
+from ial_bench.engine.scoring import DEFAULT_KS, outcomes, told_ks
 from ial_bench.errors import DataError, MismatchError, unknown_name
 from ial_bench.files import sha256_file
 from ial_bench.topk import TopK

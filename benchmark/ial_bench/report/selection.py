@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, datasets_with_results, records
+from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord
+from ial_bench.engine.records import datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.report.answers import Answers
 from ial_bench.report.groups import Group, groups_of, joined

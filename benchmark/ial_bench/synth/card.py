@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ial_bench.datasets.known import DatasetCard
 
 if TYPE_CHECKING:
-    from ial_bench.method import Reporter
+    from ial_bench.progress import Reporter
 
 
 def _draw(folder: Path, report: Reporter) -> None:

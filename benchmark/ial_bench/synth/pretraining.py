@@ -29,7 +29,7 @@ from ial_bench.encoders.openclip import own_model
 from ial_bench.errors import ConfigError
 from ial_bench.files import atomic_path, write_bytes
 from ial_bench.json_files import digest, write_json
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 from ial_bench.seeds import generator
 from ial_bench.synth.photos import PhotoPlan, Photos
 from ial_bench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint

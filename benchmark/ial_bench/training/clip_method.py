@@ -20,8 +20,9 @@ from ial_bench.encoders.encoder import name_of_text, names_of_batch, require_fin
 from ial_bench.encoders.load import require_text_tower
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
-from ial_bench.images import ImageBatch
-from ial_bench.method import Method, ParameterCount, Scores, State, chunks
+from ial_bench.image_batch import ImageBatch
+from ial_bench.method import Method, ParameterCount, Scores, State
+from ial_bench.progress import chunks
 from ial_bench.topk import TopK
 from ial_bench.training.config import AugmentationConfig, TrainingConfig
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ial_bench.errors import BenchError, ConfigError, DataError
-from ial_bench.memory import give_back_freed_memory
+from ial_bench.machine import give_back_freed_memory
 from ial_bench.method import RunContext
 from ial_bench.seeds import derive_seed
 from ial_bench.training.checkpoint import (

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench import Features
-from ial_bench.method import Reporter, chunks
+from ial_bench.progress import Reporter, chunks
 from ial_methods.adapter.keys import KEY_BLOCK, CacheParameters
 
 _VAL_BLOCK = 256

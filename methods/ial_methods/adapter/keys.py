@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ial_bench import unit_norm
 from ial_bench.files import storage_errors
-from ial_bench.method import chunks
+from ial_bench.progress import chunks
 
 KEY_BLOCK = 4096
 """Keys that are looked at together."""

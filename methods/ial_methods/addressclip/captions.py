@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ial_bench.method import chunks
+from ial_bench.progress import chunks
 
 if TYPE_CHECKING:
     from ial_bench.encoders.towers import ClipTowers

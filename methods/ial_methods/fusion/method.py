@@ -15,8 +15,9 @@ from pydantic import Field
 
 from ial_bench import Candidates, Features, MethodInfo, Photos, State
 from ial_bench.json_files import digest
-from ial_bench.method import Scores, chunks
+from ial_bench.method import Scores
 from ial_bench.parts import Part
+from ial_bench.progress import chunks
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, choose

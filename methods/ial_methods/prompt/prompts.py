@@ -19,7 +19,7 @@ from ial_bench import State
 from ial_bench.encoders.text_tree import Keys
 from ial_bench.encoders.towers import ClipTowers
 from ial_bench.errors import ConfigError
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 from ial_methods.prompt.config import N_CONTEXT, SPREAD, STOP, Position, PromptConfig
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ial_bench import Features
 from ial_bench.errors import ConfigError
-from ial_bench.method import chunks
+from ial_bench.progress import chunks
 from ial_bench.seeds import generator
 from ial_bench.workload import Effort, Sizes
 

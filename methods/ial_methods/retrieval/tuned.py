@@ -19,7 +19,8 @@ from ial_bench.encoders.encoder import names_of_batch, require_finite
 from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
-from ial_bench.method import ParameterCount, chunks
+from ial_bench.method import ParameterCount
+from ial_bench.progress import chunks
 from ial_bench.training.config import AugmentationConfig, TrainingConfig
 from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.retrieval.knn import Retrieval

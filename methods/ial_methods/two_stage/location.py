@@ -13,7 +13,7 @@ from pydantic import Field
 from ial_bench import Features, MethodInfo, RunContext, unit_norm
 from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import to_equal_area_m
-from ial_bench.method import chunks
+from ial_bench.progress import chunks
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
 from ial_methods.retrieval.gallery import Gallery

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ial_bench.datasets.importing.photo_files import PhotoFolder, find_photo_folder, measure
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 
 
 def column(paths: list[str]) -> pa.ChunkedArray:

@@ -17,7 +17,7 @@ from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, StorageError
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from made_release import ADDRESSES, N_QUERY, N_TRAIN, Tree, only_bad, record, report
 
 

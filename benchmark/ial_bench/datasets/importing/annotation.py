@@ -19,8 +19,8 @@ from ial_bench.datasets.importing.report import Reject
 from ial_bench.datasets.photos import SPLITS
 from ial_bench.errors import AddressError, DataError
 from ial_bench.files import safe_relative
-from ial_bench.json_stream import read_members
-from ial_bench.method import Reporter
+from ial_bench.json_files import read_members
+from ial_bench.progress import Reporter
 
 KINDS = {"train": "train", "database": "database", "queries": "query"}
 """The split that the records of each kind of file are of."""

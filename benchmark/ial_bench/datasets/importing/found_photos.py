@@ -23,7 +23,7 @@ from ial_bench.datasets.places import SAME_PLACE_M
 from ial_bench.datasets.table import Bounds
 from ial_bench.errors import ConfigError
 from ial_bench.geo.points import haversine_m, valid
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 
 _SHOWN = 10  # keys without an image
 

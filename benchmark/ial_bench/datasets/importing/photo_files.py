@@ -23,11 +23,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ial_bench.cores import usable_cores
 from ial_bench.datasets.columns import chunks, mapped
 from ial_bench.datasets.contents import Sums, sums_of
 from ial_bench.errors import DataError
-from ial_bench.method import Reporter
+from ial_bench.machine import usable_cores
+from ial_bench.progress import Reporter
 
 _Value = TypeVar("_Value")
 

@@ -29,7 +29,7 @@ from ial_bench.datasets.photos import SPLITS
 from ial_bench.datasets.places import PlaceRule
 from ial_bench.errors import DataError
 from ial_bench.files import check_regular
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 
 FILES = tuple(f"pitts250k_{part}.mat" for part in ("train", "val", "test"))
 QUERIES = "queries_real"

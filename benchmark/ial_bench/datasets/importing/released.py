@@ -34,7 +34,7 @@ from ial_bench.datasets.table import Bounds, Description, new_dataset, write_dat
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.files import make_folder
 from ial_bench.geo.regions import whereabouts
-from ial_bench.method import NoReport, Reporter
+from ial_bench.progress import NoReport, Reporter
 
 _TRAIN, _VAL, _DATABASE, _QUERY = range(len(SPLITS))  # in a column of splits
 

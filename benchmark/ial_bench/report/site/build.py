@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ial_bench.engine.score import outcomes
+from ial_bench.engine.scoring import outcomes
 from ial_bench.errors import BenchError, DataError
 from ial_bench.escape import short
-from ial_bench.method import Reporter
 from ial_bench.metrics.accuracy import Areas
+from ial_bench.progress import Reporter
 from ial_bench.report.answers import Answers
 from ial_bench.report.columns import accuracy
 from ial_bench.report.leaderboard import DEFAULT_METRICS

@@ -184,7 +184,7 @@ class Comparison:
     values: dict[str, dict[int, Floats]] = field(default_factory=dict)
 
     def add(self, run: Run, names: Sequence[str], values: Floats) -> None:
-        """Add one run's outcomes, as `ial_bench.engine.score.outcomes` gives them."""
+        """Add one run's outcomes, as `ial_bench.engine.scoring.outcomes` gives them."""
         if self.groups[run.group].oracle:
             return
         for metric in self.metrics:

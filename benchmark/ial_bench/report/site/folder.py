@@ -24,7 +24,7 @@ from ial_bench.files import check_writable, safe_relative, write_bytes
 from ial_bench.folders import alone, inside, is_free
 from ial_bench.images import RGB
 from ial_bench.json_files import read_json, write_json
-from ial_bench.method import Reporter
+from ial_bench.progress import Reporter
 
 MARK = "report.json"
 _MADE_BY = "bench report"

@@ -11,8 +11,8 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.known import open_dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
-from ial_bench.engine.plan import Selection
 from ial_bench.engine.record import DatasetRecord, RunRecord
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import BenchError, DataError, UnknownNameError
 from ial_bench.escape import file_name, short
 from ial_bench.report.answers import Answers

@@ -1,4 +1,4 @@
-"""What finished runs took on this machine."""
+"""Finished runs on this machine, as a source of costs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from datetime import datetime
 from statistics import fmean
 from typing import NamedTuple
 
-from ial_bench.engine.identity import RunSpec
+from ial_bench.engine.identity import RunSpec, part_id
 from ial_bench.engine.record import RunRecord, TimedPhase
-from ial_bench.engine.shelf import part_id
 
 
 def kind(spec: RunSpec) -> str:
-    """What runs have in common that differ by their seed alone."""
+    """An id that runs share if they differ in their seed alone."""
     return replace(spec, seed=0, known_as=None).run_id
 
 
@@ -48,7 +47,7 @@ class Taken:
 
 
 def wall_seconds(record: RunRecord) -> float:
-    """From start to end, without encoding for the cache; of a run that resumed, its last start."""
+    """Seconds from start to end without encoding for the cache; for a run that resumed, from its last start."""
     started, ended = (datetime.fromisoformat(t) for t in (record.provenance.started, record.provenance.finished))
     seconds, phases = (ended - started).total_seconds(), record.phases
     if phases is not None and phases.features is not None and not phases.features.cached:
@@ -66,7 +65,7 @@ class Past:
 
     Args:
         records: of any dataset and machine.
-        hardware_digest: of this machine: times of others tell nothing here.
+        hardware_digest: of this machine; times of other machines do not count here.
     """
 
     def __init__(self, records: Iterable[RunRecord], hardware_digest: str) -> None:
@@ -89,7 +88,7 @@ class Past:
             self._count_photos(record)
 
     def _count_flops(self, record: RunRecord) -> None:
-        """Of the image tower: the fewest that a query of any method on its frozen features took."""
+        """Count the image tower's: the fewest that a query of any method on its frozen features took."""
         encoder, phases = record.method.encoder, record.phases
         if encoder is None or phases is None or phases.features is None or phases.query is None:
             return
@@ -98,11 +97,11 @@ class Past:
 
     def _count_photos(self, record: RunRecord) -> None:
         encoder, phases = record.method.encoder, record.phases
-        if encoder is not None and phases is not None and (told := phases.features) is not None and told.images:
-            self._photos.setdefault(_Encoder(encoder.digest, record.dtype), []).append(told.seconds / told.images)
+        if encoder is not None and phases is not None and (encoded := phases.features) is not None and encoded.images:
+            self._photos.setdefault(_Encoder(encoder.digest, record.dtype), []).append(encoded.seconds / encoded.images)
 
     def same(self, spec: RunSpec) -> list[Taken]:
-        """Runs like this one in all but their seed."""
+        """Runs that differ from this one in their seed alone."""
         return self._kinds.get(kind(spec), [])
 
     def like(self, spec: RunSpec) -> list[Taken]:
@@ -111,7 +110,7 @@ class Past:
         return sorted(found, key=lambda taken: taken.record.provenance.finished)
 
     def part(self, spec: RunSpec) -> TimedPhase | None:
-        """What such a part took with any seed, for whichever method it was fitted."""
+        """What such a part took with any seed, whichever method it was fitted for."""
         found = [
             phase for identity, seed, phase in self._parts if identity == part_id(replace(spec, seed=seed))
         ]  # fmt: skip
@@ -121,12 +120,12 @@ class Past:
         return TimedPhase(seconds=fmean(p.seconds for p in found), peak_rss_bytes=peak)
 
     def photo_seconds(self, encoder_digest: str, dtype: str) -> float | None:
-        """Encoding a photo for the cache, on the average of all runs."""
+        """Seconds of encoding a photo for the cache, averaged over all runs."""
         found = self._photos.get(_Encoder(encoder_digest, dtype))
         return None if found is None else fmean(found)
 
     def image_flops(self, encoder_digest: str) -> int | None:
-        """Operations of a photo in the image tower, as some machine counted them."""
+        """Operations of a photo in the image tower, as counted on any machine."""
         return self._flops.get(encoder_digest)
 
 

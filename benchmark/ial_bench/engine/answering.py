@@ -1,4 +1,4 @@
-"""Fitted methods of finished runs, taken up again to answer photos of one's own."""
+"""Answers to a user's own photos, by the fitted methods of finished runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.encoder import EncoderCard, remembered_spec
 from ial_bench.encoders.spec import EncoderSpec, shown_spec
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.timing import inference_mode
 from ial_bench.errors import BenchError, DataError, ImageError, SkipMethod, no_exit
-from ial_bench.images import RGB, ImageBatch
-from ial_bench.method import Method, MethodConfig, RunContext, chunks
+from ial_bench.image_batch import ImageBatch
+from ial_bench.images import RGB
+from ial_bench.method import Method, MethodConfig, RunContext
+from ial_bench.progress import chunks
 from ial_bench.settings import BACKBONE
 from ial_bench.topk import NO_ANSWER, sigmoid
 
@@ -33,7 +35,7 @@ class Answer:
 
     Attributes:
         address: the address.
-        score: the method's own; in general only the order of scores means something.
+        score: the method's own; in general only the order of scores has a meaning.
         probability: where scores are logits, the softmax over all candidates; the sigmoid of sigmoid scores; neither is
             calibrated. Else None.
     """
@@ -53,7 +55,7 @@ class PhotoAnswer:
 
 
 def config_of(method: type[Method], record: RunRecord) -> MethodConfig | None:
-    """The configuration of a run, None if the method as it is now no longer has these settings."""
+    """The configuration of a run, None if the current method no longer has these settings."""
     try:
         return method.Config(**record.method.config)
     except ValidationError:
@@ -68,18 +70,18 @@ def fitting(
     given: Mapping[str, Any],
     encoder: EncoderCard | None = None,
 ) -> list[RunRecord]:
-    """The finished runs whose method can answer for `dataset`, the one to be taken first.
+    """The finished runs whose method can answer for `dataset`, the best one first.
 
-    That is the latest; those on the dataset as it is now stand before those on another version of it that has the
-    same candidates, and whole runs before limited ones.
+    Runs on the current version of the dataset come before those on another version with the same candidates, whole runs
+    before limited ones, then later runs before earlier ones.
 
     Args:
         found: records of runs of `method`.
         method: the class, whose version must be the runs'.
         dataset: whose candidates must be the runs'.
         seed: of the run; None: any.
-        given: settings that the run must have, as in its record.
-        encoder: that the run must have, whatever either is called; None: the one of that name, where one is given.
+        given: settings that the run must have, in the form of its record.
+        encoder: the one that the run must have, under whatever name; None: one of the given name, if any.
     """
     named = {key: value for key, value in given.items() if encoder is None or key != BACKBONE}
     fit = []
@@ -105,7 +107,7 @@ def fitting(
 
 
 def _same_encoder(record: RunRecord, card: EncoderCard) -> bool:
-    """Whether a run's encoder is this one, the releases of its libraries and its precision aside."""
+    """Whether a run's encoder is this one, apart from library versions and precision."""
     known = record.method.encoder
     return known is not None and all(
         card.identity[part] == getattr(known, part) for part in ("weights", "structure", "preprocessing", "head")
@@ -122,10 +124,10 @@ def fitted(
         record: of the run.
         folder: where the fitted method lies.
         context: of the run's seed.
-        backbone: spec of its encoder as the user gave it; None: as it was last loaded here.
+        backbone: spec of its encoder as the user gave it; None: the one that was last loaded here.
 
     Raises:
-        DataError: what is stored cannot be read, or the encoder has other weights now.
+        DataError: the fitted method cannot be read, or the encoder has other weights now.
         BenchError: the method cannot run here.
     """
     config = config_of(method, record)
@@ -135,12 +137,12 @@ def fitted(
         config = _with_encoder(method, config, record, context, backbone)
         made = method(config, context)
         made.prepare()
-        models.restored(made, folder)
+        fitted_methods.restored(made, folder)
     except SkipMethod as skip:
         raise BenchError(f"{method.info.name} cannot run here: {skip.reason}") from skip
     except BenchError:
         raise
-    except (Exception, SystemExit) as error:  # a damaged file makes libraries and plugins raise whatever they like
+    except (Exception, SystemExit) as error:  # a damaged file makes libraries and plugins raise errors of any kind
         raise DataError(
             f"the fitted method in {folder} cannot be read: {type(error).__name__}: {error}", "delete the folder"
         ) from error
@@ -150,11 +152,11 @@ def fitted(
 def _with_encoder(
     method: type[Method], config: MethodConfig, record: RunRecord, context: RunContext, backbone: str | None
 ) -> MethodConfig:
-    """The run's configuration with an encoder that can be loaded here and is the run's own.
+    """The run's configuration, with a spec by which the run's own encoder can be loaded here.
 
     Raises:
         DataError: there is none.
-        SkipMethod: it cannot be had.
+        SkipMethod: it cannot be loaded here.
     """
     recorded = method(config, context).backbone
     if recorded is None:
@@ -213,7 +215,7 @@ def _answers(method: Method, batch: ImageBatch, dataset: Dataset, top: int) -> l
     with inference_mode(), no_exit(f"method {method.info.name}"):
         found = method.predict(batch, k)
     found.check(len(batch), k, len(addresses), method.info.name)
-    # What stands behind the last candidate has no share.
+    # Places after the last candidate have no share.
     shares = softmax(np.where(found.indices == NO_ANSWER, np.float32(-1e30), found.scores)) if logits else None
     if method.scores_are == "sigmoid":
         shares = sigmoid(found.scores)

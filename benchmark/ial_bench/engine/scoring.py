@@ -1,4 +1,7 @@
-"""Metrics anew from stored predictions: to bring records along, and to see whether they are true."""
+"""From stored predictions to metrics, in a run or long after it; and whether a record agrees with its predictions.
+
+No torch here: scoring is repeated without the machine that ran.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,112 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ial_bench.datasets.contents import differ
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.engine.identity import ANSWERS_VERSION
-from ial_bench.engine.plan import Selection
 from ial_bench.engine.predictions import read_predictions
-from ial_bench.engine.record import PROTOCOL_VERSION, RunRecord, write_record
-from ial_bench.engine.score import DEFAULT_KS, PREDICTED_POSITION, score, told_ks
+from ial_bench.engine.record import PROTOCOL_VERSION, DistanceMetrics, Interval, Metrics, RunRecord
+from ial_bench.engine.records import write_record
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import DataError
 from ial_bench.files import sha256_file
-from ial_bench.topk import TopK
+from ial_bench.geo.points import FARTHEST_M, haversine_m
+from ial_bench.metrics.accuracy import first_hit, group_numbers, reciprocal_rank, within
+from ial_bench.metrics.intervals import Estimate, clustered_means, clustered_median
+from ial_bench.topk import NO_ANSWER, TopK
 
+DEFAULT_KS = (1, 5, 10)
+RADII_M = (25, 50, 100, 200)
+PREDICTED_POSITION = "predicted position"
+CENTROID = "centroid of the predicted address"
+"""What distances are measured to."""
 _AGAIN = "run it again with --rerun"
 _TOLERANCE = 1e-9  # of a number: sums in another order
 
 
+def outcomes(
+    top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS
+) -> tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The outcome of each query, under every metric that is a mean over queries.
+
+    Args:
+        top: answers, one row a query.
+        truth: of the same queries, in the same order.
+        ks: the k of SSA-k and SA-k. 1 is always among them; a k beyond the length of the answers is left out.
+
+    Returns:
+        Names [m] (SSA-k, SA-k, street-SA-k, neighbourhood-k, MRR, within_R); values [n, m], 0 to 1; metres [n]
+        from the query to the predicted position, or to the predicted address's centroid. For a truth without positions
+        no within_R, and NaN for metres.
+    """
+    width, n_candidates = top.indices.shape[1], len(truth.candidate_rows)
+    ks = [1, *sorted(k for k in {*ks} - {1} if k <= width or width == n_candidates)]
+    rank = first_hit(top.indices, truth.labels)
+    columns = [within(rank, ks).astype(np.float64)]
+    names = [f"SSA-{k}" for k in ks]
+    for label, key in (("SA", "street_key"), ("street-SA", "street_name_key"), ("neighbourhood", "neighbourhood_key")):
+        keys = [getattr(a, key) for a in truth.candidates], [getattr(a, key) for a in truth.addresses]
+        groups, group_of_address = group_numbers(*keys)
+        hits = within(first_hit(top.indices, group_of_address[truth.address_rows], groups), ks)
+        columns.append(hits.astype(np.float64))
+        names += [f"{label}-{k}" for k in ks]
+    columns.append(reciprocal_rank(rank)[:, None])
+    names.append("MRR")
+    if not truth.has_positions:
+        return names, np.concatenate(columns, axis=1), np.full(len(truth), np.nan)
+    where = truth.candidate_positions[top.indices[:, 0]] if top.positions is None else top.positions
+    metres = haversine_m(where, truth.positions)
+    if top.positions is None:
+        metres[top.indices[:, 0] == NO_ANSWER] = FARTHEST_M
+    columns.append((metres[:, None] <= np.asarray(RADII_M)).astype(np.float64))
+    names += [f"within_{r}" for r in RADII_M]
+    return names, np.concatenate(columns, axis=1), metres
+
+
+def score(top: TopK, truth: GroundTruth, ks: Sequence[int] = DEFAULT_KS) -> Metrics:
+    """Score predictions against the truth.
+
+    Args:
+        top: answers, one row a query.
+        truth: of the same queries, in the same order.
+        ks: as for `outcomes`.
+    """
+    names, values, metres = outcomes(top, truth, ks)
+    # Column 0 is SSA-1: its mean over addresses is the macro accuracy.
+    estimates = clustered_means(values, truth.places, truth.address_rows, class_columns=1)
+    named = dict(zip([*names, "macro-SSA-1"], map(_interval, estimates), strict=True))
+    median = clustered_median(metres, truth.places)
+    distance = DistanceMetrics(
+        median=median.value,
+        median_ci95=median.ci95,
+        to=CENTROID if top.positions is None else PREDICTED_POSITION,
+        **{name: named.pop(name) for name in names if name.startswith("within_")},
+    )
+    return Metrics(accuracy=named, distance_m=distance)
+
+
+def told_ks(metrics: Metrics) -> list[int]:
+    """The k for which stored metrics have SSA-k."""
+    names = (name.removeprefix("SSA-") for name in metrics.accuracy if name.startswith("SSA-"))
+    return [int(k) for k in names if k.isdigit()]
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return Interval(value=estimate.value, ci95=estimate.ci95)
+
+
 def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] | None = None) -> RunRecord:
-    """Score a run's stored predictions again and update its record; one of an earlier protocol is then of this one.
+    """Score a run's stored predictions again and update its record, which is then of the current protocol.
 
     Args:
         path: where the record lies.
         record: a finished run's.
         dataset: what it was run on.
-        ks: the k of SSA-k and SA-k; None for the default ones, as far as the predictions reach.
+        ks: the k of SSA-k and SA-k; None: the defaults, as far as the predictions reach.
 
     Raises:
         DataError: predictions are missing or changed, belong to another version of the dataset or the protocol,
@@ -47,7 +132,7 @@ def rescore(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] |
 
 
 def disagreements(path: Path, record: RunRecord, dataset: Dataset) -> list[str]:
-    """What a record tells otherwise than its answers and the dataset do, one line each. Nothing is written.
+    """Where a record disagrees with its answers and the dataset, one line each. Nothing is written.
 
     Args:
         path: where the record lies.
@@ -55,36 +140,36 @@ def disagreements(path: Path, record: RunRecord, dataset: Dataset) -> list[str]:
         dataset: what it was run on.
 
     Raises:
-        DataError: as of `rescore`.
+        DataError: as `rescore`.
     """
     return disagreements_of(record, *_answers(path, record, dataset, None), dataset)
 
 
 def disagreements_of(record: RunRecord, top: TopK, truth: GroundTruth, dataset: Dataset) -> list[str]:
-    """`disagreements` of given answers.
+    """`disagreements` for given answers.
 
-    Of a record of an earlier protocol intervals are not looked at, nor are distances to predicted positions where the
-    answers came without these.
+    Intervals are not compared for a record of an earlier protocol, nor distances to predicted positions where the
+    answers came without positions.
 
     Args:
         record: a finished run's.
-        top: its answers.
-        truth: of the same queries.
+        top: the run's answers.
+        truth: the truth of the same queries.
         dataset: what it was run on.
     """
     found = [
-        f"{name} is {told} in the record and {true} in the dataset"
-        for name, told, true in _counts(record, dataset, truth) if told != true
+        f"{name} is {recorded} in the record and {true} in the dataset"
+        for name, recorded, true in _counts(record, dataset, truth) if recorded != true
     ]  # fmt: skip
     ks = (record.metrics and told_ks(record.metrics)) or DEFAULT_KS
     metrics = score(top, truth, ks) if len(top) else None
-    told, true = (dict(_numbers("", m.model_dump() if m else {})) for m in (record.metrics, metrics))
+    recorded, true = (dict(_numbers("", m.model_dump() if m else {})) for m in (record.metrics, metrics))
     if record.protocol_version < PROTOCOL_VERSION:
-        told, true = ({k: v for k, v in of.items() if "ci95" not in k} for of in (told, true))
+        recorded, true = ({k: v for k, v in of.items() if "ci95" not in k} for of in (recorded, true))
     if top.positions is None and record.metrics and record.metrics.distance_m.to == PREDICTED_POSITION:
-        told, true = ({k: v for k, v in of.items() if not k.startswith("distance_m")} for of in (told, true))
-    for name in dict.fromkeys([*told, *true]):
-        a, b = told.get(name), true.get(name)
+        recorded, true = ({k: v for k, v in of.items() if not k.startswith("distance_m")} for of in (recorded, true))
+    for name in dict.fromkeys([*recorded, *true]):
+        a, b = recorded.get(name), true.get(name)
         if not _same(a, b):
             found.append(f"{name} is {_shown(a)} in the record and {_shown(b)} by its answers")
     return found
@@ -126,7 +211,7 @@ def _answers(path: Path, record: RunRecord, dataset: Dataset, ks: Sequence[int] 
 
 
 def _counts(record: RunRecord, dataset: Dataset, truth: GroundTruth) -> Iterator[tuple[str, object, object]]:
-    """What the record tells of the dataset, and what is."""
+    """What the record says of the dataset, beside what is true."""
     about = record.dataset
     yield "the candidates' digest", about.candidate_digest, dataset.candidates.digest
     if about.truth_digest is not None:
@@ -140,7 +225,7 @@ def _counts(record: RunRecord, dataset: Dataset, truth: GroundTruth) -> Iterator
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every number or text below a value, by the names that lead to it."""
+    """Every number or text within a value, with the path of names to it."""
     if isinstance(value, dict):
         for key, below in value.items():
             yield from _numbers(f"{name}.{key}" if name else str(key), below)
@@ -163,11 +248,11 @@ def _shown(value: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _write_truth(dataset: Dataset, limit: int | None, folder: Path, key: str) -> None:
-    """Once for all the runs on the same photos."""
+    """Written once for all runs on the same photos."""
     _truth_of(dataset, limit).write(folder, key, again=True)
 
 
 @lru_cache(maxsize=1)
 def _truth_of(dataset: Dataset, limit: int | None) -> GroundTruth:
-    """One for all the runs on the same photos."""
+    """Shared by all runs on the same photos."""
     return GroundTruth.of(dataset, Selection.of(dataset, limit))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ial_bench import json_stream
+from ial_bench import json_files
 from ial_bench.errors import DataError
-from ial_bench.json_stream import read_members
+from ial_bench.json_files import read_members
 
 FIXED = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 values = st.recursive(
@@ -25,7 +25,7 @@ values = st.recursive(
 @pytest.fixture(params=[1, 3, 7, 1 << 22])
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Bytes read at a time: members are cut in every place."""
-    monkeypatch.setattr(json_stream, "_BLOCK", request.param)
+    monkeypatch.setattr(json_files, "_BLOCK", request.param)
     return int(request.param)
 
 
@@ -114,8 +114,8 @@ def test_nested_too_deep(tmp_path: Path) -> None:
 
 def test_a_fault_does_not_read_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken member at the start of a file of gigabytes is told after a window of it."""
-    monkeypatch.setattr(json_stream, "_BLOCK", 100)
-    monkeypatch.setattr(json_stream, "_LONGEST", 1_000)
+    monkeypatch.setattr(json_files, "_BLOCK", 100)
+    monkeypatch.setattr(json_files, "_LONGEST", 1_000)
     (tmp_path / "x.json").write_text('{"a" 1, ' + '"b": 2, ' * 10_000 + '"c": 3}')
     read: list[int] = []
     with pytest.raises(DataError):

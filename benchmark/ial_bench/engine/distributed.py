@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.plan import EngineOptions, Selection, make_context
+from ial_bench.engine.plan import EngineOptions, make_context
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import SkipMethod
-from ial_bench.method import Method, NoReport
+from ial_bench.method import Method
+from ial_bench.progress import NoReport
 from ial_bench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Fit:
-    """What the others are called to."""
+    """The fit that the other processes are called to."""
 
     folder: Path
     limit: int | None
@@ -43,7 +45,7 @@ def several_processes() -> bool:
 
 
 def own_device(device: str) -> str:
-    """This process's device: where a launcher started several on CUDA, each has one of its own."""
+    """This process's device: where a launcher started several processes on CUDA, each has its own."""
     if several_processes() and device.startswith("cuda"):
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return device
@@ -74,12 +76,12 @@ class Team:
 
     @contextmanager
     def fit(self, method: Method, seed: int, dataset: Dataset, limit: int | None, work: Path) -> Iterator[None]:
-        """For the block, in which the main process fits, the others fit too, if the method is trained by steps.
+        """Have the other processes fit too during the block, in which the main process fits, if training goes by steps.
 
-        One that is made of parts does not train itself.
+        A method that is made of parts does not train itself.
 
-        `fitting` stays true after an error in it: the others then wait for steps that never come, and only the end of
-        this process, upon which the launcher ends them, helps them. A skip is raised in all of them alike.
+        `fitting` stays true after an error in the block: the others then wait for steps that never come, until this
+        process ends and the launcher ends them. A skip is raised in all processes alike.
         """
         trained = isinstance(method.config, TrainingConfig) and not method.parts()
         self.fitting = self._ranks is not None and trained
@@ -97,19 +99,19 @@ class Team:
         """In the other processes: take part in every fit until the main process is done.
 
         Raises:
-            Exception: whatever a fit raises; it is not to be caught, so that the launcher ends all processes.
+            Exception: whatever a fit raises; do not catch it, so that the launcher ends all processes.
         """
-        assert self._ranks is not None  # noqa: S101 - there are others only under a launcher
-        while (told := self._ranks.tell(None)) is not None:
-            chosen = Selection.of(Dataset(told.folder), told.limit)
-            cls = registry.get(told.method)
-            context = make_context(cls, options, store, NoReport(), told.seed, told.work)
-            method = cls(cls.Config.model_validate(told.config), context)
+        assert self._ranks is not None  # noqa: S101 - only a launcher starts other processes
+        while (call := self._ranks.tell(None)) is not None:
+            chosen = Selection.of(Dataset(call.folder), call.limit)
+            cls = registry.get(call.method)
+            context = make_context(cls, options, store, NoReport(), call.seed, call.work)
+            method = cls(cls.Config.model_validate(call.config), context)
             try:
                 method.prepare()
                 method.fit(chosen.train, chosen.val)
             except SkipMethod:
-                continue  # the main process skips it too, and tells why
+                continue  # the main process skips it too, and says why
         self._end()
 
     def dismiss(self) -> None:

@@ -1,16 +1,16 @@
 """What a plan will cost on this machine: time, memory and disk, before anything of it begins.
 
-Each run is a list of things to be done, and what several runs share (features of a frozen encoder, fitted parts) has
-one name in all of them, so that it is counted once, with the run that comes to it first. What a thing takes is told by
-finished runs of this machine where there are any: those that differ by their seed alone, or others of the method,
-scaled by what both have to do. Else reference figures tell it, scaled by a probe of this machine; and of a method that
-does not say what it has to do, nobody.
+Each run is a list of things to be done. What several runs share (features of a frozen encoder, fitted parts) has one
+name in all of them, so that it is counted once, with the run that needs it first. How long a thing takes is known from
+finished runs on this machine where there are any: runs that differ in their seed alone, or other runs of the method,
+scaled by the work of both. Otherwise reference figures give it, scaled by a probe of this machine. For a method that
+does not say what work it has, it is unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,86 +18,39 @@ from typing import Any
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.encoders.encoder import EncoderCard
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
+from ial_bench.engine.bill import RunCost, Thing
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.identity import RunSpec
-from ial_bench.engine.past import Past, Taken
-from ial_bench.engine.plan import EngineOptions, Planned, Selection, make_context
-from ial_bench.engine.prices import Memory, Prices, Towers, checkpoint_bytes, fitted_bytes, peak_memory
-from ial_bench.engine.probe import Probe
-from ial_bench.engine.shelf import FOLDER, part_id, part_of
-from ial_bench.engine.sizes import Photographed, sizes_of
+from ial_bench.engine.fitted_methods import PARTS, part_of
+from ial_bench.engine.identity import RunSpec, part_id
+from ial_bench.engine.past_runs import Past, Taken
+from ial_bench.engine.plan import EngineOptions, Planned, make_context
+from ial_bench.engine.prices import Memory, Prices, Probe, Towers, checkpoint_bytes, fitted_bytes, peak_memory
+from ial_bench.engine.selection import Selection
 from ial_bench.engine.timing import THROUGHPUT_BATCH, TIMED_CALLS, WARMUP_CALLS
 from ial_bench.errors import SkipMethod
-from ial_bench.method import Method, Reporter
+from ial_bench.method import Method
+from ial_bench.progress import Reporter
 from ial_bench.training.checkpoint_head import steps_done
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes, Workload
 
 UNKNOWN = "unknown: no run of it here, and it tells no workload()"
-_ROUNDS = 4  # of the throughput's batch
-_LEAST = 0.05  # seconds that are added to both sides of a ratio: next to nothing over next to nothing says nothing
+_ROUNDS = 4  # rounds of the throughput's batch
+_LEAST = 0.05  # seconds that are added to both sides of a ratio: a ratio of tiny times means nothing
 _RECORD_BYTES = 20_000
-
-
-@dataclass(frozen=True)
-class Thing:
-    """Something that is to be done once, however many runs need it.
-
-    Attributes:
-        key: its name.
-        what: in words.
-        seconds: None where nobody knows.
-        source: who tells that.
-        disk: bytes that it leaves in the cache.
-        sure: whether it will be at least so many bytes.
-        shared: whether other runs may need it too.
-    """
-
-    key: str
-    what: str
-    seconds: float | None
-    source: str
-    disk: float = 0.0
-    sure: bool = False
-    shared: bool = False
-
-
-@dataclass(frozen=True)
-class RunCost:
-    """What one planned run needs.
-
-    Attributes:
-        planned: the run.
-        dataset: name of the dataset.
-        things: all that it needs and that is not there; none of a run that is done or skipped.
-        memory: at its peak; None where nobody knows.
-        memory_source: who tells that.
-        passing: bytes of the cache that it gives back at its end: checkpoints.
-        results: bytes that it leaves in the results folder.
-        resumes: whether a part of it is done already.
-    """
-
-    planned: Planned
-    dataset: str
-    things: tuple[Thing, ...] = ()
-    memory: Memory | None = None
-    memory_source: str = ""
-    passing: float = 0.0
-    results: float = 0.0
-    resumes: bool = False
 
 
 @dataclass
 class Estimator:
-    """Tells what runs will cost. Nothing is computed for it but, where it is needed, the probe.
+    """Estimates what runs will cost. Nothing is computed for it but, where needed, the probe.
 
     Args:
         options: where and how.
         store: encoders and features.
         report: notes.
         past: finished runs.
-        probe: this machine's probe, asked for where finished runs do not tell.
+        probe: this machine's probe, called where finished runs do not suffice.
     """
 
     options: EngineOptions
@@ -106,14 +59,12 @@ class Estimator:
     past: Past
     probe: Callable[[], Probe]
     _probed: Probe | None = None
-    _sources: dict[str, str] = field(default_factory=dict)
 
     def costs(self, dataset: Dataset, todo: Sequence[Planned]) -> list[RunCost]:
-        """Of each run of a plan on one dataset, in its order."""
+        """The cost of each run of a plan on one dataset, in the plan's order."""
         chosen = Selection.of(dataset, self.options.limit)
-        photographed = Photographed(chosen)
         return [
-            _RunEstimate(self, dataset, chosen, photographed, planned).cost()
+            _RunEstimate(self, dataset, chosen, planned).cost()
             if planned.state == "run"
             else RunCost(planned, dataset.name)
             for planned in todo
@@ -128,7 +79,7 @@ class Estimator:
 
     @property
     def reference_words(self) -> str:
-        """Where figures come from that no run tells."""
+        """Where figures come from that no finished run gives."""
         assert self._probed is not None  # noqa: S101 - prices were asked for
         return f"reference x {self.prices.slower:.2f}, probe of {self._probed.age}"
 
@@ -138,7 +89,6 @@ class _RunEstimate:
     of: Estimator
     dataset: Dataset
     chosen: Selection
-    photographed: Photographed
     planned: Planned
 
     def cost(self) -> RunCost:
@@ -148,7 +98,7 @@ class _RunEstimate:
         )
         self.card = planned.encoder
         work = of.options.cache / "runs" / spec.run_id
-        fitted = models.is_whole(work / models.STATE) and not of.options.rerun
+        fitted = fitted_methods.is_whole(work / fitted_methods.STATE) and not of.options.rerun
         own = self._workload(method)
         things = list(self._features(method))
         if not fitted:
@@ -165,33 +115,33 @@ class _RunEstimate:
         )  # fmt: skip
 
     def _workload(self, method: Method, sizes: Sizes | None = None) -> Workload | None:
-        """What a method says of itself; an inherited word counts no parts that the class names itself."""
+        """The workload that a method states; an inherited one does not know parts that the class names itself."""
         kind = type(method)
         if not issubclass(_owner(kind, "workload"), _owner(kind, "parts")):
             return None
         try:
             return method.workload(self.sizes if sizes is None else sizes)
-        except Exception as error:  # noqa: BLE001 - a plugin's; its run may be right all the same
+        except Exception as error:  # noqa: BLE001 - a plugin's error; its run may still succeed
             self.of.report.log(f"note: workload() of {method.info.name} failed: {type(error).__name__}: {error}")
             return None
 
     @property
     def sizes(self) -> Sizes:
-        return sizes_of(self.chosen, self.photographed, self.card)
+        return self.chosen.sizes(self.card)
 
     def towers(self, card: EncoderCard | None) -> Towers:
-        """Of an encoder, its price of a photo put right by what encoding took here."""
+        """The towers of an encoder."""
         if card is None:
-            return Towers(megapixels=self.photographed.megapixels)
+            return Towers(megapixels=self.chosen.megapixels)
         flops = self.of.past.image_flops(card.digest)
-        return Towers.of(card, flops, self.photographed.megapixels)
+        return Towers.of(card, flops, self.chosen.megapixels)
 
     def _measured(self, towers: Towers, card: EncoderCard | None, prices: Prices) -> Towers:
         took = None if card is None else self.of.past.photo_seconds(card.digest, self.planned.spec.dtype)
         return towers if took is None else replace(towers, factor=took / max(1e-9, prices.photo(towers)))
 
     def _features(self, method: Method) -> Iterator[Thing]:
-        """Encoding, of each split, the photos that the cache lacks."""
+        """Encoding the photos of each split that the cache lacks."""
         if self.card is None or method.backbone is None or not method.uses_features:
             return
         source = self.of.store
@@ -214,7 +164,7 @@ class _RunEstimate:
             )  # fmt: skip
 
     def _parts(self, method: Method, spec: RunSpec) -> Iterator[Thing]:
-        """What it is made of, and that of, but for what is kept."""
+        """The parts that it is made of, and theirs in turn, except those that the cache holds."""
         of = self.of
         for part in method.parts().values():
             context = make_context(part.method, of.options, of.store, of.report, spec.seed)
@@ -226,22 +176,22 @@ class _RunEstimate:
             yield self._fit(made, own, self._workload(made), Path())
 
     def _fit(self, method: Method, spec: RunSpec, own: Workload | None, work: Path) -> Thing:
-        """The fit of a run, or of a part: that of a method that shares its fit is one, whoever asks first."""
+        """The fit of a run, or of a part. If the method shares its fit, it is one thing for all that need it."""
         name, key = method.info.name, f"fit {spec.run_id}"
         left = _left(work / "training.safetensors", method, len(self.chosen.train))
         if method.shares_fit:
             key = f"fit {part_id(spec)}"
-            folder = self.of.options.cache / FOLDER / part_id(spec)
-            if models.is_whole(folder / models.STATE) and not self.of.options.rerun:
+            folder = self.of.options.cache / PARTS / part_id(spec)
+            if fitted_methods.is_whole(folder / fitted_methods.STATE) and not self.of.options.rerun:
                 return Thing(key, f"{name}, fitted already", 0.0, "the cache")
             left = _left(folder / "training.safetensors", method, len(self.chosen.train))
         disk = 0.0 if own is None else fitted_bytes(own)
-        told: tuple[float | None, str]
+        found: tuple[float | None, str]
         if not self.of.past.same(spec) and (part := self.of.past.part(spec)) is not None:
-            told = part.seconds, "the same part of a run here"
+            found = part.seconds, "the same part of a run here"
         else:
-            told = self._told(method, spec, None if own is None else own.fit, lambda taken: taken.fit)
-        seconds, source = told
+            found = self._known(method, spec, None if own is None else own.fit, lambda taken: taken.fit)
+        seconds, source = found
         return Thing(
             key, f"fit of {name}", None if seconds is None else seconds * left, source, disk, shared=method.shares_fit
         )
@@ -252,14 +202,14 @@ class _RunEstimate:
         key, what = f"answers {spec.run_id}", f"answers of {spec.method}"
         if own is None and not self.of.past.like(spec):
             return Thing(key, what, None, UNKNOWN)
-        seconds, source = self._told(method, spec, None, lambda taken: taken.rest, answers=own or _ONE_PHOTO)
+        seconds, source = self._known(method, spec, None, lambda taken: taken.rest, answers=own or _ONE_PHOTO)
         return Thing(key, what, seconds, source)
 
-    def _told(
+    def _known(
         self, method: Method, spec: RunSpec, effort: Effort | None, taken: Callable[[Taken], float],
         answers: Workload | None = None,
     ) -> tuple[float | None, str]:  # fmt: skip
-        """Seconds and their source, of a fit that takes `effort` or, where they are given, of `answers`."""
+        """Seconds and their source: of a fit that takes `effort` or, where given, of `answers`."""
         past = self.of.past
         if same := past.same(spec):
             many = f"{len(same)} runs" if len(same) > 1 else "a run"
@@ -271,7 +221,7 @@ class _RunEstimate:
                 return found, f"a run here on {about.name} ({about.n_train:,} train photos), scaled"
         if answers is None and effort is None:
             return None, UNKNOWN
-        if (effort if answers is None else answers.query) == Effort():  # no probe for what takes no time
+        if (effort if answers is None else answers.query) == Effort():  # what takes no time needs no probe
             return self._priced(Prices(), Towers(), self.sizes, effort, answers), "next to nothing"
         prices, towers = self.of.prices, self.towers(self.card)
         seen = self._measured(towers, self.card, prices)
@@ -280,7 +230,7 @@ class _RunEstimate:
     def _scaled(
         self, method: Method, one: Taken, effort: Effort | None, took: float, answers: Workload | None
     ) -> float | None:
-        """What a run of other settings or on other photos took, times what this one has to do over what that had."""
+        """What a run with other settings or photos took, times the work of this run over the work of that one."""
         record, prices, towers = one.record, Prices(), self.towers(self.card)
         about = record.dataset
         sizes = replace(
@@ -290,10 +240,10 @@ class _RunEstimate:
         try:
             config = type(method).Config.model_validate(record.method.config)
         except ValueError:
-            return None  # settings of a release that knew others
+            return None  # settings of another release
         then = self._workload(type(method)(config, method.context), sizes)
         now = self._workload(method)
-        if then is None or now is None:  # without a word of its own: by the photos that it learns from or answers
+        if then is None or now is None:  # no stated workload: by the photos that it learns from or answers
             per_photo = _answered if answers is not None else _learnt
             return took * per_photo(self.sizes, method.config) / max(1, per_photo(sizes, config))
         if answers is not None:
@@ -317,7 +267,7 @@ class _RunEstimate:
         return prices.answers(answers.query, towers, sizes.queries, cached, calls, together)
 
     def _memory(self, spec: RunSpec, own: Workload | None) -> tuple[Memory | None, str]:
-        """At the peak: as runs like this one had it, else as it is made up."""
+        """Memory at the peak: as measured in runs like this one, else computed."""
         on_gpu = not self.of.options.device.startswith("cpu")
         made = None
         if own is not None:
@@ -344,7 +294,7 @@ def _owner(kind: type, name: str) -> type:
 
 
 def _left(checkpoint: Path, method: Method, train: int) -> float:
-    """The share of a training that is left behind its checkpoint."""
+    """The share of a training that is left after its checkpoint."""
     config = method.config
     if not isinstance(config, TrainingConfig) or not (steps := config.steps_over(train)):
         return 1.0

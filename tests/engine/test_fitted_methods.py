@@ -17,12 +17,12 @@ from safetensors.numpy import load_file
 
 from ial_bench import ImageBatch, Method, MethodInfo, Photos, SkipMethod, State, TopK
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import models
+from ial_bench.engine import fitted_methods
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
-from ial_bench.method import NoReport
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 
 
@@ -49,12 +49,12 @@ class Elsewhere(Unlucky):
 def test_the_fitted_method_of_a_finished_run_is_kept(tiny_city: Dataset, tmp_path: Path) -> None:
     majority = Registry().get("majority")
     record = run(majority, tiny_city, tmp_path)
-    folder = models.kept(tmp_path / "cache", record.run_id)
+    folder = fitted_methods.kept(tmp_path / "cache", record.run_id)
     assert folder == tmp_path / "cache" / "models" / record.run_id
     counts = load_file(folder / "state.safetensors")["scores"]
     assert counts.tolist() == [10.0] * 6  # five places of two photos each
     assert not (tmp_path / "cache" / "runs" / record.run_id).exists()
-    assert models.sizes(tmp_path / "cache") == {record.run_id: sum(f.stat().st_size for f in folder.iterdir())}
+    assert fitted_methods.sizes(tmp_path / "cache") == {record.run_id: sum(f.stat().st_size for f in folder.iterdir())}
 
 
 def test_a_second_run_puts_its_own_in_its_place(tiny_city: Dataset, tmp_path: Path) -> None:
@@ -73,15 +73,15 @@ def test_a_second_run_puts_its_own_in_its_place(tiny_city: Dataset, tmp_path: Pa
 def test_failed_and_skipped_runs_keep_none(tiny_city: Dataset, tmp_path: Path) -> None:
     failed, skipped = run(Unlucky, tiny_city, tmp_path / "a"), run(Elsewhere, tiny_city, tmp_path / "b")
     assert (failed.status, skipped.status) == ("failed", "skipped")
-    assert models.sizes(tmp_path / "a" / "cache") == models.sizes(tmp_path / "b" / "cache") == {}
-    assert models.kept(tmp_path / "b" / "cache", skipped.run_id) is None
+    assert fitted_methods.sizes(tmp_path / "a" / "cache") == fitted_methods.sizes(tmp_path / "b" / "cache") == {}
+    assert fitted_methods.kept(tmp_path / "b" / "cache", skipped.run_id) is None
 
 
 def test_half_a_folder_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "models" / "0123").mkdir(parents=True)
     (tmp_path / "models" / "0123" / "state.safetensors").touch()
-    assert models.kept(tmp_path, "0123") is None
-    assert models.sizes(tmp_path) == {}
+    assert fitted_methods.kept(tmp_path, "0123") is None
+    assert fitted_methods.sizes(tmp_path) == {}
 
 
 class Counted(Method):
@@ -188,7 +188,7 @@ def test_they_are_kept_where_the_cache_lies_on_several_disks(
     folder = tmp_path / "cache" / "models" / record.run_id
     assert refused == [str(folder)]
     assert load_file(folder / "state.safetensors")["scores"].tolist() == [10.0] * 6
-    assert models.kept(tmp_path / "cache", record.run_id) == folder
+    assert fitted_methods.kept(tmp_path / "cache", record.run_id) == folder
     assert [p.name for p in folder.parent.iterdir()] == [record.run_id]
     assert not (tmp_path / "cache" / "runs" / record.run_id).exists()
 
@@ -196,6 +196,6 @@ def test_they_are_kept_where_the_cache_lies_on_several_disks(
 def test_half_a_copy_between_disks_does_not_count(tmp_path: Path) -> None:
     half = tmp_path / "models" / ".0123.tmp"
     half.mkdir(parents=True)
-    (half / models.PHASES).write_text("{}")
-    assert models.sizes(tmp_path) == {}
-    assert models.kept(tmp_path, "0123") is None
+    (half / fitted_methods.PHASES).write_text("{}")
+    assert fitted_methods.sizes(tmp_path) == {}
+    assert fitted_methods.kept(tmp_path, "0123") is None

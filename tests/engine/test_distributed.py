@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ial_bench.engine.team import Team, own_device
+from ial_bench.engine.distributed import Team, own_device
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from warm_bench import Server
 

@@ -11,19 +11,19 @@ import pytest
 
 from ial_bench import ImageBatch, Method, MethodInfo, State, TopK
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.engine import models, provenance
-from ial_bench.engine.bill import Bill
-from ial_bench.engine.cost import Estimator, RunCost
+from ial_bench.engine import fitted_methods, provenance
+from ial_bench.engine.bill import Bill, RunCost
+from ial_bench.engine.estimate import Estimator
 from ial_bench.engine.features import FeatureStore
-from ial_bench.engine.past import Past
-from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, Selection, plan
-from ial_bench.engine.prices import reference
-from ial_bench.engine.probe import Probe
+from ial_bench.engine.past_runs import Past
+from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, plan
+from ial_bench.engine.prices import Probe, reference
 from ial_bench.engine.record import FeaturePhase, PartRecord, Phases, RunRecord, TimedPhase
-from ial_bench.engine.room import Room
+from ial_bench.engine.selection import Selection
 from ial_bench.errors import StorageError
-from ial_bench.method import MethodConfig, NoReport
-from ial_bench.parts import Part
+from ial_bench.machine import Room
+from ial_bench.method import MethodConfig, Part
+from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.workload import Effort, Sizes, Workload
@@ -215,7 +215,7 @@ def test_a_part_has_one_fit_a_seed(desk: Desk) -> None:
 
 
 def test_a_part_that_a_run_of_another_seed_had_tells_its_time(desk: Desk) -> None:
-    from ial_bench.engine.shelf import part_id
+    from ial_bench.engine.identity import part_id
 
     (half,) = desk.plan(Half, seeds=(1,))
     (whole,) = desk.plan(Whole, seeds=(1,))
@@ -229,13 +229,13 @@ def test_a_part_that_a_run_of_another_seed_had_tells_its_time(desk: Desk) -> Non
 
 
 def test_a_part_that_is_kept_costs_nothing(desk: Desk) -> None:
-    from ial_bench.engine.shelf import part_id
+    from ial_bench.engine.identity import part_id
 
     (planned,) = desk.plan(Whole)
     (half,) = desk.plan(Half)
-    state = desk.options.cache / "parts" / part_id(half.spec) / models.STATE
+    state = desk.options.cache / "parts" / part_id(half.spec) / fitted_methods.STATE
     state.mkdir(parents=True)
-    models.seal(state, {})
+    fitted_methods.seal(state, {})
     part = desk.costs([planned])[0].things[0]
     assert (part.what, part.seconds) == ("half, fitted already", 0)
 
