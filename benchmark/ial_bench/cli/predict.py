@@ -52,7 +52,7 @@ def predict(
     from ial_bench.engine.answer import answer, config_of, fitted, fitting
     from ial_bench.errors import ConfigError, DataError, unknown_name
     from ial_bench.homes import cache_home, results_home
-    from ial_bench.method import config_from_text
+    from ial_bench.method import configured
     from ial_bench.settings import BACKBONE
 
     report = ConsoleReporter()
@@ -63,14 +63,14 @@ def predict(
             f"{method} answers from the true position of a photo, which nobody knows for one of your own",
             "choose a method that looks at the photo; `bench list methods` shows all",
         )
-    texts = settings_of(registry, Wanted(method, preset or (), None, backbone, settings or ()))[method]
-    asked = config_from_text(cls, texts).model_dump(mode="json")
+    given = settings_of(registry, Wanted(method, preset or (), None, backbone, settings or ()))[method]
+    asked = configured(cls, given).model_dump(mode="json")
     data = open_dataset(dataset, data_home)
     made = _records(results_home(results), data.name, method)
     common = ["--methods", method, "--dataset", dataset]
     places = [("--plugin", plugin), ("--results", [results]), ("--cache", [cache]), ("--data-home", [data_home])]
     elsewhere = _repeated(*places)
-    chosen = fitting(made, cls, data, seed, {key: asked[key] for key in texts}, _own_encoder(texts, cache, report))
+    chosen = fitting(made, cls, data, seed, {key: asked[key] for key in given}, _own_encoder(given, cache, report))
     if run is not None:
         if run not in {r.run_id for r in made}:
             raise unknown_name(f"run of {method} on {data.name}", run, [r.run_id for r in made], "`bench list runs`")
@@ -90,7 +90,7 @@ def predict(
             f"the fitted {method} of run {record.run_id} is not in the cache", f"`{_command(again)}` makes it anew"
         )
     report.log(_about(record, data))
-    ready = fitted(cls, record, folder, _context(record, device, cache_home(cache), report), texts.get(BACKBONE))
+    ready = fitted(cls, record, folder, _context(record, device, cache_home(cache), report), given.get(BACKBONE))
     answered = answer(ready, photos, data, top)
     _show(answered, record, as_json)
     for one in answered:
@@ -100,16 +100,16 @@ def predict(
         raise typer.Exit(1)
 
 
-def _own_encoder(texts: Mapping[str, str], cache: Path | None, report: Reporter) -> EncoderCard | None:
+def _own_encoder(given: Mapping[str, Any], cache: Path | None, report: Reporter) -> EncoderCard | None:
     """The encoder asked for, where it is one of the user's files, which runs do not know by its name."""
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.engine.features import FeatureStore
     from ial_bench.homes import cache_home
     from ial_bench.settings import BACKBONE
 
-    if BACKBONE not in texts or EncoderSpec.parse(texts[BACKBONE]).published:
+    if BACKBONE not in given or EncoderSpec.parse(given[BACKBONE]).published:
         return None
-    return FeatureStore(cache_home(cache), "cpu", 32, 0, report).card(texts[BACKBONE])
+    return FeatureStore(cache_home(cache), "cpu", 32, 0, report).card(given[BACKBONE])
 
 
 def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> RunContext:
