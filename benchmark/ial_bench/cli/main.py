@@ -31,7 +31,7 @@ from ial_bench.cli import (
     score,
     show,
 )
-from ial_bench.cli.terminal import close_gates
+from ial_bench.cli.console import close_gates
 from ial_bench.errors import BenchError, ConfigError, UnknownNameError
 
 DEBUG_VARIABLE = "IAL_BENCH_DEBUG"

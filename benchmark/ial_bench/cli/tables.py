@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from ial_bench.cli.console import console
 from ial_bench.cli.leaderboard import Asked
-from ial_bench.cli.terminal import console
 from ial_bench.engine.record import RunRecord, datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import read_file, write_text
