@@ -13,18 +13,14 @@ import typer
 import ial_bench
 from ial_bench.cli import (
     analyse,
-    check,
     compare,
     data,
-    doctor,
+    develop,
     interrupts,
     leaderboard,
-    listing,
-    new_method,
     plot,
     power,
     predict,
-    pretrain,
     report,
     results,
     run,
@@ -56,13 +52,13 @@ app.command("report")(report.report)
 app.command("score")(score.score)
 app.add_typer(results.app, name="results")
 app.command("predict")(predict.predict)
-app.add_typer(listing.app, name="list")
+app.add_typer(show.listing, name="list")
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")
-app.command("check")(check.check)
-app.command("new-method")(new_method.new_method)
-app.add_typer(pretrain.app, name="pretrain")
-app.command("doctor")(doctor.doctor)
+app.command("check")(develop.check)
+app.command("new-method")(develop.new_method)
+app.add_typer(develop.pretraining, name="pretrain")
+app.command("doctor")(show.doctor)
 
 
 def _version(wanted: bool) -> None:
