@@ -1,4 +1,4 @@
-"""`bench analyse`: where methods are right, where their errors lie, and what their confidence is worth."""
+"""`bench compare` and `bench analyse`: whether methods differ, where they are right, and what confidence is worth."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ial_bench import homes
 from ial_bench.cli import options
+from ial_bench.cli.console import print_json, print_rows
+from ial_bench.errors import ConfigError, UnknownNameError, unknown_name
 
 if TYPE_CHECKING:
+    from ial_bench.metrics.comparison import Difference
+    from ial_bench.report.comparison import Compared
     from ial_bench.report.selected import Selected
     from ial_bench.report.sheet import Sheet
 
@@ -23,26 +28,63 @@ app = typer.Typer(
 _ALL = "all"
 _FORMATS = ("table", "md", "csv", "json")
 
-Methods = Annotated[
-    list[str] | None, typer.Argument(help="Names of methods, or ids of runs. [default: all]", show_default=False)
-]
-DatasetName = Annotated[
-    str | None, typer.Option("--dataset", "-d", help="Name. [default: the only dataset with results]")
-]
-Limit = Annotated[int | None, typer.Option(help="Look at runs with this limit.")]
 Format = Annotated[str, typer.Option("--format", help="table, md, csv or json. Fractions in csv and json.")]
 Bins = Annotated[int, typer.Option(min=1, help="Bins of the reliability curve, of equal mass.")]
 
 
+def compare(
+    methods: Annotated[
+        list[str] | None, typer.Argument(help="Two methods or more: names, or ids of runs.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", "-d", help="Names, comma-separated. [default: the only dataset with results]"),
+    ] = None,
+    metric: options.Metric = "SSA-1",
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare all methods with results.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Compare runs with this limit.")] = None,
+    results: options.Results = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare methods on the same queries.
+
+    Differences with 95 % intervals over places, queries that one alone has right, and p-values of sign flips of whole
+    places with Holm's correction over all pairs shown. Of several seeds, each query counts by its mean over them. Of
+    several datasets each has its rows, and the mean over them, each counting alike, has its own test.
+
+    Example: bench compare addressclip retrieval --dataset pitts-ial,sf-ial-base --metric SSA-1
+    """
+    from ial_bench.report.comparison import compared
+
+    if all_pairs == bool(methods) or (methods and len(methods) < 2):
+        raise ConfigError("name two methods or more, or give --all-pairs", "bench compare addressclip retrieval")
+    names = [None] if dataset is None else options.listed(dataset)
+    found, notes = compared(homes.results_home(results), names, methods or [], metric, limit)
+    if as_json:
+        print_json({**found[0].as_json(), "notes": notes} if len(found) == 1 else {
+            "datasets": [f.as_json() for f in found[:-1]], "mean": found[-1].as_json(), "notes": notes
+        })  # fmt: skip
+        return
+    heads = ["A", "B", f"A {metric} %", f"B {metric} %", "A - B", "95 %", "A alone", "B alone", "p", "p (Holm)"]
+    if len(found) == 1:
+        print_rows(heads, [_row(found[0], d) for d in found[0].differences], title=found[0].name)
+    else:
+        by_pair = zip(*(f.differences for f in found), strict=True)
+        rows = [[f.name, *_row(f, d)] for pair in by_pair for f, d in zip(found, pair, strict=True)]
+        print_rows(["dataset", *heads], rows)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
 @app.command("breakdown")
 def breakdown(
-    methods: Methods = None,
+    methods: options.Answering = None,
     by: Annotated[
         str, typer.Option(help="neighbourhood, street, train-photos, train-distance, heading, dataset, or all.")
     ] = _ALL,
-    metric: Annotated[str, typer.Option(help="A mean over queries: SSA-k, SA-k, MRR, within_50, ...")] = "SSA-1",
-    dataset: DatasetName = None,
-    limit: Limit = None,
+    metric: options.Metric = "SSA-1",
+    dataset: options.AnsweredDataset = None,
+    limit: options.Limit = None,
     results: options.Results = None,
     form: Format = "table",
 ) -> None:
@@ -53,7 +95,6 @@ def breakdown(
 
     Example: bench analyse breakdown addressclip retrieval --by train-photos
     """
-    from ial_bench.errors import unknown_name
     from ial_bench.report import breakdown as report
 
     if by not in {_ALL, *report.BY}:
@@ -65,10 +106,10 @@ def breakdown(
 
 @app.command("confusion")
 def confusion(
-    methods: Methods = None,
+    methods: options.Answering = None,
     pairs: Annotated[int, typer.Option(min=0, help="Most confused pairs to show of each method.")] = 10,
-    dataset: DatasetName = None,
-    limit: Limit = None,
+    dataset: options.AnsweredDataset = None,
+    limit: options.Limit = None,
     results: options.Results = None,
     form: Format = "table",
 ) -> None:
@@ -85,10 +126,10 @@ def confusion(
 
 @app.command("calibration")
 def calibration(
-    methods: Methods = None,
+    methods: options.Answering = None,
     bins: Bins = 15,
-    dataset: DatasetName = None,
-    limit: Limit = None,
+    dataset: options.AnsweredDataset = None,
+    limit: options.Limit = None,
     plugin: options.Plugins = None,
     results: options.Results = None,
     form: Format = "table",
@@ -108,10 +149,10 @@ def calibration(
 
 @app.command("seeds")
 def seeds(
-    methods: Methods = None,
-    metric: Annotated[str, typer.Option(help="A mean over queries: SSA-k, SA-k, MRR, within_50, ...")] = "SSA-1",
-    dataset: DatasetName = None,
-    limit: Limit = None,
+    methods: options.Answering = None,
+    metric: options.Metric = "SSA-1",
+    dataset: options.AnsweredDataset = None,
+    limit: options.Limit = None,
     results: options.Results = None,
     form: Format = "table",
 ) -> None:
@@ -128,11 +169,10 @@ def seeds(
 
 
 def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str]:
-    """Of the selected methods whose records do not tell what scores say, the names of those whose scores are logits.
+    """The selected methods whose scores are logits, of those whose records do not say what scores are.
 
-    One that is not known here counts as none.
+    A method that is not installed counts as none.
     """
-    from ial_bench.errors import UnknownNameError
     from ial_bench.registry import Registry
 
     registry = Registry(plugins or ())
@@ -149,10 +189,9 @@ def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str
 def _selected(
     results: Path | None, dataset: str | None, methods: list[str] | None, limit: int | None, metric: str = "SSA-1"
 ) -> Selected:
-    from ial_bench.homes import results_home
     from ial_bench.report.selected import Selected
 
-    return Selected.among(results_home(results), dataset, methods or [], limit, metric)
+    return Selected.among(homes.results_home(results), dataset, methods or [], limit, metric)
 
 
 def show_sheets(sheets: Sequence[Sheet], form: str) -> None:
@@ -161,11 +200,7 @@ def show_sheets(sheets: Sequence[Sheet], form: str) -> None:
     Raises:
         UnknownNameError: no such format.
     """
-    from ial_bench.cli.console import print_json, print_rows
-    from ial_bench.errors import unknown_name
-
-    if form not in _FORMATS:
-        raise unknown_name("format", form, _FORMATS, f"there are {', '.join(_FORMATS)}")
+    options.check_known("format", form, _FORMATS)
     if form == "json":
         print_json([s.as_json() for s in sheets])
     elif form != "table":
@@ -177,3 +212,17 @@ def show_sheets(sheets: Sequence[Sheet], form: str) -> None:
             print_rows(list(sheet.columns), sheet.texts, title=sheet.title)
         for note in dict.fromkeys(n for s in sheets for n in s.notes):
             typer.echo(f"note: {note}", err=True)
+
+
+def _row(of: Compared, d: Difference) -> list[str]:
+    """A pair as a row of the table."""
+    interval = "" if d.ci95 is None else f"[{100 * d.ci95[0]:+.1f}, {100 * d.ci95[1]:+.1f}]"
+    numbers = [f"{100 * of.means[d.first]:.1f}", f"{100 * of.means[d.second]:.1f}", f"{100 * d.value:+.1f}"]
+    counts = [f"{n:,.0f}" for n in (d.only_first, d.only_second)]
+    titles = [of.groups[d.first].title, of.groups[d.second].title]
+    return [*titles, *numbers, interval, *counts, _p(d.p), _p(d.p_holm)]
+
+
+def _p(p: float | None) -> str:
+    """A p-value in short; it is never 0, the draws only bound it from above."""
+    return "" if p is None else f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"

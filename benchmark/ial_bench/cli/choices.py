@@ -8,6 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ial_bench.errors import ConfigError, DataError, unknown_name
+
 if TYPE_CHECKING:
     from ial_bench.engine.plan import ConfiguredMethod
     from ial_bench.registry import Registry
@@ -138,8 +140,6 @@ def split_values(text: str) -> list[str]:
 
 def _parts(option: str, text: str, names: Sequence[str]) -> tuple[str, str, str]:
     """Method, key and value of an option; the method may be left out where one is chosen."""
-    from ial_bench.errors import ConfigError
-
     left, equals, value = text.partition("=")
     method, dot, key = left.partition(".")
     if not dot and len(names) == 1:
@@ -156,7 +156,6 @@ def _parts(option: str, text: str, names: Sequence[str]) -> tuple[str, str, str]
 
 def _grids(registry: Registry, names: Sequence[str], wanted: Wanted) -> dict[str, dict[str, list[Any]]]:
     """Values by key by method."""
-    from ial_bench.errors import ConfigError
     from ial_bench.method import value_of
 
     fixed = {_parts("--set", text, names)[:2] for text in wanted.settings}
@@ -182,8 +181,6 @@ def _presets(
     registry: Registry, names: Sequence[str], wanted: Sequence[str], log: Callable[[str], None] | None
 ) -> dict[str, str]:
     """The preset of each method that takes one: the last of those named; METHOD=NAME before NAME."""
-    from ial_bench.errors import ConfigError, unknown_name
-
     having: Mapping[str, Sequence[str]] = {n: tuple(registry.get(n).presets) for n in names} if wanted else {}
     for_all: dict[str, str] = {}
     for_one: dict[str, str] = {}
@@ -208,7 +205,6 @@ def _presets(
 
 
 def _from_file(path: Path) -> dict[str, Values]:
-    from ial_bench.errors import ConfigError, DataError
     from ial_bench.files import read_toml
 
     try:

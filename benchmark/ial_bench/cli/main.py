@@ -13,18 +13,15 @@ import typer
 import ial_bench
 from ial_bench.cli import (
     analyse,
-    compare,
     data,
     develop,
     interrupts,
     leaderboard,
-    plot,
     power,
     predict,
     report,
     results,
     run,
-    score,
     show,
 )
 from ial_bench.cli.console import close_gates
@@ -44,12 +41,12 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
-app.command("compare")(compare.compare)
+app.command("compare")(analyse.compare)
 app.command("power")(power.power)
 app.add_typer(analyse.app, name="analyse")
-app.command("plot")(plot.plot)
+app.command("plot")(report.plot)
 app.command("report")(report.report)
-app.command("score")(score.score)
+app.command("score")(results.score)
 app.add_typer(results.app, name="results")
 app.command("predict")(predict.predict)
 app.add_typer(show.listing, name="list")

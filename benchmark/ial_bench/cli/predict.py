@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ial_bench import homes
 from ial_bench.cli import options
+from ial_bench.cli.console import ConsoleReporter, print_json, print_rows
+from ial_bench.errors import ConfigError, DataError, unknown_name
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 def predict(
     photos: Annotated[list[Path], typer.Argument(help="Photos, in any format that datasets may have.")],
     method: Annotated[str, typer.Option("--method", "-m", help="The method.")],
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of a dataset, or the path of its folder.")],
+    dataset: options.DatasetOption,
     seed: Annotated[int | None, typer.Option(help="Seed of the run. [default: any]")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE that the run has; may be repeated.")
@@ -46,12 +49,9 @@ def predict(
     Example: bench predict --method linear-probe --dataset synth-city my-photo.jpg
     """
     from ial_bench.cli.choices import Wanted, settings_of
-    from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.names import open_dataset
     from ial_bench.engine import models
     from ial_bench.engine.answer import answer, config_of, fitted, fitting
-    from ial_bench.errors import ConfigError, DataError, unknown_name
-    from ial_bench.homes import cache_home, results_home
     from ial_bench.method import configured
     from ial_bench.settings import BACKBONE
 
@@ -66,7 +66,7 @@ def predict(
     given = settings_of(registry, Wanted(method, preset or (), None, backbone, settings or ()))[method]
     asked = configured(cls, given).model_dump(mode="json")
     data = open_dataset(dataset, data_home)
-    made = _records(results_home(results), data.name, method)
+    made = _records(homes.results_home(results), data.name, method)
     common = ["--methods", method, "--dataset", dataset]
     places = [("--plugin", plugin), ("--results", [results]), ("--cache", [cache]), ("--data-home", [data_home])]
     elsewhere = _repeated(*places)
@@ -83,14 +83,14 @@ def predict(
         again = [*common, *_words(cls, config_of(cls, chosen[0]), chosen[0]), *elsewhere]
         raise DataError(_other_code(method, data, run), f"`{_command(again)}` makes it anew")
     config = config_of(cls, record)
-    folder = models.kept(cache_home(cache), record.run_id)
+    folder = models.kept(homes.cache_home(cache), record.run_id)
     if folder is None:
         again = [*common, *([] if config is None else _words(cls, config, record)), "--rerun", *elsewhere]
         raise DataError(
             f"the fitted {method} of run {record.run_id} is not in the cache", f"`{_command(again)}` makes it anew"
         )
     report.log(_about(record, data))
-    ready = fitted(cls, record, folder, _context(record, device, cache_home(cache), report), given.get(BACKBONE))
+    ready = fitted(cls, record, folder, _context(record, device, homes.cache_home(cache), report), given.get(BACKBONE))
     answered = answer(ready, photos, data, top)
     _show(answered, record, as_json)
     for one in answered:
@@ -101,19 +101,18 @@ def predict(
 
 
 def _own_encoder(given: Mapping[str, Any], cache: Path | None, report: Reporter) -> EncoderCard | None:
-    """The encoder asked for, where it is one of the user's files, which runs do not know by its name."""
+    """The encoder asked for where it is a file of the user's: runs do not know it by that name."""
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.engine.features import FeatureStore
-    from ial_bench.homes import cache_home
     from ial_bench.settings import BACKBONE
 
     if BACKBONE not in given or EncoderSpec.parse(given[BACKBONE]).published:
         return None
-    return FeatureStore(cache_home(cache), "cpu", 32, 0, report).card(given[BACKBONE])
+    return FeatureStore(homes.cache_home(cache), "cpu", 32, 0, report).card(given[BACKBONE])
 
 
 def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> RunContext:
-    """What the method of a run is given to answer: encoders in the run's own precision."""
+    """What the method of a run needs to answer: encoders in the run's own precision."""
     from ial_bench.encoders.base import FLOAT32
     from ial_bench.engine.devices import resolve_device
     from ial_bench.engine.features import FeatureStore
@@ -126,7 +125,7 @@ def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> R
 
 
 def _records(home: Path, dataset: str, method: str) -> list[RunRecord]:
-    """The method's runs on a dataset; those that cannot be read are told."""
+    """The method's runs on a dataset; those that cannot be read are named on stderr."""
     from ial_bench.engine.record import RunRecord, records
 
     found = []
@@ -176,7 +175,7 @@ def _words(cls: type[Method], config: Any, record: RunRecord) -> list[str]:
     preset, changed = nearest_preset(cls, config)
     words = ["--preset", f"{name}={preset}"] if preset else []
     if BACKBONE in own:
-        words += ["--backbone", own[BACKBONE]]  # told in any case: a dataset may name another one
+        words += ["--backbone", own[BACKBONE]]  # in any case: a dataset may name another one
     for key in changed:
         if key != BACKBONE:
             words += ["--set", f"{name}.{key}={as_text(own[key])}"]
@@ -197,8 +196,6 @@ def _command(words: list[str]) -> str:
 
 
 def _show(answered: list[PhotoAnswer], record: RunRecord, as_json: bool) -> None:
-    from ial_bench.cli.console import print_json, print_rows
-
     if as_json:
         print_json({
             "method": record.method.name,
