@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ial_bench.errors import BenchError, ConfigError, unknown_name
-
-if TYPE_CHECKING:
-    from ial_bench.method import Method, MethodConfig
+from ial_bench.method import Method, MethodConfig, configured
 
 BACKBONE = "backbone"
 """The setting that has an option, and a column of the table, of its own."""
@@ -52,8 +50,6 @@ def nearest_preset(method: type[Method], config: MethodConfig) -> tuple[str | No
     None stands for the defaults, which win a tie. The answer depends on the settings alone, not on how they were
     asked for, so that equal runs are described alike.
     """
-    from ial_bench.method import configured
-
     own = config.model_dump(mode="json")
     needed = {key: own[key] for key, field in method.Config.model_fields.items() if field.is_required()}
     bases: list[tuple[str | None, Mapping[str, Any]]] = [(None, {}), *method.presets.items()]
@@ -74,8 +70,6 @@ def check_presets(method: type[Method]) -> None:
     Raises:
         ConfigError: one is not; names preset and setting.
     """
-    from ial_bench.method import configured
-
     for name, values in method.presets.items():
         try:
             configured(method, values)
