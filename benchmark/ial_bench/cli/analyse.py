@@ -224,5 +224,5 @@ def _row(of: Compared, d: Difference) -> list[str]:
 
 
 def _p(p: float | None) -> str:
-    """A p-value in short; it is never 0, the draws only bound it from above."""
+    """A p-value in short. It is never 0: the number of draws bounds it from below."""
     return "" if p is None else f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ial_bench.registry import Registry
 
 Values = dict[str, Any]
-"""Settings by key."""
+"""Values by setting."""
 
 _OPENING, _CLOSING = "[{", "]}"
 
@@ -47,13 +47,13 @@ def choose(
     default_backbone: str | None = None,
     log: Callable[[str], None] | None = None,
 ) -> list[ConfiguredMethod]:
-    """The chosen methods with their configurations, one for each different cell of their grids.
+    """The chosen methods with their configurations, one for each distinct cell of their grids.
 
     Args:
         registry: where methods come from.
-        wanted: what was asked for.
+        wanted: the options.
         default_backbone: encoder where nothing names one; the dataset's own.
-        log: told which methods a preset passes by.
+        log: gets a line that names the methods without a preset.
 
     Raises:
         UnknownNameError: no such method or preset.
@@ -87,7 +87,7 @@ def choose(
 
 
 def settings_of(registry: Registry, wanted: Wanted, log: Callable[[str], None] | None = None) -> dict[str, Values]:
-    """What each chosen method is given: its preset, then the file, then --backbone, then --set. Grids are apart."""
+    """The settings given to each chosen method; later ones win: preset, file, --backbone, --set. Grids are apart."""
     from ial_bench.encoders.spec import EncoderSpec, long_name
     from ial_bench.method import value_of
     from ial_bench.settings import BACKBONE, preset_values
@@ -102,7 +102,7 @@ def settings_of(registry: Registry, wanted: Wanted, log: Callable[[str], None] |
         method, key, value = _parts("--set", text, names)
         single.setdefault(method, {})[key] = value_of(value)
     for method in (*file, *single):
-        registry.look(method)  # an unknown name is told, even if the method is not among the chosen
+        registry.look(method)  # refuses an unknown name, also of a method that is not chosen
     presets = _presets(registry, names, wanted.presets, log)
     found = {}
     for name in names:
@@ -155,7 +155,7 @@ def _parts(option: str, text: str, names: Sequence[str]) -> tuple[str, str, str]
 
 
 def _grids(registry: Registry, names: Sequence[str], wanted: Wanted) -> dict[str, dict[str, list[Any]]]:
-    """Values by key by method."""
+    """The values to try, by method and setting."""
     from ial_bench.method import value_of
 
     fixed = {_parts("--set", text, names)[:2] for text in wanted.settings}
@@ -180,7 +180,7 @@ def _grids(registry: Registry, names: Sequence[str], wanted: Wanted) -> dict[str
 def _presets(
     registry: Registry, names: Sequence[str], wanted: Sequence[str], log: Callable[[str], None] | None
 ) -> dict[str, str]:
-    """The preset of each method that takes one: the last of those named; METHOD=NAME before NAME."""
+    """The preset of each method that has one: the last that is named, and METHOD=NAME before NAME."""
     having: Mapping[str, Sequence[str]] = {n: tuple(registry.get(n).presets) for n in names} if wanted else {}
     for_all: dict[str, str] = {}
     for_one: dict[str, str] = {}

@@ -46,7 +46,7 @@ class Gate:
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Write each."""
+        """Write each line cleaned."""
         for line in lines:
             self.write(line)
 
@@ -161,7 +161,7 @@ def print_rows(headers: list[str], rows: list[list[str]], title: str = "") -> No
 
 
 def _plain(cell: str) -> str:
-    """`cell` on one line, without characters that would steer the terminal: it may be somebody else's file name."""
+    """`cell` on one line, without characters that would steer the terminal."""
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(cell.split()))
 
 
@@ -171,5 +171,5 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def as_typed(name: str, folder: Path | None) -> str:
-    """A dataset as the next command takes it: by name where it lies in the data home, else by its folder."""
+    """A dataset as the next command takes it: by name in the data home, else by its folder."""
     return name if folder is None else str(folder) if "/" in str(folder) else f"./{folder}"

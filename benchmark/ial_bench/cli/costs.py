@@ -139,7 +139,7 @@ def tell_shortage(bill: Bill, cache: Path, report: Reporter) -> None:
 class TimeLeft:
     """An estimate of the time that the rest of a plan takes.
 
-    A run is taken to last as long as others of its method and settings, with any seed, on the same photos and
+    A run is expected to last as long as others of its method and settings, with any seed, on the same photos and
     hardware. Where there are none, nothing is guessed: one method's time says little about another's. Encoding photos
     is left out: it is done once for all, and shows its own time left.
 

@@ -41,7 +41,7 @@ def new_method(
     template = files("ial_bench").joinpath("method_template.py.txt").read_text(encoding="utf-8")
     text = template.replace("NAME", name).replace("TITLE", " ".join(words).capitalize())
     text = text.replace("CLASS", "".join(w.capitalize() for w in words))
-    unchanged = path.is_file() and path.read_bytes() == text.encode()  # a call that was killed had written it
+    unchanged = path.is_file() and path.read_bytes() == text.encode()  # written by a call that was killed
     if path.exists() and not unchanged and not force:
         raise ConfigError(f"{path} is there already", "give --force to replace it, or another --out")
     write_text(path, text)

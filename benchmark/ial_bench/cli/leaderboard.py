@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from ial_bench.report.stale import Code
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""Of typer, or of click where typer does not bring its own."""
+"""Typer's, or click's where typer has none of its own."""
 _PLAIN = (
     "sort", "published", "limit", "side_by_side", "settings_as_columns", "digits", "separable", "intervals", "siunitx",
 )  # fmt: skip
-"""Options that have the name and the value of the layout's."""
+"""Options with the name and the value of a key of the layout."""
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """The options that decide what a table shows; they are kept in the file that it is written to."""
+    """The options that decide what a table shows; a file with a table keeps them."""
 
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="Names. [default: every dataset with results]")
@@ -78,10 +78,10 @@ class TableOptions:
 
     @classmethod
     def read(cls, words: list[str]) -> TableOptions:
-        """The options that stand in a file.
+        """Parse the options that a file keeps.
 
         Raises:
-            ConfigError: they are none of `bench leaderboard`'s, or none that decide what a table shows.
+            ConfigError: one is not of `bench leaderboard`, or does not decide what a table shows.
         """
         typed = f"bench leaderboard {' '.join(words)}"
         try:
@@ -111,13 +111,13 @@ class TableOptions:
         return texts + switches
 
     def as_layout(self, folder: Path = Path()) -> Layout:
-        """The layout file with these options before it.
+        """The layout of the file, overruled by these options.
 
         Args:
-            folder: that the file's path starts from.
+            folder: that the layout file's path is relative to.
 
         Raises:
-            ConfigError: an option or a key of the file may not be as it is.
+            ConfigError: an option or a key of the file has a value that it cannot have.
             DataError: the file cannot be read.
         """
         from ial_bench.report.layout import Layout
@@ -181,14 +181,14 @@ def _command() -> Any:
 
 
 def show_tables(home: Path, asked: TableOptions, out: Path | None, bib: Path | None, code: Code) -> bool:
-    """Print the tables, or write them; whether all records could be read.
+    """Print the tables or write them; returns whether all records could be read.
 
     Args:
         home: folder of results.
         asked: what to show.
         out: file to write to; None: print.
         bib: file for the cited papers; None: beside a LaTeX table with citations.
-        code: that of methods as it is here.
+        code: of the methods that are installed.
     """
     from ial_bench.cli.tables import check_format, formatted, print_tables, tables_of
     from ial_bench.report.blocks import enclosed
@@ -214,14 +214,14 @@ def show_tables(home: Path, asked: TableOptions, out: Path | None, bib: Path | N
 
 
 def check_file(home: Path, asked: TableOptions, file: Path, update: bool, code: Code) -> bool:
-    """Make the tables in a file anew; whether all records could be read.
+    """Compare the tables in a file with the records, or renew them; returns whether all records could be read.
 
     Args:
         home: folder of results.
-        asked: what a file without comments shows: CSV and JSON.
-        file: to hold against the records.
+        asked: what a file shows that cannot keep its options: CSV and JSON.
+        file: with tables.
         update: write what differs instead of failing.
-        code: that of methods as it is here.
+        code: of the methods that are installed.
 
     Raises:
         DataError: it differs, it cannot be read, or it does not say how it was made.

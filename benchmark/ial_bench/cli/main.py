@@ -1,4 +1,4 @@
-"""The `bench` command: verbs put together, errors shown."""
+"""The `bench` command: all commands put together, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ial_bench.cli.console import close_gates
 from ial_bench.errors import BenchError, ConfigError, UnknownNameError
 
 DEBUG_VARIABLE = "IAL_BENCH_DEBUG"
-_OBJECTS = 50_000  # between two looks for rings of objects: thousands of records are kept, and looked through in vain
+_OBJECTS = 50_000  # allocations between collections of garbage: records are kept, and searched in vain
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -76,7 +76,7 @@ def _root(
 
 
 def joined_lists(arguments: Sequence[str]) -> list[str]:
-    """``--seeds 0 1 2`` as ``--seeds 0,1,2``, the form that option parsers know."""
+    """``--seeds 0 1 2`` as ``--seeds 0,1,2``, the form that the option parser takes."""
     joined: list[str] = []
     after_seeds = False
     for argument in arguments:
@@ -89,7 +89,7 @@ def joined_lists(arguments: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the command line; errors are told in a line with their mend, and set the exit code."""
+    """Run the command line; an error is shown as one line with its fix, and sets the exit code."""
     close_gates()
     gc.set_threshold(_OBJECTS, 20, 50)
     try:
@@ -97,7 +97,7 @@ def main() -> None:
     except BenchError as error:
         _fail(error.problem, error.fix, 2 if isinstance(error, (ConfigError, UnknownNameError)) else 1)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; there is nobody to tell
+        sys.stderr.close()  # the reader is gone
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last resort: a line instead of a page
         _fail(
@@ -109,7 +109,7 @@ def main() -> None:
 
 def _fail(problem: str, fix: str | None, code: int) -> None:
     if interrupts.came():
-        raise KeyboardInterrupt  # whatever the unwinding ran into
+        raise KeyboardInterrupt  # whatever error the unwinding caused
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 

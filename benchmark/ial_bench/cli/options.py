@@ -74,9 +74,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """A command for typer in which each parameter that is a dataclass stands for options, one a field.
+    """A command for typer in which a parameter that is a dataclass stands for a group of options.
 
-    A field's type is annotated as an option's is; its default is the option's.
+    Each field of the dataclass is an option: its type is annotated as an option's, and its default is the option's.
     """
     groups: dict[str, type[Any]] = {}
     options: list[Parameter] = []
@@ -108,15 +108,15 @@ def _option(name: str, annotation: Any, default: Any) -> Parameter:
 
 
 def listed(text: str | None) -> list[str]:
-    """The names that stand between commas, each once."""
+    """Names between commas, each once."""
     return list(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 
 def check_known(what: str, name: str | None, known: Sequence[str]) -> None:
-    """Refuse a word that is none of those an option has; None is no word.
+    """Refuse a value that an option cannot have; None means that it was not given.
 
     Raises:
-        UnknownNameError: it is none of `known`.
+        UnknownNameError: it is not among `known`.
     """
     if name is not None and name not in known:
         raise unknown_name(what, name, known, f"there are {', '.join(known)}")

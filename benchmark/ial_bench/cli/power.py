@@ -106,7 +106,7 @@ def power(
 
 
 def _selected(names: list[str], dataset: str | None, metric: str, limit: int | None, results: Path | None) -> Selected:
-    """The runs whose pairs are looked at: those named, else all but oracles.
+    """The runs to pair: those named, else all but oracles.
 
     Raises:
         ConfigError: a single one is named.
@@ -159,7 +159,7 @@ def _sizes(photos: float | None, spread: float | None) -> tuple[Sizes, None]:
     _between("--size-spread", spread, 0, _MOST_SPREAD)
     if mean == 1 and spread:
         raise ConfigError("places of one photo on average all have one", "leave --size-spread out")
-    part = mean % 1  # a mean between two whole numbers is of places of both
+    part = mean % 1  # a fractional mean implies at least this variance
     return Sizes(mean, max((mean * spread) ** 2, part * (1 - part))), None
 
 
@@ -197,7 +197,7 @@ def _differences(text: str | None) -> tuple[float, ...]:
 
 
 def _between(option: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # nor one that is no number
+    if not low <= value <= high:  # written so that NaN fails, too
         raise ConfigError(
             f"{option} {value:g} is not from {low:g} to {high:g}", "`bench power --help` tells what it is"
         )

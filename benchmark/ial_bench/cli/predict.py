@@ -167,7 +167,7 @@ def _about(record: RunRecord, data: Dataset) -> str:
 
 
 def _words(cls: type[Method], config: Any, record: RunRecord) -> list[str]:
-    """The options of `bench run` that give the run its identity again."""
+    """The options of `bench run` that make a run of the same identity."""
     from ial_bench.engine.plan import STORED_K
     from ial_bench.settings import BACKBONE, as_text, nearest_preset
 
@@ -185,7 +185,7 @@ def _words(cls: type[Method], config: Any, record: RunRecord) -> list[str]:
 
 
 def _repeated(*options: tuple[str, Sequence[Any] | None]) -> list[str]:
-    """The options with those of their values that were given, as words of a command."""
+    """Options with their values as words of a command, without those that were not given."""
     return [
         w for option, values in options for value in values or () if value is not None for w in (option, str(value))
     ]

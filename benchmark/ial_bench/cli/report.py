@@ -166,7 +166,7 @@ def _dataset(selected: Selected, home: Path | None) -> Dataset | None:
 
 
 def _number(text: str) -> int | None:
-    """How many; None for all.
+    """The number of thumbnails; None for all.
 
     Raises:
         ConfigError: neither a number nor a word for one.

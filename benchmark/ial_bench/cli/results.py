@@ -234,10 +234,10 @@ def site_template(
 
 
 def _signed_by(file: Path, signers: Path | None) -> str | None:
-    """Whose signature a pack bears, None where none is asked for.
+    """Who signed a pack; None where no signature is asked for.
 
     Raises:
-        DataError: it bears none of the signers'.
+        DataError: none of the signers did.
     """
     from ial_bench.packs.sign import read_signers, signed_by
 
@@ -251,7 +251,7 @@ def _signed_by(file: Path, signers: Path | None) -> str | None:
 def _verified(
     file: Path, dataset: str, plugin: Sequence[Path] | None, data_home: Path | None
 ) -> tuple[Pack, Verifier, list[Verified]]:
-    """A pack and what came of its runs.
+    """A pack, its verifier and its verified runs.
 
     Raises:
         DataError: it is no pack, or about another dataset, version or ground truth.

@@ -159,7 +159,7 @@ def run(
         print_json([r.model_dump(mode="json") for r in outcomes])
     else:
         _print_leaderboards(datasets, engine_options, registry, skipped)
-    sys.stdout.flush()  # the table stands first, also where both go to one file
+    sys.stdout.flush()  # so that the table comes first where both go to one file
     for note in (_WHAT_IT_WAS if dataset == DEFAULT_DATASET else "", _packaged_instead(plans)):
         if note:
             report.log(note)
@@ -169,7 +169,7 @@ def run(
 
 
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
-    """The dataset called `name`; one that its card can make is made where it is not there yet."""
+    """The dataset called `name`, made first if it is missing and its card can make it."""
     from ial_bench.datasets.names import installed, open_dataset
     from ial_bench.registry import dataset_cards
 
@@ -190,7 +190,7 @@ def _dataset_names(text: str, home: Path | None) -> list[str]:
 
 
 def _execute(engine: Engine, todo: list[Planned], left: TimeLeft) -> list[RunRecord]:
-    """Run what is not done; the records of all, in the plan's order."""
+    """Run what is not done; returns the records of all, in the plan's order."""
     from ial_bench.settings import changes_text
 
     data, report = engine.dataset, engine.report

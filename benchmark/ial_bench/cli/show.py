@@ -205,7 +205,7 @@ def _method(registry: Registry, name: str) -> dict[str, Any]:
 
 
 def _encoder(spec: str, cache: Path | None) -> dict[str, Any]:
-    """What is known of an encoder.
+    """What is known about an encoder.
 
     Raises:
         BenchError: its weights cannot be had here.

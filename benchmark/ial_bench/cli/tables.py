@@ -1,4 +1,4 @@
-"""Tables from a folder of results."""
+"""Tables from a folder of results, as `bench leaderboard` and `bench run` show them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def tables_of(home: Path, layout: Layout, code: Code) -> tuple[list[Table], bool
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Garbage collection off, and what was made left out of it for good: records are kept, so looking is in vain."""
+    """No garbage collection here, and none ever of what is made here: records are kept, so it finds nothing."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -78,7 +78,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def print_tables(tables: Sequence[Table], layout: Layout, fmt: str | None) -> None:
-    """Tables on stdout: as `fmt` says, else drawn on a terminal and Markdown elsewhere."""
+    """Print tables in a format; by default drawn on a terminal, and Markdown elsewhere."""
     if fmt is None and sys.stdout.isatty():
         from ial_bench.report.formats.terminal import drawn
 
