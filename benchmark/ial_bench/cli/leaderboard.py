@@ -175,7 +175,7 @@ def leaderboard(
 
 def _command() -> Any:
     """`bench leaderboard` by itself, as its parser sees it."""
-    alone = typer.Typer(add_completion=False)
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
     alone.command()(leaderboard)
     return typer.main.get_command(alone)
 
