@@ -1,4 +1,4 @@
-"""Settings as text, and what a configuration is nearest to."""
+"""Settings as text and as values, and what a configuration is nearest to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from ial_bench import ImageBatch, Method, MethodConfig, MethodInfo, TopK
 from ial_bench.errors import UnknownNameError
-from ial_bench.method import config_from_text
-from ial_bench.settings import as_text, changes_text, nearest_preset, preset_texts, shown
+from ial_bench.method import config_from_text, configured
+from ial_bench.settings import as_text, changes_text, nearest_preset, preset_values, shown
 
 
 class Knobs(Method):
@@ -49,6 +49,12 @@ def test_a_text_is_the_same_text_again_when_given_as_a_setting(value: str) -> No
     assert config.b == value
 
 
+@pytest.mark.parametrize("value", ["5", "null", "[1,2]", "true"])
+def test_a_value_is_never_read_as_text(value: str) -> None:
+    config: Any = configured(Knobs, {"b": value, "c": (3, 4), "d": None})
+    assert (config.b, config.c, config.d) == (value, (3, 4), None)
+
+
 @pytest.mark.parametrize(
     ("settings", "preset", "changed", "text"),
     [
@@ -81,4 +87,4 @@ def test_settings_without_default_are_no_change() -> None:
 
 def test_an_unknown_preset_is_told_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'paper'"):
-        preset_texts(Knobs, "papers")
+        preset_values(Knobs, "papers")

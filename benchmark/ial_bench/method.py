@@ -358,22 +358,20 @@ class FitOnTheSpot:
         return method
 
 
-def config_from_text(method: type[Method], settings: Mapping[str, str]) -> MethodConfig:
-    """A method's configuration from ``key=value`` texts: each value is read as JSON where it is JSON.
+def configured(method: type[Method], settings: Mapping[str, Any]) -> MethodConfig:
+    """A method's configuration from values by setting; settings that are not given have their defaults.
 
     Raises:
-        ConfigError: an unknown key (with "did you mean") or a value that does not fit.
+        ConfigError: an unknown setting (with "did you mean") or a value that does not fit.
     """
     fields, lists = method.Config.model_fields, f"`bench show {method.info.name}` lists its settings"
-    values: dict[str, Any] = {}
-    for key, text in settings.items():
+    for key in settings:
         if key not in fields:
             error = unknown_name(f"setting of {method.info.name}", key, fields, lists)
             raise ConfigError(error.problem, error.fix)
-        values[key] = _value(text)
     try:
         with no_exit(f"the Config of {method.info.name}"):
-            return method.Config(**values)
+            return method.Config(**settings)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
@@ -383,7 +381,13 @@ def config_from_text(method: type[Method], settings: Mapping[str, str]) -> Metho
         ) from error
 
 
-def _value(text: str) -> Any:
+def config_from_text(method: type[Method], settings: Mapping[str, str]) -> MethodConfig:
+    """A method's configuration from values as they are typed: see `configured` and `value_of`."""
+    return configured(method, {key: value_of(text) for key, text in settings.items()})
+
+
+def value_of(text: str) -> Any:
+    """The value of a setting as it is typed: JSON where the text is JSON, else the text itself."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

@@ -1,15 +1,13 @@
-"""Settings of methods as text: how values are written and read, presets, what was changed on top."""
+"""Settings of methods: how values are written, presets, and how a configuration differs from them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ial_bench.errors import BenchError, ConfigError, unknown_name
-
-if TYPE_CHECKING:
-    from ial_bench.method import Method, MethodConfig
+from ial_bench.method import Method, MethodConfig, configured
 
 BACKBONE = "backbone"
 """The setting that has an option, and a column of the table, of its own."""
@@ -34,8 +32,8 @@ def as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def preset_texts(method: type[Method], name: str) -> dict[str, str]:
-    """The settings of a preset, as texts that `config_from_text` reads.
+def preset_values(method: type[Method], name: str) -> dict[str, Any]:
+    """The settings of a preset.
 
     Raises:
         UnknownNameError: the method has no such preset.
@@ -43,7 +41,7 @@ def preset_texts(method: type[Method], name: str) -> dict[str, str]:
     if name not in method.presets:
         known = ", ".join(method.presets) or "none"
         raise unknown_name(f"preset of {method.info.name}", name, method.presets, f"its presets: {known}")
-    return {key: as_text(value) for key, value in method.presets[name].items()}
+    return dict(method.presets[name])
 
 
 def nearest_preset(method: type[Method], config: MethodConfig) -> tuple[str | None, tuple[str, ...]]:
@@ -52,16 +50,14 @@ def nearest_preset(method: type[Method], config: MethodConfig) -> tuple[str | No
     None stands for the defaults, which win a tie. The answer depends on the settings alone, not on how they were
     asked for, so that equal runs are described alike.
     """
-    from ial_bench.method import config_from_text
-
     own = config.model_dump(mode="json")
-    needed = {key: as_text(own[key]) for key, field in method.Config.model_fields.items() if field.is_required()}
-    bases: list[tuple[str | None, Mapping[str, str]]] = [(None, {})]
-    bases += [(name, preset_texts(method, name)) for name in method.presets]
+    needed = {key: own[key] for key, field in method.Config.model_fields.items() if field.is_required()}
+    bases: list[tuple[str | None, Mapping[str, Any]]] = [(None, {}), *method.presets.items()]
     found: list[tuple[str | None, tuple[str, ...]]] = []
-    for name, texts in bases:
-        base = config_from_text(method, {**needed, **texts}).model_dump(mode="json")
-        # A setting that is read under certain others alone is left out where it is not: it then has its default.
+    for name, values in bases:
+        base = configured(method, {**needed, **values}).model_dump(mode="json")
+        # A setting that exists only under certain others is left out of the dump where it has no meaning: it then
+        # has its default.
         defaults = {key: method.Config.model_fields[key].get_default() for key in own.keys() - base.keys()}
         base = {**base, **defaults}
         found.append((name, tuple(key for key, value in own.items() if base[key] != value)))
@@ -69,16 +65,14 @@ def nearest_preset(method: type[Method], config: MethodConfig) -> tuple[str | No
 
 
 def check_presets(method: type[Method]) -> None:
-    """Look whether every preset is made of settings that the method has.
+    """Check that every preset is made of settings that the method has.
 
     Raises:
         ConfigError: one is not; names preset and setting.
     """
-    from ial_bench.method import config_from_text
-
-    for name in method.presets:
+    for name, values in method.presets.items():
         try:
-            config_from_text(method, preset_texts(method, name))
+            configured(method, values)
         except BenchError as error:
             raise ConfigError(f"preset {name!r}: {error.problem}", error.fix) from error
 

@@ -12,6 +12,7 @@ import pytest
 from bench_command import Bench
 from ial_bench.cli.choices import Wanted, choose, split_values
 from ial_bench.datasets.dataset import Dataset
+from ial_bench.errors import ConfigError
 from ial_bench.registry import Registry
 
 PLUGIN = """
@@ -100,6 +101,16 @@ def test_later_sources_stand_on_earlier_ones(registry: Registry, tmp_path: Path)
     found = configs(registry, presets=["paper"], config=file, settings=["knobs.c=[6]"])
     assert found == [{"a": 10, "b": "file", "c": [6]}]
     assert configs(registry, presets=["paper"], grids=["b=x,y"]) == [{"a": 10, "b": b, "c": [7, 8]} for b in "xy"]
+
+
+def test_the_values_of_a_file_are_values(registry: Registry, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('[knobs]\nb = "5"\nc = [5, 6]\n')
+    assert configs(registry, config=file) == [{"a": 1, "b": "5", "c": [5, 6]}]
+    assert configs(registry, config=file, settings=['b="7"']) == [{"a": 1, "b": "7", "c": [5, 6]}]
+    file.write_text("[knobs]\nb = 2020-01-31\n")
+    with pytest.raises(ConfigError, match=r"setting knobs\.b: input should be a valid string"):
+        configs(registry, config=file)
 
 
 def test_the_backbone_stands_between_file_and_set(tmp_path: Path) -> None:

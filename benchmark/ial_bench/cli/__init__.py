@@ -1,1 +1,1 @@
-"""The command line, `bench`: one verb a file. Verbs import what they need when they run."""
+"""The command line, `bench`: one group of commands a file. A command imports heavy libraries only when it runs."""

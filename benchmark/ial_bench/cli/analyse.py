@@ -1,4 +1,4 @@
-"""`bench analyse`: where methods are right, where their errors lie, and what their confidence is worth."""
+"""`bench compare` and `bench analyse`: whether methods differ, where they are right, and what confidence is worth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ial_bench import folders
 from ial_bench.cli import options
+from ial_bench.cli.console import escaped, print_json, print_rows
+from ial_bench.errors import ConfigError, UnknownNameError, unknown_name
 
 if TYPE_CHECKING:
     from ial_bench.report.selection import Selected
@@ -23,28 +26,60 @@ app = typer.Typer(
 _ALL = "all"
 _FORMATS = ("table", "md", "latex", "csv", "json", "html")
 
-Methods = Annotated[
-    list[str] | None, typer.Argument(help="Names of methods, or ids of runs. [default: all]", show_default=False)
-]
-DatasetName = Annotated[
-    str | None, typer.Option("--dataset", "-d", help="Name. [default: the only dataset with results]")
-]
-Limit = Annotated[int | None, typer.Option(help="Look at runs with this limit.")]
 Format = Annotated[
     str, typer.Option("--format", help="table, md, latex, csv, json or html. Fractions in csv and json.")
 ]
 Bins = Annotated[int, typer.Option(min=1, help="Bins of the reliability curve, of equal mass.")]
 
 
+def compare(
+    methods: Annotated[
+        list[str] | None, typer.Argument(help="Two methods or more: names, or ids of runs.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", "-d", help="Names, comma-separated. [default: the only dataset with results]"),
+    ] = None,
+    metric: options.Metric = "SSA-1",
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Compare all methods with results.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Compare runs with this limit.")] = None,
+    results: options.Results = None,
+    as_json: options.AsJson = False,
+    form: Format = "table",
+) -> None:
+    """Compare methods on the same queries.
+
+    Differences with 95 % intervals over places, queries that one alone has right, and p-values of sign flips of whole
+    places with Holm's correction over all pairs shown. Of several seeds, each query counts by its mean over them. Of
+    several datasets each has its rows, and the mean over them, each counting alike, has its own test.
+
+    Example: bench compare addressclip retrieval --dataset pitts-ial,sf-ial-base --metric SSA-1
+    """
+    from ial_bench.report.comparison import compared, comparison_table
+
+    if all_pairs == bool(methods) or (methods and len(methods) < 2):
+        raise ConfigError("name two methods or more, or give --all-pairs", "bench compare addressclip retrieval")
+    if as_json and form not in {"table", "json"}:
+        raise ConfigError(f"--json and --format {form} ask for two forms", "leave one of both out")
+    names = [None] if dataset is None else options.listed(dataset)
+    found, notes = compared(folders.results_home(results), names, methods or [], metric, limit)
+    if as_json or form == "json":
+        print_json({**found[0].as_json(), "notes": notes} if len(found) == 1 else {
+            "datasets": [f.as_json() for f in found[:-1]], "mean": found[-1].as_json(), "notes": notes
+        })  # fmt: skip
+        return
+    show_sheets([comparison_table(found, notes)], form)
+
+
 @app.command("breakdown")
 def breakdown(
-    methods: Methods = None,
+    methods: options.Answering = None,
     by: Annotated[
         str, typer.Option(help="neighbourhood, street, train-photos, train-distance, heading, dataset, or all.")
     ] = _ALL,
-    metric: Annotated[str, typer.Option(help="A mean over queries: SSA-k, SA-k, MRR, within_50, ...")] = "SSA-1",
-    dataset: DatasetName = None,
-    limit: Limit = None,
+    metric: options.Metric = "SSA-1",
+    dataset: options.AnsweredDataset = None,
+    limit: options.Limit = None,
     results: options.Results = None,
     form: Format = "table",
 ) -> None:
@@ -55,7 +90,6 @@ def breakdown(
 
     Example: bench analyse breakdown addressclip retrieval --by train-photos
     """
-    from ial_bench.errors import unknown_name
     from ial_bench.report import breakdown as report
 
     if by not in {_ALL, *report.BY}:
@@ -67,10 +101,10 @@ def breakdown(
 
 @app.command("confusion")
 def confusion(
-    methods: Methods = None,
+    methods: options.Answering = None,
     pairs: Annotated[int, typer.Option(min=0, help="Most confused pairs to show of each method.")] = 10,
-    dataset: DatasetName = None,
-    limit: Limit = None,
+    dataset: options.AnsweredDataset = None,
+    limit: options.Limit = None,
     results: options.Results = None,
     form: Format = "table",
 ) -> None:
@@ -87,10 +121,10 @@ def confusion(
 
 @app.command("calibration")
 def calibration(
-    methods: Methods = None,
+    methods: options.Answering = None,
     bins: Bins = 15,
-    dataset: DatasetName = None,
-    limit: Limit = None,
+    dataset: options.AnsweredDataset = None,
+    limit: options.Limit = None,
     plugin: options.Plugins = None,
     results: options.Results = None,
     form: Format = "table",
@@ -110,10 +144,10 @@ def calibration(
 
 @app.command("seeds")
 def seeds(
-    methods: Methods = None,
-    metric: Annotated[str, typer.Option(help="A mean over queries: SSA-k, SA-k, MRR, within_50, ...")] = "SSA-1",
-    dataset: DatasetName = None,
-    limit: Limit = None,
+    methods: options.Answering = None,
+    metric: options.Metric = "SSA-1",
+    dataset: options.AnsweredDataset = None,
+    limit: options.Limit = None,
     results: options.Results = None,
     form: Format = "table",
 ) -> None:
@@ -130,11 +164,10 @@ def seeds(
 
 
 def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str]:
-    """Of the selected methods whose records do not tell what scores say, the names of those whose scores are logits.
+    """The selected methods whose scores are logits, of those whose records do not say what scores are.
 
-    One that is not known here counts as none.
+    A method that is not installed counts as none.
     """
-    from ial_bench.errors import UnknownNameError
     from ial_bench.registry import Registry
 
     registry = Registry(plugins or ())
@@ -151,10 +184,9 @@ def logit_methods(selected: Selected, plugins: Sequence[Path] | None) -> set[str
 def _selected(
     results: Path | None, dataset: str | None, methods: list[str] | None, limit: int | None, metric: str = "SSA-1"
 ) -> Selected:
-    from ial_bench.folders import results_home
     from ial_bench.report.selection import Selected
 
-    return Selected.among(results_home(results), dataset, methods or [], limit, metric)
+    return Selected.among(folders.results_home(results), dataset, methods or [], limit, metric)
 
 
 def show_sheets(sheets: Sequence[Table], form: str) -> None:
@@ -163,13 +195,9 @@ def show_sheets(sheets: Sequence[Table], form: str) -> None:
     Raises:
         UnknownNameError: no such format.
     """
-    from ial_bench.cli.console import print_rows
-    from ial_bench.cli.terminal import escaped
-    from ial_bench.errors import unknown_name
     from ial_bench.report.formats import text_of
 
-    if form not in _FORMATS:
-        raise unknown_name("format", form, _FORMATS, f"there are {', '.join(_FORMATS)}")
+    options.check_known("format", form, _FORMATS)
     if form != "table":
         text = text_of(sheets, form)
         typer.echo(escaped(text) if form == "json" else text, nl=False)

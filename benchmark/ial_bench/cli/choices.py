@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ial_bench.errors import ConfigError, DataError, unknown_name
 
 if TYPE_CHECKING:
     from ial_bench.engine.plan import ConfiguredMethod
     from ial_bench.registry import Registry
 
-Texts = dict[str, str]
-"""Settings by key, as texts that `config_from_text` reads."""
+Values = dict[str, Any]
+"""Values by setting."""
 
 _OPENING, _CLOSING = "[{", "]}"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The options that choose methods and their settings.
+    """The options that choose methods and their settings, as they are typed.
 
     Attributes:
         methods: names, comma-separated, or ``all``.
@@ -46,13 +47,13 @@ def choose(
     default_backbone: str | None = None,
     log: Callable[[str], None] | None = None,
 ) -> list[ConfiguredMethod]:
-    """The chosen methods with their configurations, one for each different cell of their grids.
+    """The chosen methods with their configurations, one for each distinct cell of their grids.
 
     Args:
         registry: where methods come from.
-        wanted: what was asked for.
+        wanted: the options.
         default_backbone: encoder where nothing names one; the dataset's own.
-        log: told which methods a preset passes by.
+        log: gets a line that names the methods without a preset.
 
     Raises:
         UnknownNameError: no such method or preset.
@@ -60,7 +61,7 @@ def choose(
     """
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.engine.plan import ConfiguredMethod
-    from ial_bench.method import config_from_text
+    from ial_bench.method import configured
     from ial_bench.settings import BACKBONE
 
     names = registry.select(wanted.methods)
@@ -69,13 +70,13 @@ def choose(
     choices = []
     for name in names:
         cls = registry.get(name)
-        own = dict(given[name])
+        own = given[name]
         if default_backbone is not None and BACKBONE in cls.Config.model_fields:
             own.setdefault(BACKBONE, default_backbone)
         grid = grids.get(name, {})
         configs = []
         for cell in product(*grid.values()):
-            config = config_from_text(cls, {**own, **dict(zip(grid, cell, strict=True))})
+            config = configured(cls, {**own, **dict(zip(grid, cell, strict=True))})
             if config not in configs:  # cells written differently may mean the same
                 configs.append(config)
         for config in configs:
@@ -85,31 +86,32 @@ def choose(
     return choices
 
 
-def settings_of(registry: Registry, wanted: Wanted, log: Callable[[str], None] | None = None) -> dict[str, Texts]:
-    """What each chosen method is given: its preset, then the file, then --backbone, then --set. Grids are apart."""
+def settings_of(registry: Registry, wanted: Wanted, log: Callable[[str], None] | None = None) -> dict[str, Values]:
+    """The settings given to each chosen method; later ones win: preset, file, --backbone, --set. Grids are apart."""
     from ial_bench.encoders.spec import EncoderSpec, long_name
-    from ial_bench.settings import BACKBONE, preset_texts
+    from ial_bench.method import value_of
+    from ial_bench.settings import BACKBONE, preset_values
 
     backbone = None if wanted.backbone is None else long_name(wanted.backbone)
     if backbone is not None:
         EncoderSpec.parse(backbone)
     names = registry.select(wanted.methods)
     file = _from_file(wanted.config) if wanted.config else {}
-    single: dict[str, Texts] = {}
+    single: dict[str, Values] = {}
     for text in wanted.settings:
         method, key, value = _parts("--set", text, names)
-        single.setdefault(method, {})[key] = value
+        single.setdefault(method, {})[key] = value_of(value)
     for method in (*file, *single):
-        registry.look(method)  # an unknown name is told, even if the method is not among the chosen
+        registry.look(method)  # refuses an unknown name, also of a method that is not chosen
     presets = _presets(registry, names, wanted.presets, log)
     found = {}
     for name in names:
         cls = registry.get(name)
-        texts = preset_texts(cls, presets[name]) if name in presets else {}
-        texts |= file.get(name, {})
+        values = preset_values(cls, presets[name]) if name in presets else {}
+        values |= file.get(name, {})
         if backbone is not None and BACKBONE in cls.Config.model_fields:
-            texts[BACKBONE] = backbone
-        found[name] = texts | single.get(name, {})
+            values[BACKBONE] = backbone
+        found[name] = values | single.get(name, {})
     return found
 
 
@@ -138,8 +140,6 @@ def split_values(text: str) -> list[str]:
 
 def _parts(option: str, text: str, names: Sequence[str]) -> tuple[str, str, str]:
     """Method, key and value of an option; the method may be left out where one is chosen."""
-    from ial_bench.errors import ConfigError
-
     left, equals, value = text.partition("=")
     method, dot, key = left.partition(".")
     if not dot and len(names) == 1:
@@ -154,12 +154,12 @@ def _parts(option: str, text: str, names: Sequence[str]) -> tuple[str, str, str]
     return method, key, value
 
 
-def _grids(registry: Registry, names: Sequence[str], wanted: Wanted) -> dict[str, dict[str, list[str]]]:
-    """Values by key by method."""
-    from ial_bench.errors import ConfigError
+def _grids(registry: Registry, names: Sequence[str], wanted: Wanted) -> dict[str, dict[str, list[Any]]]:
+    """The values to try, by method and setting."""
+    from ial_bench.method import value_of
 
     fixed = {_parts("--set", text, names)[:2] for text in wanted.settings}
-    grids: dict[str, dict[str, list[str]]] = {}
+    grids: dict[str, dict[str, list[Any]]] = {}
     for text in wanted.grids:
         method, key, values = _parts("--grid", text, names)
         registry.look(method)
@@ -169,7 +169,7 @@ def _grids(registry: Registry, names: Sequence[str], wanted: Wanted) -> dict[str
         if key in own or (method, key) in fixed:
             raise ConfigError(f"{method}.{key} is given twice", "name all its values in one --grid, and in no --set")
         try:
-            own[key] = split_values(values)
+            own[key] = [value_of(value) for value in split_values(values)]
         except ValueError as error:
             raise ConfigError(
                 f"--grid {text!r}: {error}", "values stand between commas; those with commas are JSON, as in [1,2],[3]"
@@ -180,12 +180,10 @@ def _grids(registry: Registry, names: Sequence[str], wanted: Wanted) -> dict[str
 def _presets(
     registry: Registry, names: Sequence[str], wanted: Sequence[str], log: Callable[[str], None] | None
 ) -> dict[str, str]:
-    """The preset of each method that takes one: the last of those named; METHOD=NAME before NAME."""
-    from ial_bench.errors import ConfigError, unknown_name
-
+    """The preset of each method that has one: the last that is named, and METHOD=NAME before NAME."""
     having: Mapping[str, Sequence[str]] = {n: tuple(registry.get(n).presets) for n in names} if wanted else {}
-    for_all: Texts = {}
-    for_one: Texts = {}
+    for_all: dict[str, str] = {}
+    for_one: dict[str, str] = {}
     for text in wanted:
         method, equals, preset = text.rpartition("=")
         if equals:
@@ -206,8 +204,7 @@ def _presets(
     return for_all | for_one
 
 
-def _from_file(path: Path) -> dict[str, Texts]:
-    from ial_bench.errors import ConfigError, DataError
+def _from_file(path: Path) -> dict[str, Values]:
     from ial_bench.files import read_toml
 
     try:
@@ -217,4 +214,4 @@ def _from_file(path: Path) -> dict[str, Texts]:
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {name} stands outside a [METHOD] table", "write a [METHOD] table a method")
-    return {name: {k: json.dumps(v) for k, v in table.items()} for name, table in tables.items()}
+    return tables

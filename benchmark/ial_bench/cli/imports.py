@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ial_bench import folders
 from ial_bench.cli import options
-
-if TYPE_CHECKING:
-    from ial_bench.datasets.importing.released import ReleasedOptions
+from ial_bench.cli.console import ConsoleReporter, as_typed, counted
+from ial_bench.errors import ConfigError
 
 app = typer.Typer(
     rich_markup_mode=None, help="Turn data in a known layout into a dataset folder.", no_args_is_help=True
@@ -18,7 +19,6 @@ app = typer.Typer(
 
 Annotations = Annotated[Path, typer.Option(help="Folder of *_train.json, *_database.json, *_queries.json.")]
 Images = Annotated[Path, typer.Option(help="Folder that the photos' paths lie below; they stay there.")]
-Out = Annotated[Path | None, typer.Option(help="Dataset folder to write. [default: NAME in the data home]")]
 KnownName = Annotated[
     str | None,
     typer.Option(
@@ -30,14 +30,30 @@ Coords = Annotated[
     Path | None,
     typer.Option(help="CSV of positions: filename,utm_easting,utm_northing or filename,lat,lon."),
 ]
-ValFraction = Annotated[float, typer.Option(help="Share of train photos, by place, that becomes val.")]
-Seed = Annotated[int, typer.Option(help="Seed of the val split.")]
-TrainOnDatabase = Annotated[
-    bool,
-    typer.Option("--train-on-database", help="Train on the database file's photos, too: they become train and val."),
-]
-MaxBad = Annotated[str, typer.Option(help="Share of records that may be unusable.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Which records become photos, and of which split."""
+
+    val_fraction: options.ValFraction = 0.1
+    seed: Annotated[int, typer.Option(help="Seed of the val split.")] = 0
+    train_on_database: Annotated[
+        bool,
+        typer.Option(
+            "--train-on-database", help="Train on the database file's photos, too: they become train and val."
+        ),
+    ] = False
+    max_bad: Annotated[str, typer.Option(help="Share of records that may be unusable.")] = "1%"
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How the dataset is written."""
+
+    contents: options.Contents = True
+    force: options.Force = False
+    data_home: options.DataHome = None
 
 
 def share(text: str) -> float:
@@ -46,8 +62,6 @@ def share(text: str) -> float:
     Raises:
         ConfigError: neither.
     """
-    from ial_bench.errors import ConfigError
-
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
@@ -58,11 +72,13 @@ def share(text: str) -> float:
 
 
 @app.command("released")
+@options.grouped
 def import_released(
+    *,
     annotations: Annotations,
     images: Images,
     name: Annotated[str, typer.Option(help="Name to run the dataset by.")],
-    out: Out = None,
+    out: options.Out = None,
     coords: Coords = None,
     utm_zone: Annotated[str | None, typer.Option(help="Zone of UTM positions, such as 17N.")] = None,
     place_rule: Annotated[
@@ -71,15 +87,10 @@ def import_released(
             help="sf-xl, pitts, stem-view, path-view, file, or a regex with (?P<place>...). [default: detected]"
         ),
     ] = None,
-    val_fraction: ValFraction = 0.1,
-    seed: Seed = 0,
-    train_on_database: TrainOnDatabase = False,
-    max_bad: MaxBad = "1%",
-    title: Annotated[str, typer.Option(help="Title for people.")] = "",
-    licence: Annotated[str, typer.Option(help="Terms of the photos, in words.")] = "",
-    contents: options.Contents = True,
-    force: Force = False,
-    data_home: options.DataHome = None,
+    records: Records,
+    title: options.Title = "",
+    licence: options.Licence = "",
+    writing: Writing,
 ) -> None:
     """Import annotation in the layout of the field's release.
 
@@ -88,20 +99,16 @@ def import_released(
     Example: bench data import released --name my-city --annotations ann --images photos
     --coords coords.csv --utm-zone 31N
     """
-    from ial_bench.datasets.importing.released import ReleasedOptions
-
     _import(
-        ReleasedOptions(
-            annotations, images, name, _folder(out, data_home, name), coords=coords, utm_zone=utm_zone,
-            place_rule=place_rule, val_fraction=val_fraction, seed=seed, train_on_database=train_on_database,
-            max_bad=share(max_bad), title=title, licence=licence, contents=contents, force=force,
-        ),
-        out,
+        None, annotations, images, name, out, records, writing,
+        coords=coords, utm_zone=utm_zone, place_rule=place_rule, title=title, licence=licence,
     )  # fmt: skip
 
 
 @app.command("pitts-ial")
+@options.grouped
 def import_pitts_ial(
+    *,
     annotations: Annotations,
     images: Annotated[Path, typer.Option(help="Folder of Pitts-250k: 000, 001, ..., queries_real; it stays there.")],
     mats: Annotated[
@@ -109,14 +116,9 @@ def import_pitts_ial(
     ] = None,
     coords: Coords = None,
     name: KnownName = None,
-    out: Out = None,
-    val_fraction: ValFraction = 0.1,
-    seed: Seed = 0,
-    train_on_database: TrainOnDatabase = False,
-    max_bad: MaxBad = "1%",
-    contents: options.Contents = True,
-    force: Force = False,
-    data_home: options.DataHome = None,
+    out: options.Out = None,
+    records: Records,
+    writing: Writing,
 ) -> None:
     """Import Pitts-IAL: the released annotation on the photos of Pitts-250k.
 
@@ -125,54 +127,29 @@ def import_pitts_ial(
 
     Example: bench data import pitts-ial --annotations ann --images pitts250k --mats pitts250k/datasets
     """
-    from ial_bench.datasets.importing.released import ReleasedOptions
-    from ial_bench.errors import ConfigError
-
     if mats is None and coords is None:
         raise ConfigError(
             "Pitts-250k's file names tell no positions",
             "give --mats DIR (the folder of pitts250k_train.mat and so on) or --coords CSV",
         )
-    name = "pitts-ial" if name is None else name
-    _import(
-        ReleasedOptions(
-            annotations, images, name, _folder(out, data_home, name), coords=coords, mats=mats,
-            val_fraction=val_fraction, seed=seed, train_on_database=train_on_database, max_bad=share(max_bad),
-            contents=contents, force=force,
-        ),
-        out,
-        "pitts-ial",
-    )  # fmt: skip
+    _import("pitts-ial", annotations, images, name, out, records, writing, coords=coords, mats=mats)
 
 
 def _add_sf_ial(known: str, title: str) -> None:
     """Add the command that imports a release on the photos of SF-XL."""
 
+    @options.grouped
     def import_sf_ial(
+        *,
         annotations: Annotations,
         images: Images,
         coords: Coords = None,
         name: KnownName = None,
-        out: Out = None,
-        val_fraction: ValFraction = 0.1,
-        seed: Seed = 0,
-        train_on_database: TrainOnDatabase = False,
-        max_bad: MaxBad = "1%",
-        contents: options.Contents = True,
-        force: Force = False,
-        data_home: options.DataHome = None,
+        out: options.Out = None,
+        records: Records,
+        writing: Writing,
     ) -> None:
-        from ial_bench.datasets.importing.released import ReleasedOptions
-
-        name = known if name is None else name
-        _import(
-            ReleasedOptions(
-                annotations, images, name, _folder(out, data_home, name), coords=coords, val_fraction=val_fraction,
-                seed=seed, train_on_database=train_on_database, max_bad=share(max_bad), contents=contents, force=force,
-            ),
-            out,
-            known,
-        )  # fmt: skip
+        _import(known, annotations, images, name, out, records, writing, coords=coords)
 
     about = f"""Import {title}: the released annotation on the processed photos of SF-XL.
 
@@ -188,30 +165,36 @@ _add_sf_ial("sf-ial-base", "SF-IAL-Base")
 _add_sf_ial("sf-ial-large", "SF-IAL-Large")
 
 
-def _folder(out: Path | None, data_home: Path | None, name: str) -> Path:
-    from ial_bench.folders import data_home as home
-
-    return out or home(data_home) / name
-
-
-def _import(wanted: ReleasedOptions, out: Path | None, known: str | None = None) -> None:
+def _import(
+    known: str | None, annotations: Path, images: Path, name: str | None, out: Path | None, records: Records,
+    writing: Writing, **own: Any,
+) -> None:  # fmt: skip
     """Import, and show what came of it.
 
     Args:
-        wanted: what to import.
-        out: as the user gave it.
-        known: the published dataset that it should be.
+        known: the published dataset that it should be, which gives the name where there is none.
+        annotations: folder of the JSON files.
+        images: folder of the photos.
+        name: of the dataset.
+        out: its folder, as the user gave it.
+        records: which records to use.
+        writing: how to write it.
+        own: options that only some imports have.
     """
-    from ial_bench.cli.console import ConsoleReporter
+    from ial_bench.datasets.importing.released import ReleasedOptions
     from ial_bench.datasets.importing.released import import_released as run_import
     from ial_bench.datasets.importing.report import REPORT, kinds
     from ial_bench.datasets.known import dataset_cards
 
+    name = str(known if name is None else name)
+    wanted = ReleasedOptions(
+        annotations, images, name, out or folders.data_home(writing.data_home) / name, contents=writing.contents,
+        force=writing.force, **{**vars(records), "max_bad": share(records.max_bad)}, **own,
+    )  # fmt: skip
     if known is not None:
         wanted = wanted.published_as(dataset_cards()[known])
     summary = run_import(wanted, ConsoleReporter())
-    counts = ", ".join(f"{n:,} {split}" for split, n in summary.counts.items() if n)
-    typer.echo(f"{wanted.name}: {counts} photos")
+    typer.echo(f"{name}: {counted(summary.counts)} photos")
     typer.echo(f"  {summary.n_addresses:,} addresses, of which {summary.n_candidates:,} are candidates")
     typer.echo(
         f"  {summary.n_places:,} places; the place of a photo is {summary.rule.meaning} (rule {summary.rule.name})"
@@ -226,5 +209,5 @@ def _import(wanted: ReleasedOptions, out: Path | None, known: str | None = None)
         typer.echo(f"  {'as published' if met else 'DIFFERS'}: {line}")
     for note in summary.notes:
         typer.echo(f"  note: {note}")
-    shown = wanted.name if out is None else str(out) if "/" in str(out) else f"./{out}"
+    shown = as_typed(name, out)
     typer.echo(f"next: bench data verify {shown}; bench run --methods all --dataset {shown}")

@@ -1,7 +1,7 @@
-"""The end by ctrl-c, or by the signal of a batch system: the line that tells how to go on, at any moment.
+"""Ending on ctrl-c or on a batch system's signal, with a line that says how to go on.
 
-The first signal unwinds what is going on, so that half-written files are removed. A second one, or an unwinding that
-takes too long, ends the process at once. No worker process stays behind.
+The first signal unwinds the work, so that half-written files are removed. A second one, or an unwinding that takes too
+long, ends the process at once. No worker process stays behind.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from types import FrameType
 from typing import NoReturn
 
 _PATIENCE_S = 10
-"""Seconds that unwinding may take."""
+"""The longest that unwinding may take, in seconds."""
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _came: list[int] = []
 
 
 def watch() -> None:
-    """Begin to watch for the signals. One that is ignored, as in a shell's background, stays so."""
+    """Handle the signals from now on. One that is ignored, as in a shell's background, stays ignored."""
     for number in _WORDS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _first)
 
 
 def hurry() -> None:
-    """From here on the first signal ends the process at once: there is nothing left to unwind."""
+    """From now on, end the process on the first signal: there is nothing left to unwind."""
     signal.alarm(0)
     for number in _WORDS:
         if signal.getsignal(number) == _first:
@@ -34,24 +34,24 @@ def hurry() -> None:
 
 
 def came() -> bool:
-    """Whether there was one."""
+    """Whether a signal has arrived."""
     return bool(_came)
 
 
 def end() -> NoReturn:
-    """Tell that it ended early and how to go on, end all workers, and leave with 128 and the number of the signal."""
+    """Say that the command was cut short, end all workers, and exit with 128 plus the number of the signal."""
     number = _came[0] if _came else int(signal.SIGINT)
     for other in (*_WORDS, signal.SIGALRM):
         signal.signal(other, signal.SIG_IGN)
     _end_workers()
-    told = f"error: {_WORDS[signal.Signals(number)]}\n  fix: the same command resumes where it stopped\n"
-    for stream, text in ((sys.stdout, ""), (sys.stderr, told)):
+    message = f"error: {_WORDS[signal.Signals(number)]}\n  fix: the same command resumes where it stopped\n"
+    for stream, text in ((sys.stdout, ""), (sys.stderr, message)):
         try:
             stream.write(text)
             stream.flush()
-        except (OSError, ValueError):  # its reader went away; there is nobody to tell
+        except (OSError, ValueError):  # its reader is gone
             continue
-    os._exit(128 + number)  # what waits for its threads at the end would keep the user waiting
+    os._exit(128 + number)  # a normal exit would wait for threads
 
 
 def _first(number: int, _: FrameType | None) -> NoReturn:

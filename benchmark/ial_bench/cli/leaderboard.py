@@ -1,14 +1,18 @@
-"""`bench leaderboard`: the table, in any format."""
+"""`bench leaderboard`: tables of results, printed, written with the options that made them, or held against a file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import sys
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ial_bench import folders
 from ial_bench.cli import options
+from ial_bench.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,53 +20,129 @@ if TYPE_CHECKING:
     from ial_bench.engine.record import RunRecord
     from ial_bench.registry import Registry
     from ial_bench.report.layout import Layout
+    from ial_bench.report.stale import Code
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""Of typer, or of click where typer does not bring its own."""
+"""Typer's, or click's where typer has none of its own."""
+_PLAIN = (
+    "sort", "published", "limit", "side_by_side", "settings_as_columns", "digits", "separable", "intervals", "siunitx",
+)  # fmt: skip
+"""Options with the name and the value of a key of the layout."""
 
 
-def leaderboard(
+@dataclass(frozen=True)
+class TableOptions:
+    """The options that decide what a table shows; a file with a table keeps them."""
+
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="Names. [default: every dataset with results]")
-    ] = None,
+    ] = None
     fmt: Annotated[
         str | None,
         typer.Option(
             "--format", "-f", help="md, latex, csv, json or html. [default: as --out is named; drawn on a terminal, md]"
         ),
-    ] = None,
+    ] = None
     methods: Annotated[
         str, typer.Option("--methods", "-m", help="Comma-separated names, in the order of the rows, or all.")
-    ] = "all",
+    ] = "all"
     metrics: Annotated[
         str | None, typer.Option(help="Accuracy columns, comma-separated. [default: SSA-1,SSA-5,SA-1,SA-5]")
-    ] = None,
+    ] = None
     columns: Annotated[
         str | None,
         typer.Option(help="All columns in their order: metrics, sd, sd:METRIC, set:KEY, backbone, seeds, latency, ..."),
-    ] = None,
-    sort: Annotated[str | None, typer.Option(help="A column, best first, or given. [default: first metric]")] = None,
-    layout: Annotated[Path | None, typer.Option(help="A TOML file that says all this; options go before it.")] = None,
+    ] = None
+    sort: Annotated[str | None, typer.Option(help="A column, best first, or given. [default: first metric]")] = None
+    layout: Annotated[Path | None, typer.Option(help="A TOML file that says all this; options go before it.")] = None
     published: Annotated[
         bool | None, typer.Option("--published/--no-published", help="Append published numbers. [default: yes]")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Show runs with this limit.")] = None,
+    ] = None
+    limit: Annotated[int | None, typer.Option(help="Show runs with this limit.")] = None
     side_by_side: Annotated[
         bool | None, typer.Option("--side-by-side/--one-each", help="Several datasets in one table.")
-    ] = None,
+    ] = None
     settings_as_columns: Annotated[
         bool | None,
         typer.Option("--settings-as-columns/--settings-in-titles", help="Where settings that differ stand."),
-    ] = None,
-    digits: Annotated[int | None, typer.Option(help="Decimals of accuracies. [default: 1]")] = None,
+    ] = None
+    digits: Annotated[int | None, typer.Option(help="Decimals of accuracies. [default: 1]")] = None
     separable: Annotated[
         bool | None,
         typer.Option("--separable/--no-separable", help="Mark what is not separable from the best. [default: yes]"),
-    ] = None,
+    ] = None
     intervals: Annotated[
         bool | None, typer.Option("--intervals/--no-intervals", help="Show 95 % intervals. [default: yes]")
-    ] = None,
-    siunitx: Annotated[bool | None, typer.Option("--siunitx/--no-siunitx", help="LaTeX with that package.")] = None,
+    ] = None
+    siunitx: Annotated[bool | None, typer.Option("--siunitx/--no-siunitx", help="LaTeX with that package.")] = None
+
+    @classmethod
+    def read(cls, words: list[str]) -> TableOptions:
+        """Parse the options that a file keeps.
+
+        Raises:
+            ConfigError: one is not of `bench leaderboard`, or does not decide what a table shows.
+        """
+        typed = f"bench leaderboard {' '.join(words)}"
+        try:
+            given = _command().make_context("bench leaderboard", list(words)).params
+        except _UsageError as error:
+            raise ConfigError(f"{typed}: {error}", "`bench leaderboard --help` names the options") from error
+        except typer.Exit as asked_for_help:
+            raise ConfigError(f"{typed} prints no table", "leave out --help") from asked_for_help
+        own = {f.name: given.pop(f.name) for f in fields(cls)}
+        if other := ", ".join(f"--{name}" for name, value in given.items() if value):
+            fix = "give it to the command that checks the file"
+            raise ConfigError(f"{typed}: {other} has no place in a file", fix)
+        return cls(**{**own, "layout": None if own["layout"] is None else Path(own["layout"])})
+
+    def words(self) -> list[str]:
+        """These options as they are typed; the layout file as it stands here."""
+        texts: list[str] = []
+        switches: list[str] = []
+        for option in _command().params:
+            value = getattr(self, option.name, None)
+            if value is None or value == option.default:
+                continue
+            if option.secondary_opts:
+                switches += [(option.opts if value else option.secondary_opts)[0]]
+            else:
+                texts += [option.opts[0], str(value)]
+        return texts + switches
+
+    def as_layout(self, folder: Path = Path()) -> Layout:
+        """The layout of the file, overruled by these options.
+
+        Args:
+            folder: that the layout file's path is relative to.
+
+        Raises:
+            ConfigError: an option or a key of the file has a value that it cannot have.
+            DataError: the file cannot be read.
+        """
+        from ial_bench.report.layout import Layout
+
+        found = Layout() if self.layout is None else Layout.read(folder / self.layout)
+        methods = None if self.methods == "all" else _names("--methods", self.methods)
+        own: dict[str, object] = {
+            "datasets": _names("--dataset", self.dataset),
+            "metrics": _names("--metrics", self.metrics),
+            "columns": _names("--columns", self.columns),
+            "rows": None if methods is None else [{"method": m} for m in methods],
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+        own = {name: value for name, value in own.items() if value is not None}
+        if not own:
+            return found
+        base = found.model_dump(exclude_unset=True)
+        if "columns" in own and "metrics" not in own:
+            base.pop("metrics", None)
+        return Layout.of({**base, **own}, "the options" if self.layout is None else f"{self.layout} with the options")
+
+
+@options.grouped
+def leaderboard(
+    asked: TableOptions,
     bib: Annotated[
         Path | None, typer.Option(help="Write the cited papers here. [default: beside a LaTeX table with citations]")
     ] = None,
@@ -82,16 +162,9 @@ def leaderboard(
 
     Example: bench leaderboard --dataset sf-ial-large --format latex --out table.tex
     """
-    from ial_bench.cli.tables import check_file, show_tables
-    from ial_bench.errors import ConfigError
-    from ial_bench.folders import results_home
     from ial_bench.report.stale import Code
 
-    asked = Asked(
-        dataset, fmt, methods, metrics, columns, sort, layout, published, limit, side_by_side, settings_as_columns,
-        digits, separable, intervals, siunitx,
-    )  # fmt: skip
-    home = results_home(results)
+    home = folders.results_home(results)
     if update and check is None:
         raise ConfigError("--update goes with --check FILE", "bench leaderboard --check FILE --update")
     code = Code(options.registry(plugin))
@@ -100,131 +173,130 @@ def leaderboard(
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The options that decide what a table shows; they are kept in the file that it is written to."""
-
-    dataset: str | None = None
-    fmt: str | None = None
-    methods: str = "all"
-    metrics: str | None = None
-    columns: str | None = None
-    sort: str | None = None
-    layout: Path | None = None
-    published: bool | None = None
-    limit: int | None = None
-    side_by_side: bool | None = None
-    settings_as_columns: bool | None = None
-    digits: int | None = None
-    separable: bool | None = None
-    intervals: bool | None = None
-    siunitx: bool | None = None
-
-    @classmethod
-    def read(cls, words: list[str]) -> Asked:
-        """The options that stand in a file.
-
-        Raises:
-            ConfigError: they are none of `bench leaderboard`'s, or none that decide what a table shows.
-        """
-        from ial_bench.cli.main import app
-        from ial_bench.errors import ConfigError
-
-        command = typer.main.get_command(app)
-        verb = command.commands["leaderboard"]  # type: ignore[attr-defined]
-        try:
-            given = verb.make_context("bench leaderboard", list(words)).params
-        except _UsageError as error:
-            fix = "`bench leaderboard --help` names the options"
-            raise ConfigError(f"bench leaderboard {' '.join(words)}: {error}", fix) from error
-        except typer.Exit as asked_for_help:
-            raise ConfigError(
-                f"bench leaderboard {' '.join(words)} prints no table", "leave out --help"
-            ) from asked_for_help
-        if other := [name for name in given if name not in cls.__dataclass_fields__ and given[name]]:
-            options = ", ".join(f"--{name}" for name in other)
-            fix = "give it to the command that checks the file"
-            raise ConfigError(f"bench leaderboard {' '.join(words)}: {options} has no place in a file", fix)
-        found = {name: given[name] for name in cls.__dataclass_fields__}
-        return cls(**{**found, "layout": None if found["layout"] is None else Path(found["layout"])})
-
-    def words(self, layout: str | None) -> list[str]:
-        """These options as they are typed.
-
-        Args:
-            layout: the layout file, from where the table is written.
-        """
-        switches = {
-            "published": ("--published", "--no-published"),
-            "side_by_side": ("--side-by-side", "--one-each"),
-            "settings_as_columns": ("--settings-as-columns", "--settings-in-titles"),
-            "separable": ("--separable", "--no-separable"),
-            "intervals": ("--intervals", "--no-intervals"),
-            "siunitx": ("--siunitx", "--no-siunitx"),
-        }
-        methods = None if self.methods == "all" else self.methods
-        texts = {
-            "--dataset": self.dataset, "--format": self.fmt, "--methods": methods,
-            "--metrics": self.metrics, "--columns": self.columns, "--sort": self.sort, "--layout": layout,
-            "--limit": self.limit, "--digits": self.digits,
-        }  # fmt: skip
-        words = [word for name, value in texts.items() if value is not None for word in (name, str(value))]
-        for name, (yes, no) in switches.items():
-            value = getattr(self, name)
-            words += [] if value is None else [yes if value else no]
-        return words
-
-    def as_layout(self, folder: Path = Path()) -> Layout:
-        """The layout file with these options before it.
-
-        Args:
-            folder: that the file's path starts from.
-
-        Raises:
-            ConfigError: an option or a key of the file may not be as it is.
-            DataError: the file cannot be read.
-        """
-        from ial_bench.report.layout import Layout
-
-        found = Layout() if self.layout is None else Layout.read(folder / self.layout)
-        methods = None if self.methods == "all" else _listed("--methods", self.methods)
-        own: dict[str, object] = {
-            "datasets": _listed("--dataset", self.dataset),
-            "metrics": _listed("--metrics", self.metrics),
-            "columns": _listed("--columns", self.columns),
-            "rows": None if methods is None else [{"method": m} for m in methods],
-            **{name: getattr(self, name) for name in _PLAIN},
-        }
-        own = {name: value for name, value in own.items() if value is not None}
-        if not own:
-            return found
-        base = found.model_dump(exclude_unset=True)
-        if "columns" in own and "metrics" not in own:
-            base.pop("metrics", None)
-        return Layout.of({**base, **own}, "the options" if self.layout is None else f"{self.layout} with the options")
+def _command() -> Any:
+    """`bench leaderboard` by itself, as its parser sees it."""
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+    alone.command()(leaderboard)
+    return typer.main.get_command(alone)
 
 
-_PLAIN = (
-    "sort", "published", "limit", "side_by_side", "settings_as_columns", "digits", "separable", "intervals", "siunitx",
-)  # fmt: skip
-"""Options that have the name and the value of the layout's."""
+def show_tables(home: Path, asked: TableOptions, out: Path | None, bib: Path | None, code: Code) -> bool:
+    """Print the tables or write them; returns whether all records could be read.
+
+    Args:
+        home: folder of results.
+        asked: what to show.
+        out: file to write to; None: print.
+        bib: file for the cited papers; None: beside a LaTeX table with citations.
+        code: of the methods that are installed.
+    """
+    from ial_bench.cli.tables import check_format, formatted, print_tables, tables_of
+    from ial_bench.report.formats import enclosed, format_for
+    from ial_bench.report.published import bibliography
+
+    check_format(asked.fmt)
+    layout = asked.as_layout()
+    tables, whole = tables_of(home, layout, code)
+    if not tables:
+        return whole
+    cited = bibliography({row.cite for table in tables for row in table.rows if row.cite})
+    if out is None:
+        print_tables(tables, layout, asked.fmt)
+    else:
+        fmt = asked.fmt or format_for(out)
+        _write(out, enclosed(formatted(tables, layout, fmt), fmt, _kept(asked, layout, home, out)))
+        if bib is None and cited and fmt == "latex":
+            bib = out.with_suffix(".bib")
+    if bib is not None:
+        _write(bib, cited)
+    return whole
 
 
-def _listed(option: str, text: str | None) -> list[str] | None:
-    """Names between commas.
+def check_file(home: Path, asked: TableOptions, file: Path, update: bool, code: Code) -> bool:
+    """Compare the tables in a file with the records, or renew them; returns whether all records could be read.
+
+    Args:
+        home: folder of results.
+        asked: what a file shows that cannot keep its options: CSV and JSON.
+        file: with tables.
+        update: write what differs instead of failing.
+        code: of the methods that are installed.
+
+    Raises:
+        DataError: it differs, it cannot be read, or it does not say how it was made.
+    """
+    from ial_bench.cli.tables import check_format, formatted, tables_of
+    from ial_bench.files import read_file
+    from ial_bench.report.formats import blocks, difference, format_for, made_anew
+
+    try:
+        text = read_file(file).decode()
+    except ValueError as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+    all_read = True
+
+    def make(one: TableOptions) -> str:
+        nonlocal all_read
+        check_format(one.fmt)
+        layout = one.as_layout(file.parent)
+        tables, whole = tables_of(home, layout, code)
+        all_read &= whole
+        if not tables:
+            raise DataError(f"{file} has a table for which {home} has no finished runs", "`bench list runs` shows all")
+        return formatted(tables, layout, one.fmt or format_for(file))
+
+    if blocks(text):
+        new = made_anew(text, lambda words: make(TableOptions.read(list(words))))
+    elif (asked.fmt or format_for(file)) in {"csv", "json"}:
+        layout = None if asked.layout is None else asked.layout.resolve()
+        new = make(replace(asked, layout=layout))
+    else:
+        raise DataError(
+            f"{file} does not say how its table was made",
+            f"`bench leaderboard ... --out {file}` writes that beside the table, docs/results.md shows how",
+        )
+    if new == text:
+        print(f"{file} follows from the records in {home}", file=sys.stderr)
+    elif update:
+        _write(file, new)
+    else:
+        print(difference(text, new, str(file)), end="")
+        raise DataError(
+            f"{file} does not follow from the records in {home}",
+            f"where the records are right: bench leaderboard --check {file} --update",
+        )
+    return all_read
+
+
+def _names(option: str, text: str | None) -> list[str] | None:
+    """Names between commas, None where the option is not given.
 
     Raises:
         ConfigError: there are none.
     """
-    from ial_bench.errors import ConfigError
-
-    if text is None:
-        return None
-    names = list(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
-    if not names:
+    names = None if text is None else options.listed(text)
+    if names == []:
         what = option.removeprefix("--").removesuffix("s")
         raise ConfigError(f"{option} {text!r} names no {what}", "for instance --metrics SSA-1,SA-1,MRR")
     return names
+
+
+def _kept(asked: TableOptions, layout: Layout, home: Path, out: Path) -> list[str]:
+    """The options that a file keeps: all datasets by name, the layout file as seen from the table."""
+    from ial_bench.cli.tables import datasets_of
+    from ial_bench.report.formats import FORMATS, format_for
+
+    names = None if asked.dataset is None and layout.datasets else ",".join(datasets_of(home, layout))
+    fmt = None if asked.fmt is None or FORMATS[asked.fmt] is FORMATS[format_for(out)] else asked.fmt
+    file = None if asked.layout is None else Path(os.path.relpath(asked.layout.resolve(), out.resolve().parent))
+    return replace(asked, dataset=names, fmt=fmt, layout=file).words()
+
+
+def _write(file: Path, text: str) -> None:
+    from ial_bench.files import write_text
+
+    write_text(file, text)
+    print(f"wrote {file}", file=sys.stderr)
 
 
 def print_leaderboard(
@@ -237,10 +309,8 @@ def print_leaderboard(
         dataset: name.
         limit: show runs limited to so many photos a split.
         registry: whose methods' code is known.
-        skipped: runs to tell of below the table, whether or not their methods have rows.
+        skipped: runs to name below the table, whether or not their methods have rows.
     """
-    from dataclasses import replace
-
     from ial_bench.cli.tables import print_tables, tables_of
     from ial_bench.report.layout import Layout
     from ial_bench.report.notes import skips
@@ -248,6 +318,6 @@ def print_leaderboard(
 
     layout = Layout(datasets=(dataset,), limit=limit)
     tables, _ = tables_of(home, layout, Code(registry))
-    told = skips(skipped)
-    tables = [replace(t, notes=(*t.notes, *(n for n in told if n not in t.notes))) for t in tables]
+    below = skips(skipped)
+    tables = [replace(t, notes=(*t.notes, *(n for n in below if n not in t.notes))) for t in tables]
     print_tables(tables, layout, None)

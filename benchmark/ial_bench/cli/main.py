@@ -1,4 +1,4 @@
-"""The `bench` command: verbs put together, errors shown."""
+"""The `bench` command: all commands put together, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -13,29 +13,22 @@ import typer
 import ial_bench
 from ial_bench.cli import (
     analyse,
-    check,
-    compare,
     data,
-    doctor,
+    develop,
     interrupts,
     leaderboard,
-    listing,
-    new_method,
-    plot,
     power,
     predict,
-    pretrain,
     report,
     results,
     run,
-    score,
     show,
 )
-from ial_bench.cli.terminal import close_gates
+from ial_bench.cli.console import close_gates
 from ial_bench.errors import BenchError, ConfigError, UnknownNameError
 
 DEBUG_VARIABLE = "IAL_BENCH_DEBUG"
-_OBJECTS = 50_000  # between two looks for rings of objects: thousands of records are kept, and looked through in vain
+_OBJECTS = 50_000  # allocations between collections of garbage: records are kept, and searched in vain
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -48,21 +41,21 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
-app.command("compare")(compare.compare)
+app.command("compare")(analyse.compare)
 app.command("power")(power.power)
 app.add_typer(analyse.app, name="analyse")
-app.command("plot")(plot.plot)
+app.command("plot")(report.plot)
 app.command("report")(report.report)
-app.command("score")(score.score)
+app.command("score")(results.score)
 app.add_typer(results.app, name="results")
 app.command("predict")(predict.predict)
-app.add_typer(listing.app, name="list")
+app.add_typer(show.listing, name="list")
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")
-app.command("check")(check.check)
-app.command("new-method")(new_method.new_method)
-app.add_typer(pretrain.app, name="pretrain")
-app.command("doctor")(doctor.doctor)
+app.command("check")(develop.check)
+app.command("new-method")(develop.new_method)
+app.add_typer(develop.pretraining, name="pretrain")
+app.command("doctor")(show.doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -83,7 +76,7 @@ def _root(
 
 
 def joined_lists(arguments: Sequence[str]) -> list[str]:
-    """``--seeds 0 1 2`` as ``--seeds 0,1,2``, the form that option parsers know."""
+    """``--seeds 0 1 2`` as ``--seeds 0,1,2``, the form that the option parser takes."""
     joined: list[str] = []
     after_seeds = False
     for argument in arguments:
@@ -96,7 +89,7 @@ def joined_lists(arguments: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the command line; errors are told in a line with their mend, and set the exit code."""
+    """Run the command line; an error is shown as one line with its fix, and sets the exit code."""
     close_gates()
     gc.set_threshold(_OBJECTS, 20, 50)
     try:
@@ -104,7 +97,7 @@ def main() -> None:
     except BenchError as error:
         _fail(error.problem, error.fix, 2 if isinstance(error, (ConfigError, UnknownNameError)) else 1)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; there is nobody to tell
+        sys.stderr.close()  # the reader is gone
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last resort: a line instead of a page
         _fail(
@@ -116,7 +109,7 @@ def main() -> None:
 
 def _fail(problem: str, fix: str | None, code: int) -> None:
     if interrupts.came():
-        raise KeyboardInterrupt  # whatever the unwinding ran into
+        raise KeyboardInterrupt  # whatever error the unwinding caused
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 

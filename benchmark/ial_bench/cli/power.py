@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ial_bench import folders
 from ial_bench.cli import options
-from ial_bench.cli.analyse import DatasetName, Limit, show_sheets
+from ial_bench.cli.analyse import show_sheets
+from ial_bench.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from ial_bench.metrics.power import Assumed, Sizes
@@ -26,8 +28,8 @@ def power(
         typer.Argument(help="Methods or ids of runs, all pairs. [default: all but oracles]", show_default=False),
     ] = None,
     named: Annotated[str | None, typer.Option("--methods", "-m", help="The same, comma-separated.")] = None,
-    dataset: DatasetName = None,
-    metric: Annotated[str, typer.Option(help="A mean over queries: SSA-k, SA-k, MRR, within_50, ...")] = "SSA-1",
+    dataset: options.AnsweredDataset = None,
+    metric: options.Metric = "SSA-1",
     difference: Annotated[
         str | None, typer.Option(help="True differences to plan for, in percentage points, comma-separated.")
     ] = None,
@@ -55,7 +57,7 @@ def power(
     size_spread: Annotated[
         float | None, typer.Option(help="Standard deviation of photos a place, over their mean. [default: 0]")
     ] = None,
-    limit: Limit = None,
+    limit: options.Limit = None,
     results: options.Results = None,
     data_home: options.DataHome = None,
     form: Annotated[
@@ -69,8 +71,6 @@ def power(
 
     Example: bench power addressclip retrieval --dataset my-city --difference 2
     """
-    from ial_bench.errors import ConfigError
-
     assumptions = {
         "--correlation": correlation, "--within": within, "--photos-per-place": photos_per_place,
         "--size-spread": size_spread, "--data-home": data_home,
@@ -93,7 +93,7 @@ def power(
         return Asked(wanted / 100, level / 100, comparisons or pairs, differences, places or there)
 
     if accuracy is None:
-        selected = _selected([*(methods or []), *_listed(named)], dataset, metric, limit, results)
+        selected = _selected([*(methods or []), *options.listed(named)], dataset, metric, limit, results)
         count = len(selected.groups)
         sheet = of_answers(selected, metric, asked(count * (count - 1) // 2, None))
     else:
@@ -108,7 +108,7 @@ def power(
 
 
 def _selected(names: list[str], dataset: str | None, metric: str, limit: int | None, results: Path | None) -> Selected:
-    """The runs whose pairs are looked at: those named, else all but oracles.
+    """The runs to pair: those named, else all but oracles.
 
     Raises:
         ConfigError: a single one is named.
@@ -116,13 +116,11 @@ def _selected(names: list[str], dataset: str | None, metric: str, limit: int | N
     """
     from dataclasses import replace
 
-    from ial_bench.errors import ConfigError, DataError
-    from ial_bench.folders import results_home
     from ial_bench.report.selection import Selected
 
     if len(names) == 1:
         raise ConfigError("name two methods or more, or none for all", "bench power addressclip retrieval")
-    found = Selected.among(results_home(results), dataset, names, limit, metric)
+    found = Selected.among(folders.results_home(results), dataset, names, limit, metric)
     if not names:
         found = replace(found, groups=tuple(g for g in found.groups if not g.oracle))
     if len(found.groups) < 2:
@@ -155,7 +153,6 @@ def _assumed(
 
 
 def _sizes(photos: float | None, spread: float | None) -> tuple[Sizes, None]:
-    from ial_bench.errors import ConfigError
     from ial_bench.metrics.power import Sizes
 
     mean = _PHOTOS if photos is None else photos
@@ -164,13 +161,12 @@ def _sizes(photos: float | None, spread: float | None) -> tuple[Sizes, None]:
     _between("--size-spread", spread, 0, _MOST_SPREAD)
     if mean == 1 and spread:
         raise ConfigError("places of one photo on average all have one", "leave --size-spread out")
-    part = mean % 1  # a mean between two whole numbers is of places of both
+    part = mean % 1  # a fractional mean implies at least this variance
     return Sizes(mean, max((mean * spread) ** 2, part * (1 - part))), None
 
 
 def _sizes_of(dataset: str, data_home: Path | None, photos: float | None, spread: float | None) -> tuple[Sizes, int]:
     from ial_bench.datasets.known import open_dataset
-    from ial_bench.errors import ConfigError, DataError
     from ial_bench.metrics.power import Sizes
 
     if photos is not None or spread is not None:
@@ -187,10 +183,8 @@ def _differences(text: str | None) -> tuple[float, ...]:
     Raises:
         ConfigError: one is no number, or too small or large for a difference.
     """
-    from ial_bench.errors import ConfigError
-
     found = []
-    for part in _listed(text):
+    for part in options.listed(text):
         try:
             points = float(part)
         except ValueError:
@@ -204,14 +198,8 @@ def _differences(text: str | None) -> tuple[float, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _listed(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
-
-
 def _between(option: str, value: float, low: float, high: float) -> None:
-    from ial_bench.errors import ConfigError
-
-    if not low <= value <= high:  # nor one that is no number
+    if not low <= value <= high:  # written so that NaN fails, too
         raise ConfigError(
             f"{option} {value:g} is not from {low:g} to {high:g}", "`bench power --help` tells what it is"
         )

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ial_bench import folders
 from ial_bench.cli import options
+from ial_bench.cli.console import ConsoleReporter, print_json, print_rows
+from ial_bench.errors import ConfigError, DataError, unknown_name
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 def predict(
     photos: Annotated[list[Path], typer.Argument(help="Photos, in any format that datasets may have.")],
     method: Annotated[str, typer.Option("--method", "-m", help="The method.")],
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of a dataset, or the path of its folder.")],
+    dataset: options.DatasetOption,
     seed: Annotated[int | None, typer.Option(help="Seed of the run. [default: any]")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE that the run has; may be repeated.")
@@ -47,13 +50,10 @@ def predict(
     Example: bench predict --method linear-probe --dataset synth-city my-photo.jpg
     """
     from ial_bench.cli.choices import Wanted, settings_of
-    from ial_bench.cli.console import ConsoleReporter
     from ial_bench.datasets.known import open_dataset
     from ial_bench.engine import fitted_methods
     from ial_bench.engine.answering import answer, config_of, fitted, fitting
-    from ial_bench.errors import ConfigError, DataError, unknown_name
-    from ial_bench.folders import cache_home, results_home
-    from ial_bench.method import config_from_text
+    from ial_bench.method import configured
     from ial_bench.settings import BACKBONE
 
     report = ConsoleReporter()
@@ -64,14 +64,14 @@ def predict(
             f"{method} answers from the true position of a photo, which nobody knows for one of your own",
             "choose a method that looks at the photo; `bench list methods` shows all",
         )
-    texts = settings_of(registry, Wanted(method, preset or (), None, backbone, settings or ()))[method]
-    asked = config_from_text(cls, texts).model_dump(mode="json")
+    given = settings_of(registry, Wanted(method, preset or (), None, backbone, settings or ()))[method]
+    asked = configured(cls, given).model_dump(mode="json")
     data = open_dataset(dataset, data_home)
-    made = _records(results_home(results), data.name, method)
+    made = _records(folders.results_home(results), data.name, method)
     common = ["--methods", method, "--dataset", dataset]
     places = [("--plugin", plugin), ("--results", [results]), ("--cache", [cache]), ("--data-home", [data_home])]
     elsewhere = _repeated(*places)
-    chosen = fitting(made, cls, data, seed, {key: asked[key] for key in texts}, _own_encoder(texts, cache, report))
+    chosen = fitting(made, cls, data, seed, {key: asked[key] for key in given}, _own_encoder(given, cache, report))
     if run is not None:
         if run not in {r.run_id for r in made}:
             raise unknown_name(f"run of {method} on {data.name}", run, [r.run_id for r in made], "`bench list runs`")
@@ -84,14 +84,15 @@ def predict(
         again = [*common, *_words(cls, config_of(cls, chosen[0]), chosen[0]), *elsewhere]
         raise DataError(_other_code(method, data, run), f"`{_command(again)}` makes it anew")
     config = config_of(cls, record)
-    folder = fitted_methods.kept(cache_home(cache), record.run_id)
+    folder = fitted_methods.kept(folders.cache_home(cache), record.run_id)
     if folder is None:
         again = [*common, *([] if config is None else _words(cls, config, record)), "--rerun", *elsewhere]
         raise DataError(
             f"the fitted {method} of run {record.run_id} is not in the cache", f"`{_command(again)}` makes it anew"
         )
     report.log(_about(record, data))
-    ready = fitted(cls, record, folder, _context(record, device, cache_home(cache), report), texts.get(BACKBONE))
+    context = _context(record, device, folders.cache_home(cache), report)
+    ready = fitted(cls, record, folder, context, given.get(BACKBONE))
     answered = answer(ready, photos, data, top)
     _show(answered, record, as_json)
     for one in answered:
@@ -101,20 +102,19 @@ def predict(
         raise typer.Exit(1)
 
 
-def _own_encoder(texts: Mapping[str, str], cache: Path | None, report: Reporter) -> EncoderCard | None:
-    """The encoder asked for, where it is one of the user's files, which runs do not know by its name."""
+def _own_encoder(given: Mapping[str, Any], cache: Path | None, report: Reporter) -> EncoderCard | None:
+    """The encoder asked for where it is a file of the user's: runs do not know it by that name."""
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.engine.features import FeatureStore
-    from ial_bench.folders import cache_home
     from ial_bench.settings import BACKBONE
 
-    if BACKBONE not in texts or EncoderSpec.parse(texts[BACKBONE]).published:
+    if BACKBONE not in given or EncoderSpec.parse(given[BACKBONE]).published:
         return None
-    return FeatureStore(cache_home(cache), "cpu", 32, 0, report).card(texts[BACKBONE])
+    return FeatureStore(folders.cache_home(cache), "cpu", 32, 0, report).card(given[BACKBONE])
 
 
 def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> RunContext:
-    """What the method of a run is given to answer: encoders in the run's own precision."""
+    """What the method of a run needs to answer: encoders in the run's own precision."""
     from ial_bench.encoders.encoder import FLOAT32
     from ial_bench.engine.features import FeatureStore
     from ial_bench.machine import resolve_device
@@ -127,7 +127,7 @@ def _context(record: RunRecord, device: str, cache: Path, report: Reporter) -> R
 
 
 def _records(home: Path, dataset: str, method: str) -> list[RunRecord]:
-    """The method's runs on a dataset; those that cannot be read are told."""
+    """The method's runs on a dataset; those that cannot be read are named on stderr."""
     from ial_bench.engine.record import RunRecord
     from ial_bench.engine.records import records
 
@@ -170,7 +170,7 @@ def _about(record: RunRecord, data: Dataset) -> str:
 
 
 def _words(cls: type[Method], config: Any, record: RunRecord) -> list[str]:
-    """The options of `bench run` that give the run its identity again."""
+    """The options of `bench run` that make a run of the same identity."""
     from ial_bench.engine.plan import STORED_K
     from ial_bench.settings import BACKBONE, as_text, nearest_preset
 
@@ -178,7 +178,7 @@ def _words(cls: type[Method], config: Any, record: RunRecord) -> list[str]:
     preset, changed = nearest_preset(cls, config)
     words = ["--preset", f"{name}={preset}"] if preset else []
     if BACKBONE in own:
-        words += ["--backbone", own[BACKBONE]]  # told in any case: a dataset may name another one
+        words += ["--backbone", own[BACKBONE]]  # in any case: a dataset may name another one
     for key in changed:
         if key != BACKBONE:
             words += ["--set", f"{name}.{key}={as_text(own[key])}"]
@@ -188,7 +188,7 @@ def _words(cls: type[Method], config: Any, record: RunRecord) -> list[str]:
 
 
 def _repeated(*options: tuple[str, Sequence[Any] | None]) -> list[str]:
-    """The options with those of their values that were given, as words of a command."""
+    """Options with their values as words of a command, without those that were not given."""
     return [
         w for option, values in options for value in values or () if value is not None for w in (option, str(value))
     ]
@@ -199,8 +199,6 @@ def _command(words: list[str]) -> str:
 
 
 def _show(answered: list[PhotoAnswer], record: RunRecord, as_json: bool) -> None:
-    from ial_bench.cli.console import print_json, print_rows
-
     if as_json:
         print_json({
             "method": record.method.name,

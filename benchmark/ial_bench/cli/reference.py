@@ -2,7 +2,7 @@
 
     python -m ial_bench.cli.reference DOCS RESULTS
 
-writes ``commands.md`` and ``method-cards.md`` into the folder DOCS; what the cards say of cost comes from the records
+writes ``commands.md`` and ``method-cards.md`` into the folder DOCS; the cost on the cards comes from the records
 of ``synth-city`` in RESULTS.
 """
 
@@ -23,7 +23,7 @@ _DATASET = "synth-city"
 
 
 def commands_page() -> str:
-    """Every verb with its arguments and options."""
+    """Every command with its arguments and options."""
     import typer
 
     from ial_bench.cli.main import app

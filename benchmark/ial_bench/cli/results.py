@@ -1,4 +1,4 @@
-"""`bench results`: results that travel between machines and people."""
+"""`bench score` and `bench results`: stored results, scored again and passed on between machines and people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ial_bench import folders
 from ial_bench.cli import options
+from ial_bench.cli.console import print_json, print_rows
+from ial_bench.errors import ConfigError, DataError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,22 +28,83 @@ Packs = Annotated[list[Path], typer.Argument(help="Files that `bench results pac
 DatasetName = Annotated[
     str, typer.Option("--dataset", "-d", help="Name of the dataset that they are about, or the path of its folder.")
 ]
-
-
 Signers = Annotated[
     Path | None,
     typer.Option(help="File of who may sign, in OpenSSH's form: every pack must bear the signature of one of them."),
 ]
 
 
+def score(
+    dataset: options.DatasetOption,
+    methods: options.MethodNames = "all",
+    ks: Annotated[
+        str | None, typer.Option("--ks", help="The k of SSA-k and SA-k. [default: 1,5,10, as far as stored]")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; name what records tell otherwise, and exit with 1.")
+    ] = False,
+    results: options.Results = None,
+    data_home: options.DataHome = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Score stored predictions again.
+
+    Recomputes the metrics of finished runs and updates their records, without torch. With --check, records stay as
+    they are, and every number that does not follow from answers and dataset is named.
+
+    Example: bench score --dataset cambridge --ks 1,3,5,10
+    """
+    from ial_bench.datasets.known import open_dataset
+    from ial_bench.engine.records import records
+    from ial_bench.engine.scoring import DEFAULT_KS, disagreements, rescore
+    from ial_bench.files import sweep
+
+    if check and ks is not None:
+        raise ConfigError("--check takes the k that records have", "leave --ks out")
+    wanted_ks = None if ks is None else _numbers(ks)
+    data = open_dataset(dataset, data_home)
+    home = folders.results_home(results)
+    if not check:
+        sweep(home / data.name)
+    found = list(records(home, data.name))
+    names = sorted({r.method.name for _, r in found if not isinstance(r, DataError) and r.status == "done"})
+    chosen = names if methods == "all" else [m.strip() for m in methods.split(",")]
+    if names and (unknown := [m for m in chosen if m not in names]):
+        raise unknown_name("method with finished runs", unknown[0], names, f"there are {', '.join(names)}")
+    scored, problems = [], 0
+    for path, record in found:
+        if isinstance(record, DataError):
+            typer.echo(f"not scored: {record}", err=True)
+            problems += 1
+        elif record.status == "done" and record.method.name in chosen:
+            try:
+                for line in disagreements(path, record, data) if check else ():
+                    typer.echo(f"{path}: {line}", err=True)
+                    problems += 1
+                scored.append(record if check else rescore(path, record, data, wanted_ks))
+            except DataError as error:
+                typer.echo(f"not {'checked' if check else 'scored'}: {error}", err=True)
+                problems += 1
+    if not scored and not problems:
+        raise DataError(f"no finished runs on {data.name!r} in {home}", f"`bench run --dataset {dataset}` makes some")
+    if as_json:
+        print_json([r.model_dump(mode="json") for r in scored])
+    else:
+        shown = [*(f"{name}-{k}" for name in ("SSA", "SA") for k in wanted_ks or DEFAULT_KS), "MRR"]
+        measured = [(r, r.metrics.accuracy) for r in scored if r.metrics]
+        rows = [
+            [r.method.name, str(r.seed), *(f"{100 * accuracy[m].value:.2f}" if m in accuracy else "" for m in shown)]
+            for r, accuracy in measured
+        ]
+        print_rows(["method", "seed", *shown], rows)
+    if problems:
+        raise typer.Exit(1)
+
+
 @app.command("pack")
 def pack(
-    methods: Annotated[
-        list[str] | None, typer.Argument(help="Names of methods, or ids of runs. [default: all]", show_default=False)
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="Name. [default: the only dataset with results]")
-    ] = None,
+    methods: options.Answering = None,
+    dataset: options.AnsweredDataset = None,
     out: Annotated[Path | None, typer.Option(help="File to write. [default: DATASET.ialpack]")] = None,
     licence: Annotated[str, typer.Option(help="Under which the results are given.")] = "CC-BY-4.0",
     contact: Annotated[str | None, typer.Option(help="Who to ask. [default: left out]")] = None,
@@ -54,11 +118,10 @@ def pack(
 
     Example: bench results pack fusion retrieval --dataset pitts-ial --contact lab@example.org
     """
-    from ial_bench.folders import results_home
     from ial_bench.packs.pack import SUFFIX, make_pack
     from ial_bench.report.selection import chosen_dataset
 
-    home = results_home(results)
+    home = folders.results_home(results)
     name = chosen_dataset(home, dataset)
     made, notes = make_pack(home, name, methods or [], out or Path(f"{name}{SUFFIX}"), limit, licence, contact)
     for note in notes:
@@ -101,8 +164,6 @@ def verify(
 
     Example: bench results verify pitts-ial.ialpack --dataset pitts-ial
     """
-    from ial_bench.cli.console import print_json, print_rows
-
     found = []
     for file in packs:
         _signed_by(file, signers)
@@ -137,11 +198,9 @@ def merge(
 
     Example: bench results merge theirs.ialpack --dataset pitts-ial
     """
-    from ial_bench.cli.console import print_rows
-    from ial_bench.folders import results_home
     from ial_bench.packs.verify import merge_run
 
-    home = results_home(results)
+    home = folders.results_home(results)
     done = []
     for file in packs:
         signer = _signed_by(file, signers)
@@ -173,10 +232,10 @@ def site_template(
 
 
 def _signed_by(file: Path, signers: Path | None) -> str | None:
-    """Whose signature a pack bears, None where none is asked for.
+    """Who signed a pack; None where no signature is asked for.
 
     Raises:
-        DataError: it bears none of the signers'.
+        DataError: none of the signers did.
     """
     from ial_bench.packs.sign import read_signers, signed_by
 
@@ -190,13 +249,12 @@ def _signed_by(file: Path, signers: Path | None) -> str | None:
 def _verified(
     file: Path, dataset: str, plugin: Sequence[Path] | None, data_home: Path | None
 ) -> tuple[Pack, Verifier, list[Verified]]:
-    """A pack and what came of its runs.
+    """A pack, its verifier and its verified runs.
 
     Raises:
         DataError: it is no pack, or about another dataset, version or ground truth.
     """
     from ial_bench.datasets.known import open_dataset
-    from ial_bench.errors import DataError
     from ial_bench.packs.pack import Pack
     from ial_bench.packs.verify import Verifier
 
@@ -212,3 +270,13 @@ def _tell(found: Sequence[tuple[Path, Verified]]) -> None:
         for kind, lines in (("", run.problems), ("note: ", run.notes)):
             for line in lines:
                 typer.echo(f"{kind}{file.name}: {run.method or 'run'} {run.run_id}: {line}", err=True)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        ks = sorted({int(k) for k in text.split(",")})
+    except ValueError:
+        raise ConfigError(f"--ks {text!r} is not a list of whole numbers", "for instance --ks 1,5,10") from None
+    if ks[0] < 1:
+        raise ConfigError(f"--ks {text!r}: k starts at 1", "for instance --ks 1,5,10")
+    return ks

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ial_bench import folders
 from ial_bench.cli import options
+from ial_bench.cli.console import ConsoleReporter, print_json
+from ial_bench.errors import ConfigError
+from ial_bench.machine import default_workers, resolve_device
 
 if TYPE_CHECKING:
-    from ial_bench.cli.time_left import TimeLeft
+    from ial_bench.cli.costs import TimeLeft
     from ial_bench.datasets.dataset import Dataset
     from ial_bench.engine.plan import EngineOptions, Planned
     from ial_bench.engine.record import RunRecord
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from ial_bench.registry import Registry
 
 DEFAULT_DATASET = "synth-city"
-"""What is run where no dataset is named: a city that is drawn on the spot."""
+"""The dataset where none is named: a city that is drawn on the spot."""
 _SKIPPED = 3
 """Exit code of --strict."""
 _WHAT_IT_WAS = (
@@ -32,8 +36,8 @@ _WHAT_IT_WAS = (
 
 def _no_batch_size(value: int | None) -> int | None:
     if value is not None:
-        told = "note: --batch-size has no effect: answers hung on it, and photos are encoded in batches of one size now"
-        print(told, file=sys.stderr)
+        note = "note: --batch-size has no effect: answers hung on it, and photos are encoded in batches of one size now"
+        print(note, file=sys.stderr)
     return value
 
 
@@ -41,7 +45,7 @@ def run(
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Names or folders, comma-separated; all: every one in the data home.")
     ] = DEFAULT_DATASET,
-    methods: Annotated[str, typer.Option("--methods", "-m", help="Comma-separated names, or all.")] = "all",
+    methods: options.MethodNames = "all",
     seeds: Annotated[str, typer.Option(help="Seeds for methods with randomness: 0 1 2")] = "0",
     settings: Annotated[
         list[str] | None,
@@ -73,7 +77,7 @@ def run(
     precision: Annotated[
         str, typer.Option(help="Arithmetic that photos are encoded with for frozen encoders: fp32, bf16 or fp16.")
     ] = "fp32",
-    batch_size: Annotated[  # noqa: ARG001 - of scripts for earlier releases alone: told in its callback
+    batch_size: Annotated[  # noqa: ARG001 - only scripts for earlier releases give it; see its callback
         int | None, typer.Option(hidden=True, callback=_no_batch_size)
     ] = None,
     workers: Annotated[
@@ -102,15 +106,15 @@ def run(
     Example: bench run --methods all --dataset sf-ial-large --seeds 0 1 2
     """
     from ial_bench.cli.choices import Wanted, choose
-    from ial_bench.cli.console import ConsoleReporter, print_json
-    from ial_bench.cli.costs import bill_of, show_bill, tell_shortage
+    from ial_bench.cli.costs import TimeLeft, bill_of, show_bill, tell_shortage
     from ial_bench.encoders.encoder import precision_of
+    from ial_bench.engine import provenance
     from ial_bench.engine.distributed import Team, own_device
     from ial_bench.engine.features import FeatureStore
     from ial_bench.engine.plan import EngineOptions, plan
+    from ial_bench.engine.record import RunRecord
+    from ial_bench.engine.records import records
     from ial_bench.engine.run import Engine
-    from ial_bench.folders import cache_home, results_home
-    from ial_bench.machine import default_workers, resolve_device
     from ial_bench.progress import NoReport
     from ial_bench.registry import Registry
 
@@ -120,11 +124,11 @@ def run(
     registry = Registry(plugin or ())
     wanted_seeds = _seeds(seeds)
     wanted = Wanted(methods, preset or (), config, backbone, settings or (), grid or ())
-    choose(registry, wanted, log=report.log)  # wrong names are told before any work is done
+    choose(registry, wanted, log=report.log)  # wrong names are refused before any work is done
     if team.main:
         options.tell_notes(registry)
     engine_options = EngineOptions(
-        results_home(results), cache_home(cache), device,
+        folders.results_home(results), folders.cache_home(cache), device,
         workers=default_workers() if workers is None else workers, k=k, limit=limit, timing=timing, rerun=rerun,
         chunk_rows=chunk, checkpoint_steps=checkpoint_steps, precision=precision_of(precision),
     )  # fmt: skip
@@ -136,96 +140,66 @@ def run(
         team.follow(registry, engine_options, store)
         return
     datasets = [open_or_make(name, data_home, report) for name in _dataset_names(dataset, data_home)]
-    plans = [
-        (
-            d,
-            plan(
-                d, choose(registry, wanted, d.description.backbone or None), wanted_seeds, engine_options, store, report
-            ),
-        )
-        for d in datasets
-    ]
-    stored = _stored(engine_options)
+    chosen = ((data, choose(registry, wanted, data.description.backbone or None)) for data in datasets)
+    plans = [(data, plan(data, c, wanted_seeds, engine_options, store, report)) for data, c in chosen]
+    stored = [record for _, record in records(engine_options.results) if isinstance(record, RunRecord)]
     bill = bill_of(plans, engine_options, store, report, stored, times=dry_run)
     if dry_run:
         show_bill(bill, as_json)
         team.dismiss()
         return
     tell_shortage(bill, engine_options.cache, report)
-    left = _time_left(plans, stored, engine_options)
-    engines = [(Engine(data, engine_options, store, report, team), todo) for data, todo in plans]
-    outcomes = [r for engine, todo in engines for r in _execute(engine, todo, left)]
+    left = TimeLeft(
+        [p for _, todo in plans for p in todo], stored, provenance.hardware_digest(provenance.hardware(device))
+    )
+    engines = [(Engine(data, engine_options, store, report, team), runs) for data, runs in plans]
+    outcomes = [r for engine, runs in engines for r in _execute(engine, runs, left)]
     team.dismiss()
     skipped = [] if methods == "all" else [r for r in outcomes if r.status == "skipped"]
     if as_json:
         print_json([r.model_dump(mode="json") for r in outcomes])
     else:
         _print_leaderboards(datasets, engine_options, registry, skipped)
-    sys.stdout.flush()  # the table stands first, also where both go to one file
-    for told in (_WHAT_IT_WAS if dataset == DEFAULT_DATASET else "", _packaged_instead(plans)):
-        if told:
-            report.log(told)
-    if any(r.status == "failed" for r in outcomes):
-        raise typer.Exit(1)
-    if strict and skipped:
-        raise typer.Exit(_SKIPPED)
+    sys.stdout.flush()  # so that the table comes first where both go to one file
+    for note in (_WHAT_IT_WAS if dataset == DEFAULT_DATASET else "", _packaged_instead(plans)):
+        if note:
+            report.log(note)
+    failed = any(r.status == "failed" for r in outcomes)
+    if failed or (strict and skipped):
+        raise typer.Exit(1 if failed else _SKIPPED)
 
 
 def open_or_make(name: str, home: Path | None, report: Reporter) -> Dataset:
-    """The dataset called `name`; one that its card can make is made where it is not there yet."""
+    """The dataset called `name`, made first if it is missing and its card can make it."""
     from ial_bench.datasets.known import dataset_cards, installed, open_dataset
-    from ial_bench.folders import data_home
 
     here = "/" in name or any(f.name == name for f in installed(home))
     card = None if here else dataset_cards().get(name)
     if card is not None and card.make is not None:
-        card.make(data_home(home) / name, report)
+        card.make(folders.data_home(home) / name, report)
     return open_dataset(name, home)
 
 
 def _dataset_names(text: str, home: Path | None) -> list[str]:
     from ial_bench.datasets.known import installed
-    from ial_bench.errors import ConfigError
 
-    names = [f.name for f in installed(home)] if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
+    names = [f.name for f in installed(home)] if text == "all" else options.listed(text)
     if not names:
         raise ConfigError("no dataset named", "`bench list datasets` shows what there is")
-    return list(dict.fromkeys(names))
-
-
-def _stored(engine_options: EngineOptions) -> list[RunRecord]:
-    """All records of the results folder that can be read."""
-    from ial_bench.engine.record import RunRecord
-    from ial_bench.engine.records import records
-
-    return [record for _, record in records(engine_options.results) if isinstance(record, RunRecord)]
-
-
-def _time_left(
-    plans: list[tuple[Dataset, list[Planned]]], earlier: list[RunRecord], engine_options: EngineOptions
-) -> TimeLeft:
-    from ial_bench.cli.time_left import TimeLeft
-    from ial_bench.engine import provenance
-
-    here = provenance.hardware_digest(provenance.hardware(engine_options.device))
-    return TimeLeft([planned for _, todo in plans for planned in todo], earlier, here)
+    return names
 
 
 def _execute(engine: Engine, todo: list[Planned], left: TimeLeft) -> list[RunRecord]:
-    """Run what is not done; the records of all, in the plan's order."""
+    """Run what is not done; returns the records of all, in the plan's order."""
     from ial_bench.settings import changes_text
 
     data, report = engine.dataset, engine.report
     outcomes: list[RunRecord] = []
     for number, planned in enumerate(todo, 1):
         if planned.done is None:
-            told = [
-                changes_text(planned.method, planned.config),
-                f"seed {planned.spec.seed}",
-                f"run {planned.spec.run_id}",
-            ]
-            run = f"{planned.method.info.name} ({', '.join(t for t in told if t)})"
-            report.log(f"[{number}/{len(todo)}] {data.name}: {run}")
+            spec, changes = planned.spec, changes_text(planned.method, planned.config)
+            about = ", ".join(t for t in (changes, f"seed {spec.seed}", f"run {spec.run_id}") if t)
+            report.log(f"[{number}/{len(todo)}] {data.name}: {planned.method.info.name} ({about})")
         record = engine.execute(planned) if planned.done is None else engine.adopt(planned)
         if record.status != "done":
             report.log(f"{record.status}: {record.reason}")
@@ -237,7 +211,7 @@ def _execute(engine: Engine, todo: list[Planned], left: TimeLeft) -> list[RunRec
 
 
 def _packaged_instead(plans: list[tuple[Dataset, list[Planned]]]) -> str:
-    """How to go on where published weights could not be had: the same command with those that pip brings."""
+    """How to go on where published weights are not available: the same command with weights that pip brings."""
     import shlex
 
     from ial_bench.encoders.spec import SHORT, EncoderSpec
@@ -258,8 +232,6 @@ def _packaged_instead(plans: list[tuple[Dataset, list[Planned]]]) -> str:
 
 
 def _seeds(text: str) -> list[int]:
-    from ial_bench.errors import ConfigError
-
     try:
         return list(dict.fromkeys(int(s) for s in text.replace(",", " ").split())) or [0]
     except ValueError:

@@ -1,4 +1,4 @@
-"""The first lines of the `bench` command: what must be said before anything heavier is imported."""
+"""The entry point of `bench`: what must be set up before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main() -> None:
     except KeyboardInterrupt:
         interrupts.end()
     except SystemExit as left:
-        if interrupts.came() and left.code:  # the option parser makes an exit of its own of an interruption
+        if interrupts.came() and left.code:  # the option parser turns an interruption into an exit
             interrupts.end()
         raise
     finally:

@@ -1,69 +1,37 @@
-"""Tables from a folder of results: printed, written with the options that made them, held against a file."""
+"""Tables from a folder of results, as `bench leaderboard` and `bench run` show them."""
 
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from ial_bench.cli.leaderboard import Asked
-from ial_bench.cli.terminal import console
+from ial_bench.cli.console import console
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import datasets_with_results, records
 from ial_bench.errors import ConfigError, DataError, unknown_name
-from ial_bench.files import read_file, write_text
 from ial_bench.report.columns import check_words
-from ial_bench.report.formats import FORMATS, blocks, difference, enclosed, format_for, made_anew, text_of
+from ial_bench.report.formats import FORMATS, text_of
 from ial_bench.report.layout import Layout, possible
 from ial_bench.report.leaderboard import lay_out
-from ial_bench.report.published import bibliography, published_rows
-from ial_bench.report.stale import NO_CODE, Code
+from ial_bench.report.published import published_rows
+from ial_bench.report.stale import Code
 from ial_bench.report.table import Style, Table
 
 
-def show_tables(home: Path, asked: Asked, out: Path | None, bib: Path | None, code: Code = NO_CODE) -> bool:
-    """Print the tables, or write them; whether all records could be read.
-
-    Args:
-        home: folder of results.
-        asked: what to show.
-        out: file to write to; None: print.
-        bib: file for the cited papers; None: beside a LaTeX table with citations.
-        code: that of methods as it is here.
-    """
-    _check_format(asked.fmt)
-    layout = asked.as_layout()
-    tables, whole = tables_of(home, layout, code)
-    if not tables:
-        return whole
-    cited = bibliography({row.cite for table in tables for row in table.rows if row.cite})
-    if out is None:
-        print_tables(tables, layout, asked.fmt)
-    else:
-        fmt = asked.fmt or format_for(out)
-        _write(out, enclosed(_text(tables, layout, fmt), fmt, _kept(asked, layout, home, out)))
-        if bib is None and cited and fmt == "latex":
-            bib = out.with_suffix(".bib")
-    if bib is not None:
-        _write(bib, cited)
-    return whole
-
-
-def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Table], bool]:
+def tables_of(home: Path, layout: Layout, code: Code) -> tuple[list[Table], bool]:
     """The tables of a layout, and whether all records could be read and none was contradicted by its answers.
 
-    What could not be read is told on stderr.
+    What could not be read is named on stderr.
 
     Raises:
         DataError: there are no results.
         UnknownNameError: a dataset, method, metric or setting that they do not have.
         ConfigError: a row for which there is nothing.
     """
-    names = _datasets(home, layout)
+    names = datasets_of(home, layout)
     wanted = {row.method for row in layout.rows if row.method}
     if wanted:
         known = sorted({path.parent.name for name in names for path in (home / name).glob("*/*.json")})
@@ -97,7 +65,7 @@ def tables_of(home: Path, layout: Layout, code: Code = NO_CODE) -> tuple[list[Ta
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without looks for rings of objects, then or later: what is read is kept, and they go through it in vain."""
+    """No garbage collection here, and none ever of what is made here: records are kept, so it finds nothing."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -109,69 +77,23 @@ def _uncollected() -> Iterator[None]:
 
 
 def print_tables(tables: Sequence[Table], layout: Layout, fmt: str | None) -> None:
-    """Tables on stdout: as `fmt` says, else drawn on a terminal and Markdown elsewhere."""
+    """Print tables in a format; by default drawn on a terminal, and Markdown elsewhere."""
     if fmt is None and sys.stdout.isatty():
         from ial_bench.report.formats.markup import drawn
 
         for table in tables:
             console().print(drawn(table, _style(layout)))
     elif tables:
-        print(_text(tables, layout, fmt or "md"), end="")
+        print(formatted(tables, layout, fmt or "md"), end="")
 
 
-def check_file(home: Path, asked: Asked, file: Path, update: bool, code: Code = NO_CODE) -> bool:
-    """Make the tables in a file anew; whether all records could be read.
-
-    Args:
-        home: folder of results.
-        asked: what a file without comments shows: CSV and JSON.
-        file: to hold against the records.
-        update: write what differs instead of failing.
-        code: that of methods as it is here.
+def datasets_of(home: Path, layout: Layout) -> list[str]:
+    """The datasets of a layout; all that have results where it names none.
 
     Raises:
-        DataError: it differs, it cannot be read, or it does not say how it was made.
+        DataError: there are no results.
+        UnknownNameError: a dataset without results.
     """
-    try:
-        text = read_file(file).decode()
-    except ValueError as error:
-        raise DataError(f"cannot read {file}: {error}") from error
-    all_read = True
-
-    def make(one: Asked) -> str:
-        nonlocal all_read
-        _check_format(one.fmt)
-        layout = one.as_layout(file.parent)
-        tables, whole = tables_of(home, layout, code)
-        all_read &= whole
-        if not tables:
-            raise DataError(f"{file} has a table for which {home} has no finished runs", "`bench list runs` shows all")
-        return _text(tables, layout, one.fmt or format_for(file))
-
-    if blocks(text):
-        new = made_anew(text, lambda words: make(Asked.read(list(words))))
-    elif (asked.fmt or format_for(file)) in {"csv", "json"}:
-        layout = None if asked.layout is None else asked.layout.resolve()
-        new = make(replace(asked, layout=layout))
-    else:
-        raise DataError(
-            f"{file} does not say how its table was made",
-            f"`bench leaderboard ... --out {file}` writes that beside the table, docs/results.md shows how",
-        )
-    if new == text:
-        print(f"{file} follows from the records in {home}", file=sys.stderr)
-    elif update:
-        _write(file, new)
-    else:
-        print(difference(text, new, str(file)), end="")
-        raise DataError(
-            f"{file} does not follow from the records in {home}",
-            f"where the records are right: bench leaderboard --check {file} --update",
-        )
-    return all_read
-
-
-def _datasets(home: Path, layout: Layout) -> list[str]:
     known = datasets_with_results(home)
     if not known:
         raise DataError(f"no results in {home}", "`bench run` makes some; --results names another folder")
@@ -182,36 +104,27 @@ def _datasets(home: Path, layout: Layout) -> list[str]:
 
 
 def _check_rows(layout: Layout, there: Layout) -> None:
-    """Raises where nothing is there for a row; a method that was skipped or failed is told below the table."""
+    """Refuse a row with nothing to show; a method that was skipped or failed is named below the table instead."""
     for row in layout.rows:
         named_alone = row.method and row.preset is None and row.backbone is None and not row.settings
         if row not in there.rows and not named_alone and (row.method or layout.published):
             raise ConfigError(f"nothing is there for the row {row.said}", "`bench list runs` shows what was run")
 
 
-def _check_format(fmt: str | None) -> None:
+def check_format(fmt: str | None) -> None:
+    """Refuse an unknown format.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
     if fmt is not None and fmt not in FORMATS:
         raise unknown_name("format", fmt, FORMATS, f"one of {', '.join(FORMATS)}")
 
 
-def _text(tables: Sequence[Table], layout: Layout, fmt: str) -> str:
+def formatted(tables: Sequence[Table], layout: Layout, fmt: str) -> str:
+    """The text of tables in a format."""
     return text_of(tables, fmt, _style(layout))
 
 
 def _style(layout: Layout) -> Style:
     return Style(intervals=layout.intervals, siunitx=layout.siunitx)
-
-
-def _kept(asked: Asked, layout: Layout, home: Path, out: Path) -> list[str]:
-    """The options that a file keeps: all datasets by name, the layout file as seen from the table."""
-    names = None if asked.dataset is None and layout.datasets else ",".join(_datasets(home, layout))
-    fmt = None if asked.fmt is None or FORMATS[asked.fmt] is FORMATS[format_for(out)] else asked.fmt
-    layout_file = None
-    if asked.layout is not None:
-        layout_file = Path(os.path.relpath(asked.layout.resolve(), out.resolve().parent)).as_posix()
-    return replace(asked, dataset=names, fmt=fmt).words(layout_file)
-
-
-def _write(file: Path, text: str) -> None:
-    write_text(file, text)
-    print(f"wrote {file}", file=sys.stderr)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench_command import Bench
-from ial_bench.cli import console, terminal
+from ial_bench.cli import console
 from ial_bench.datasets.dataset import Dataset
 from made_records import make_record, run_baselines, store
 
@@ -21,7 +21,7 @@ ESCAPES = "\x1b]0;title\x07\x1b[31mred\x1b[2J\x9b1m\x7f\x08\u202eover\u2066\u202
 def test_whatever_steers_is_replaced_and_nothing_else(code: int) -> None:
     text = f"a{chr(code)}ß 東 \u200d é"
     kept = code in {9, 10}
-    assert terminal.clean(text) == (text if kept else text.replace(chr(code), "\ufffd"))
+    assert console.clean(text) == (text if kept else text.replace(chr(code), "\ufffd"))
 
 
 def test_json_stays_the_same_value(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,12 +29,12 @@ def test_json_stays_the_same_value(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_json(value)
     out = capsys.readouterr().out
     assert json.loads(out) == value
-    assert terminal.clean(out) == out
+    assert console.clean(out) == out
 
 
 def test_the_gate_is_the_stream_behind_it_in_all_else() -> None:
     behind = io.StringIO()
-    gate = terminal.Gate(behind)
+    gate = console.Gate(behind)
     assert gate.write("a\x1bb") == 3
     gate.writelines(["c\x07", "d\n"])
     gate.flush()
@@ -83,7 +83,7 @@ def test_what_draws_itself_is_given_the_stream_behind_the_gate(monkeypatch: pyte
     behind = Terminal()
     monkeypatch.setattr(sys, "stdout", behind)
     monkeypatch.setenv("TERM", "xterm")
-    terminal.close_gates()
+    console.close_gates()
     console.print_rows(["method"], [[f"a{ESCAPES}b"]], title="runs")
     drawn = behind.getvalue()
     assert "method" in drawn
