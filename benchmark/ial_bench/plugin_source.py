@@ -11,10 +11,12 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
+from ial_bench.errors import BenchError
 from ial_bench.files import sha256_file
 from ial_bench.json_files import digest
 
@@ -124,3 +126,20 @@ def _counts(name: PurePosixPath) -> bool:
     """Whether a file is the author's: neither compiled nor hidden, and no path file that redirects imports."""
     hidden = any(part == "__pycache__" or part.startswith(".") for part in name.parts)
     return not hidden and name.suffix not in {".pyc", ".pyo", ".pth"}
+
+
+def error_line(error: BaseException, file: Path | None) -> str:
+    """An error on one line, with FILE:LINE: the last place in a plugin's file, or where an installed one raised it.
+
+    An error that is found here, such as a class that is no method, has no place.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    text = error.problem if isinstance(error, BenchError) else str(error)
+    line = f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f for f in frames if file is not None and f.filename == str(file)]
+    places = places or [f for f in frames if not f.filename.startswith("<frozen")]
+    if not places or Path(places[-1].filename).is_relative_to(Path(__file__).parent):
+        return line
+    return f"{line} ({places[-1].filename}:{places[-1].lineno})"

@@ -14,8 +14,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
-from ial_bench.errors import BenchError, ConfigError, UnknownNameError, unknown_name
-from ial_bench.plugin_source import distribution_digest, file_digest, import_file
+from ial_bench.errors import ConfigError, UnknownNameError, unknown_name
+from ial_bench.plugin_source import distribution_digest, error_line, file_digest, import_file
 
 if TYPE_CHECKING:
     from ial_bench.method import Method
@@ -212,23 +212,6 @@ def _broken(problem: str, found: Broken, entry: Entry) -> ConfigError:
     if entry.file is not None:
         mend, option = "mend the file", f" --plugin {entry.file}"
     return ConfigError(f"{problem}: {found.reason}", f"`bench show {found.name}{option}` prints its traceback; {mend}")
-
-
-def error_line(error: BaseException, file: Path | None) -> str:
-    """An error on one line, with FILE:LINE: the last place in a plugin's file, or where an installed one raised it.
-
-    An error that is found here, such as a class that is no method, has no place.
-    """
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    text = error.problem if isinstance(error, BenchError) else str(error)
-    line = f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f for f in frames if file is not None and f.filename == str(file)]
-    places = places or [f for f in frames if not f.filename.startswith("<frozen")]
-    if not places or Path(places[-1].filename).is_relative_to(Path(__file__).parent):
-        return line
-    return f"{line} ({places[-1].filename}:{places[-1].lineno})"
 
 
 def _file_entries(file: Path) -> list[Entry]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from ial_bench.errors import ConfigError, DataError, unknown_name
 from ial_bench.files import checked_name
 from ial_bench.folders import data_home
-from ial_bench.registry import error_line
+from ial_bench.plugin_source import error_line
 
 if TYPE_CHECKING:
     from ial_bench.datasets.dataset import Dataset
