@@ -166,13 +166,12 @@ class Check:
         """Photos a second of AddressCLIP as it was published, in bf16."""
         from ial_bench.datasets.loader import _AHEAD
         from ial_bench.training.loop import _repeatable
-        from ial_methods.addressclip.task import AddressClipTask
 
         city, size = self._sharded, self.size
         train = city.split("train")
         workers = self.workers
         method = self._addressclip(workers)
-        task = AddressClipTask(method, train, city.split("val"))
+        task = method.task(train, city.split("val"))
         trainer = task.trainer
         batch, warm_up = trainer.order.size, _AHEAD + 3  # what workers have ready beforehand is used up in it
         wanted = warm_up + size.steps + _AHEAD  # loading goes on to the end of what is timed

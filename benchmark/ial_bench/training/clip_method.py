@@ -22,7 +22,7 @@ from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State, chunks
 from ial_bench.topk import TopK
-from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.training.config import PhotoTrainingConfig
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ClipTrainingMethod(Method):
     tower, `encode_pixels`; and says with `trained_state` and `restore_trained` what must survive a restart.
     """
 
-    class Config(TrainingConfig, ViewConfig):
+    class Config(PhotoTrainingConfig):
         """Settings of every such method."""
 
         backbone: str = Field(

@@ -54,3 +54,7 @@ class ViewConfig(MethodConfig):
         1.0, gt=0, le=1, description="side of the smallest square cut from a photo, as a share of its shorter side"
     )
     jitter: float = Field(0.0, ge=0, le=1, description="strength of brightness, contrast and tint changes")
+
+
+class PhotoTrainingConfig(TrainingConfig, ViewConfig):
+    """How a method is trained on photos."""

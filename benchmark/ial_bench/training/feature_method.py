@@ -7,6 +7,7 @@ changed in training. Torch is imported where it is used: methods are listed and 
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,11 +58,21 @@ class FeatureTrainingMethod(FrozenTextMethod):
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Train the head; that of the best epoch on val is kept."""
-        from ial_bench.training.feature_task import FeatureTask
+        from ial_bench.training.task import FeatureMatchTask
 
         self.head = self.build(train.photos.candidates)
-        self.facts["training"] = FeatureTask(self, train, val).trainer.run().told()
+        task = FeatureMatchTask(
+            self.info.name, self.config, self.context, self.head, train, self.logits, self.config.candidates_per_step,
+            self.scores_are, partial(self._val_ssa1, val),
+        )  # fmt: skip
+        self.facts["training"] = task.trainer.run().told()
         self.refresh()
+
+    def _val_ssa1(self, val: Features) -> float | None:
+        if len(val) == 0:
+            return None
+        self.refresh()
+        return self.ssa1(val)
 
     def workload(self, sizes: Sizes) -> Workload:
         """The head's arithmetic on features: a linear map to the candidates, unless a subclass knows better."""

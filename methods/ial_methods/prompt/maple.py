@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -82,10 +83,14 @@ class MaPLe(ClipTrainingMethod):
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Train; the prompts of the best epoch on val are kept."""
-        from ial_methods.prompt.maple_task import MaPLeTask
+        from ial_bench.training.task import PhotoMatchTask
 
         self.build(train.candidates)
-        self.facts["training"] = MaPLeTask(self, train, val).trainer.run().told()
+        task = PhotoMatchTask(
+            self.info.name, self.config, self.context, self.head, train, self.towers.preprocessing, self.decoded,
+            self.encode_pixels, self.logits, self.config.candidates_per_step, self.scores_are, partial(self.ssa1, val),
+        )  # fmt: skip
+        self.facts["training"] = task.trainer.run().told()
         self.facts |= {"depth": len(self.head.texts), **self.prompts.facts()}
 
     def build(self, candidates: Candidates) -> None:
@@ -122,6 +127,16 @@ class MaPLe(ClipTrainingMethod):
         """Features [n, d] of some candidates' prompts (None: all), not normalised, with gradients to them."""
         first, *deep = self.head.texts
         return self.prompts.encode(self.towers, first[None], some, deep=deep)
+
+    def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
+        """Logits [n, c] of photos' features [n, d] against some candidates' prompts (None: all), with gradients."""
+        from torch.nn.functional import normalize
+
+        from ial_bench.training.loop import full_precision
+
+        towers, texts = self.towers, normalize(self.encode_prompts(some).float(), dim=-1)
+        with full_precision(x.device):
+            return towers.biased(towers.logit_scale.float() * normalize(x, dim=-1) @ texts.T)
 
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
         """Features of the candidates' prompts."""

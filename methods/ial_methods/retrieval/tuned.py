@@ -7,23 +7,21 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
 from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.encoders.finite import names_of_batch, require_finite
-from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
+from ial_bench.encoders.spec import require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
 from ial_bench.method import ParameterCount, chunks
-from ial_bench.training.config import TrainingConfig, ViewConfig
 from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.retrieval.knn import Retrieval
-from ial_methods.retrieval.positives import Positives
+from ial_methods.retrieval.metric import MetricConfig
 
 if TYPE_CHECKING:
     import torch
@@ -52,41 +50,8 @@ class RetrievalTuned(Retrieval):
     )
     uses_features = False
 
-    class Config(TrainingConfig, ViewConfig, Retrieval.Config):
-        """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
-
-        loss: Literal["multi-similarity", "cosface"] = Field(
-            "multi-similarity", description="multi-similarity, with its miner, or cosface"
-        )
-        positives: Positives = Field(
-            "address",
-            description="photos that are alike: of one address, of one place, or of one view: a square and a heading",
-        )
-        cell_m: float = Field(10.0, gt=0, description="side of the squares of positives=view, metres")
-        cell_degrees: float = Field(30.0, gt=0, le=360, description="width of the headings of positives=view")
-        views: int = Field(4, ge=2, description="photos of a class in a batch of multi-similarity")
-        pooling: str = Field(OWN_POOLING, description=f"of the trained tower: {POOLING_FORMS}")
-        netvlad_photos: int = Field(1000, ge=1, description="train photos whose local features start netvlad's centres")
-        head_rate: float = Field(1.0, gt=0, description="factor on the learning rate of a pooling that is trained")
-        alpha: float = Field(2.0, gt=0, description="of multi-similarity: how sharply near positives count less")
-        beta: float = Field(50.0, gt=0, description="of multi-similarity: how sharply far negatives count less")
-        base: float = Field(0.5, ge=-1, le=1, description="of multi-similarity: the cosine between both")
-        epsilon_mined: float = Field(0.1, ge=0, description="of multi-similarity's miner: its margin, a cosine")
-        margin: float = Field(0.35, ge=0, lt=2, description="of cosface, a cosine")
-        scale: float = Field(30.0, gt=0, description="of cosface: factor on cosines")
-        classifier_rate: float = Field(10.0, gt=0, description="factor on the learning rate of cosface's classes")
-        epochs: int = Field(8, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
-        batch_size: int = Field(64, ge=1, description="photos of a step, over all processes")
-        learning_rate: float = Field(4e-4, gt=0, description="the largest, of the image tower")
-        weight_decay: float = Field(0.05, ge=0, description="of matrices")
-        min_scale: float = Field(0.85, gt=0, le=1, description="side of the smallest cut, as a share")
-        jitter: float = Field(0.1, ge=0, le=1, description="strength of brightness, contrast and tint changes")
-
-        @field_validator("pooling")
-        @classmethod
-        def _is_a_pooling(cls, text: str) -> str:
-            PoolingSpec.parse(text)
-            return text
+    class Config(MetricConfig, Retrieval.Config):
+        """Settings."""
 
     config: Config
     _rank = 0  # of the processes that train, each of which writes features of its own
@@ -121,10 +86,13 @@ class RetrievalTuned(Retrieval):
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Train; then choose k and temperature as `retrieval` does."""
-        from ial_methods.retrieval.tuned_task import MetricTask
+        from ial_methods.retrieval.metric_task import MetricTask
 
-        task = MetricTask(self, train, val)
-        self._rank = task.rank
+        task = MetricTask(
+            self.info.name, self.config, self.context, self.tower, train, val, self.decoded, self.features,
+            self.best_on_val,
+        )  # fmt: skip
+        self._rank = task.ranks.rank
         self.facts["training"] = task.trainer.run().told()
         self.facts["classes"] = task.classes
         self.fit_features(*task.features())

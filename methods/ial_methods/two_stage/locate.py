@@ -5,14 +5,21 @@ All of it on unit vectors, so that neither a pole nor the antimeridian is specia
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ial_bench import Features
 from ial_bench.geo.points import EARTH_RADIUS_M, Points, points_of, unit_vectors
+from ial_bench.geocoding.geocoder import NearestPlace
+from ial_bench.geocoding.place_index import PlaceIndex
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+FloatRows: TypeAlias = npt.NDArray[np.float32]
 
 _NO_LENGTH = 1e-9  # of a mean of unit vectors; only antipodes cancel
 _SHIFTS = 200
@@ -59,6 +66,34 @@ def mean_shift(positions: Points, weights: Floats, bandwidth_m: float) -> Points
         now[moving] = moved
         moving = moving[np.linalg.norm(moved - here, axis=1) * EARTH_RADIUS_M > _AT_REST_M]
     return points_of(now)
+
+
+@dataclass(frozen=True)
+class ValByPlace:
+    """SSA-1 of val photos, as located, by the nearest train place; None without val.
+
+    Attributes:
+        train: photos whose places are known.
+        val: photos to locate.
+        locate: features [n, d] to positions [n, 2].
+    """
+
+    train: Features
+    val: Features
+    locate: Callable[[FloatRows], Points]
+
+    @cached_property
+    def _places(self) -> NearestPlace:
+        return NearestPlace(PlaceIndex.of(self.train.photos))
+
+    def __call__(self) -> float | None:
+        """With the first stage as it is."""
+        if len(self.val) == 0:
+            return None
+        right = 0
+        for x, labels in self.val.blocks(1024):
+            right += int((self._places.rank(self.locate(x), 1).indices[:, 0] == labels).sum())
+        return right / len(self.val)
 
 
 def _kernel(squared_chords: Floats, bandwidth_m: float) -> Floats:

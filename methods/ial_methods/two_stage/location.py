@@ -18,11 +18,11 @@ from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
 from ial_methods.retrieval.gallery import Gallery
 from ial_methods.retrieval.rerank import vote_weights
-from ial_methods.two_stage.locate import weighted_mean
+from ial_methods.two_stage.locate import ValByPlace, weighted_mean
 from ial_methods.two_stage.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from ial_methods.two_stage.location_network import LocationModel, PhotoHead
+    from ial_methods.two_stage.training import LocationModel, PhotoHead
 
 _FILE = "location.npz"
 _BLOCK = 4096
@@ -115,8 +115,7 @@ class LocationStage:
         Raises:
             SkipMethod: there are no train photos.
         """
-        from ial_methods.two_stage.location_network import LocationModel
-        from ial_methods.two_stage.location_task import LocationTask
+        from ial_methods.two_stage.training import LocationModel, LocationTask
 
         c = self.config
         distinct, position = np.unique(train.photos.positions, axis=0, return_inverse=True)
@@ -126,7 +125,18 @@ class LocationStage:
         ).to(self.context.device)
         self.head = self.model.photos
         metres = to_equal_area_m(distinct, self.origin).astype(np.float32)
-        self._log = LocationTask(self, train, val, metres, position.reshape(-1).astype(np.int64)).trainer.run()
+        by_place = ValByPlace(train, val, self.locate)
+
+        def val_ssa1() -> float | None:
+            if len(val):
+                self.index([train], "")
+            return by_place()
+
+        task = LocationTask(
+            self.name, c, self.context, self.model, c.extra_positions, train.x, metres,
+            position.reshape(-1).astype(np.int64), val_ssa1,
+        )  # fmt: skip
+        self._log = task.trainer.run()
         self._trained = sum(p.numel() for p in self.model.parameters())
         self.index([train], "")
 
@@ -195,7 +205,7 @@ class LocationStage:
         import torch
 
         from ial_bench.training.checkpoint import put_tensors
-        from ial_methods.two_stage.location_network import PhotoHead
+        from ial_methods.two_stage.training import PhotoHead
 
         with np.load(folder / _FILE, allow_pickle=False) as stored:
             arrays = {n: stored[n] for n in stored.files}

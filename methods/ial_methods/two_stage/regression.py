@@ -15,11 +15,12 @@ from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import from_local_m, to_local_m
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
+from ial_methods.two_stage.locate import ValByPlace
 from ial_methods.two_stage.method import REFERENCE
 from ial_methods.two_stage.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from ial_methods.two_stage.network import PositionHead
+    from ial_methods.two_stage.training import PositionHead
 
 _FILE = "head.npz"
 
@@ -88,16 +89,17 @@ class Regression:
         Raises:
             SkipMethod: there are no train photos.
         """
-        from ial_methods.two_stage.network import new_head
-        from ial_methods.two_stage.task import RegressionTask
+        from ial_methods.two_stage.training import PositionHead, RegressionTask
 
         positions = train.photos.positions
         self.origin = centroids(positions, np.zeros(len(positions), dtype=np.int64), 1)[0]
         metres = to_local_m(positions, self.origin).astype(np.float32)
         # Outputs of about 1 then mean what is usual in this city.
         scale = max(float(np.sqrt(np.square(metres).mean())), 1.0) if len(metres) else 1.0
-        self.head = new_head(train.x.shape[1], self.config.width, scale, self.context.seed).to(self.context.device)
-        self._log = RegressionTask(self, train, val, metres).trainer.run()
+        c, context = self.config, self.context
+        self.head = PositionHead(train.x.shape[1], c.width, scale, context.seed).to(context.device)
+        val_ssa1 = ValByPlace(train, val, self.locate)
+        self._log = RegressionTask(self.name, c, context, self.head, c.huber_m, train.x, metres, val_ssa1).trainer.run()
 
     def index(self, parts: Sequence[Features], encoder: str) -> None:
         """The head knows all it needs."""
@@ -134,11 +136,11 @@ class Regression:
         import torch
 
         from ial_bench.training.checkpoint import put_tensors
-        from ial_methods.two_stage.network import new_head
+        from ial_methods.two_stage.training import PositionHead
 
         with np.load(folder / _FILE, allow_pickle=False) as stored:
             arrays = {n: stored[n] for n in stored.files}
         scale, self.origin = float(arrays.pop("scale")), arrays.pop("origin")
         dim, width = arrays["hidden.weight"].shape[1], arrays["hidden.weight"].shape[0]
-        self.head = new_head(dim, width, scale, self.context.seed).to(self.context.device)
+        self.head = PositionHead(dim, width, scale, self.context.seed).to(self.context.device)
         put_tensors(self.head, {n: torch.from_numpy(a) for n, a in arrays.items()})

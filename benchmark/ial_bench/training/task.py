@@ -1,0 +1,231 @@
+"""What a training learns from, and the loss of a step: the base of every task, on photos or on cached features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+from ial_bench.datasets.decoded import DecodedPhotos
+from ial_bench.datasets.photos import Photos
+from ial_bench.errors import SkipMethod
+from ial_bench.frozen import Features
+from ial_bench.method import RunContext, Scores
+from ial_bench.training.config import PhotoTrainingConfig, TrainingConfig
+from ial_bench.training.loop import Group, Trainer
+from ial_bench.training.order import BatchOrder, Rows, step_candidates
+from ial_bench.training.pixels import View, feature_batches, pixel_batches
+from ial_bench.training.ranks import Ranks
+
+Logits: TypeAlias = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+
+
+class TrainingTask(ABC):
+    """A task on some train photos; `trainer` runs it. A subclass writes `inputs` and `losses`.
+
+    Args:
+        name: of the method, for progress.
+        config: how to train.
+        context: seed, device, progress, and the folder for checkpoints.
+        module: the network. Only those of its parameters that ask for gradients are trained.
+        n: photos to learn from.
+        val_ssa1: SSA-1 on val of the network as it is, None without a val split.
+
+    Raises:
+        SkipMethod: there is nothing to learn from.
+    """
+
+    def __init__(
+        self, name: str, config: TrainingConfig, context: RunContext, module: nn.Module, n: int,
+        val_ssa1: Callable[[], float | None],
+    ) -> None:  # fmt: skip
+        if n == 0:
+            raise SkipMethod("there are no train photos to learn from")
+        self.name, self.config, self.context, self.module, self.n = name, config, context, module, n
+        self.val_ssa1 = val_ssa1
+        self.device = torch.device(context.device)
+        self.ranks = Ranks()
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """Made when it is first asked for: by then the task is complete."""
+        return Trainer(self.name, self, self.config, self.order(), self.context, self.ranks)
+
+    def order(self) -> BatchOrder:
+        """Which photos make up which step: drawn at random, unless a subclass knows better."""
+        return BatchOrder(self.n, self.config.batch_size, self.context.seed, multiple=self.ranks.size)
+
+    def groups(self) -> list[Group]:
+        """The trained parameters, in one group."""
+        return [Group([p for p in self.module.parameters() if p.requires_grad])]
+
+    @abstractmethod
+    def inputs(self, batches: list[Rows], epoch: int) -> Iterator[Any]:
+        """What `losses` gets for each batch, in order; the rows are this process's share."""
+
+    @abstractmethod
+    def losses(self, rows: Rows, inputs: Any) -> Mapping[str, torch.Tensor]:
+        """Scalars by name over the joint batch of all processes; ``loss`` is what is minimised."""
+
+    def after_step(self) -> None:  # noqa: B027 - most tasks need nothing
+        """Keep the weights within bounds."""
+
+    def candidate_loss(
+        self, logits: Callable[[torch.Tensor | None], torch.Tensor], labels: torch.Tensor, n_candidates: int,
+        size: int | None, scores: Scores,
+    ) -> torch.Tensor:  # fmt: skip
+        """`match_loss` of the joint batch, against all candidates or `size` of them.
+
+        Args:
+            logits: of the joint batch [n, c] for some candidates (int64 [c], sorted), or for all (None).
+            labels: int64 [b], of this process's photos.
+            n_candidates: in all.
+            size: candidates of a step: those of the batch, and others drawn anew each time; None: all.
+            scores: what the logits are.
+        """
+        target, some = self.ranks.gather(labels), None
+        if size is not None:
+            seed, step = self.context.seed, self.trainer.log.steps
+            drawn = step_candidates(target.cpu().numpy(), n_candidates, size, seed, step)
+            some = None if drawn is None else torch.from_numpy(drawn).to(target.device)
+        found = logits(some)
+        return match_loss(found, target if some is None else torch.searchsorted(some, target), scores)
+
+
+class PhotoTask(TrainingTask):
+    """A task on the pixels of the labelled train photos. Arguments not named here are those of `TrainingTask`.
+
+    Args:
+        train: photos; those whose address is no candidate are left out.
+        preprocessing: of the encoder, for evaluation.
+        kept: where decoded photos are kept.
+
+    Raises:
+        SkipMethod: there is nothing to learn from.
+    """
+
+    def __init__(
+        self, name: str, config: PhotoTrainingConfig, context: RunContext, module: nn.Module, train: Photos,
+        preprocessing: dict[str, Any], kept: DecodedPhotos, val_ssa1: Callable[[], float | None],
+    ) -> None:  # fmt: skip
+        self.photos = train.part(np.flatnonzero(train.labels >= 0))
+        super().__init__(name, config, context, module, len(self.photos), val_ssa1)
+        self.labels = torch.from_numpy(self.photos.labels.astype(np.int64))
+        self.view, self.kept = View.of(preprocessing, config), kept
+
+    def inputs(self, batches: list[Rows], epoch: int) -> Iterator[torch.Tensor]:
+        """Pixels of each batch."""
+        context, pin = self.context, self.device.type == "cuda"
+        return pixel_batches(
+            self.photos, self.view, batches, context.seed, epoch, context.workers, pin=pin, kept=self.kept
+        )
+
+
+class FeatureTask(TrainingTask):
+    """A task on cached features. Arguments not named here are those of `TrainingTask`.
+
+    Args:
+        x: float32 [m, d], may be memory-mapped.
+        rows: int64 [n], those to learn from.
+        unit: whether they are brought to unit norm.
+
+    Raises:
+        SkipMethod: there is nothing to learn from.
+    """
+
+    def __init__(
+        self, name: str, config: TrainingConfig, context: RunContext, module: nn.Module, x: npt.NDArray[np.float32],
+        rows: Rows, val_ssa1: Callable[[], float | None], *, unit: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(name, config, context, module, len(rows), val_ssa1)
+        self.x, self.rows, self._unit = x, rows, unit
+
+    def inputs(self, batches: list[Rows], epoch: int) -> Iterator[torch.Tensor]:  # noqa: ARG002 - the same in all
+        """Features of each batch."""
+        for x in feature_batches(self.x, [self.rows[b] for b in batches]):
+            yield F.normalize(x, dim=-1) if self._unit else x
+
+
+class FeatureMatchTask(FeatureTask):
+    """Cached features against the candidates. Arguments not named here are those of `TrainingTask`.
+
+    Args:
+        train: photos; those whose address is no candidate are left out.
+        logits: of features [b, d] on the device against some candidates or all, as of `candidate_loss`.
+        size: candidates of a step, as of `candidate_loss`.
+        scores: what the logits are.
+
+    Raises:
+        SkipMethod: there is nothing to learn from.
+    """
+
+    def __init__(
+        self, name: str, config: TrainingConfig, context: RunContext, module: nn.Module, train: Features,
+        logits: Logits, size: int | None, scores: Scores, val_ssa1: Callable[[], float | None],
+    ) -> None:  # fmt: skip
+        super().__init__(name, config, context, module, train.x, np.flatnonzero(train.labels >= 0), val_ssa1)
+        self._labels = torch.from_numpy(train.labels[self.rows].astype(np.int64))
+        self._n_candidates = len(train.photos.candidates)
+        self._logits, self._size, self._scores = logits, size, scores
+
+    def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Mean over the joint batch of `match_loss`."""
+        x, labels = inputs.to(self.device), self._labels[rows].to(self.device)
+
+        def logits(some: torch.Tensor | None) -> torch.Tensor:
+            return self.ranks.gather(self._logits(x, some).float())
+
+        return {"loss": self.candidate_loss(logits, labels, self._n_candidates, self._size, self._scores)}
+
+
+class PhotoMatchTask(PhotoTask):
+    """Photos against the candidates. Arguments not named here are those of `PhotoTask`.
+
+    Args:
+        encode: pixels to features.
+        logits: of features [b, d] against some candidates or all, as of `candidate_loss`.
+        size: candidates of a step, as of `candidate_loss`.
+        scores: what the logits are.
+
+    Raises:
+        SkipMethod: there is nothing to learn from.
+    """
+
+    def __init__(
+        self, name: str, config: PhotoTrainingConfig, context: RunContext, module: nn.Module, train: Photos,
+        preprocessing: dict[str, Any], kept: DecodedPhotos, encode: Callable[[torch.Tensor], torch.Tensor],
+        logits: Logits, size: int | None, scores: Scores, val_ssa1: Callable[[], float | None],
+    ) -> None:  # fmt: skip
+        super().__init__(name, config, context, module, train, preprocessing, kept, val_ssa1)
+        self._encode, self._logits, self._size, self._scores = encode, logits, size, scores
+
+    def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Mean over the joint batch of `match_loss`."""
+        x = self.ranks.gather(self._encode(inputs.to(self.device, non_blocking=True)).float())
+        labels, n = self.labels[rows].to(self.device), len(self.photos.candidates)
+        return {"loss": self.candidate_loss(partial(self._logits, x), labels, n, self._size, self._scores)}
+
+
+def match_loss(logits: torch.Tensor, target: torch.Tensor, scores: Scores) -> torch.Tensor:
+    """Mean over photos of the loss against their right candidates.
+
+    Cross-entropy of the softmax over all candidates; of ``sigmoid`` scores the sum over candidates of the binary loss
+    ``-log sigmoid(z l)``, z = 1 for the right one and -1 for all others, without a softmax (Zhai et al., Sigmoid Loss
+    for Language Image Pre-Training, ICCV 2023, equation 1).
+
+    Args:
+        logits: [n, n_candidates], with the bias of a sigmoid model.
+        target: int64 [n].
+        scores: what the logits are.
+    """
+    if scores != "sigmoid":
+        return F.cross_entropy(logits, target)
+    right = F.one_hot(target, logits.shape[1]).to(logits.dtype)
+    return -F.logsigmoid((2 * right - 1) * logits).sum(dim=1).mean()
