@@ -31,7 +31,7 @@ from ial_bench.images import decode, read
 from ial_bench.method import FeatureSource, NoReport, RunContext
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.loop import Group, Trainer
-from ial_bench.training.order import BatchOrder
+from ial_bench.training.sampler import BatchSampler
 
 _SECONDS = 0.5
 _TOKENS = 24
@@ -110,7 +110,7 @@ class _Head:
         self._x, self._y = torch.randn(n, dim), torch.randint(classes, (n,))
         config = TrainingConfig(epochs=1, batch_size=batch)
         context = RunContext(0, "cpu", cast("FeatureSource", None), NoReport())  # no features are asked for
-        self.trainer = Trainer("reference", self, config, BatchOrder(n, batch, 0), context)
+        self.trainer = Trainer("reference", self, config, BatchSampler(n, batch, 0), context)
 
     def groups(self) -> list[Group]:
         return [Group(list(self.module.parameters()))]

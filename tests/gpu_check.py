@@ -173,9 +173,9 @@ class Check:
         method = self._addressclip(workers)
         task = method.task(train, city.split("val"))
         trainer = task.trainer
-        batch, warm_up = trainer.order.size, _AHEAD + 3  # what workers have ready beforehand is used up in it
+        batch, warm_up = trainer.sampler.size, _AHEAD + 3  # what workers have ready beforehand is used up in it
         wanted = warm_up + size.steps + _AHEAD  # loading goes on to the end of what is timed
-        rows = list(islice((r for epoch in count() for r in trainer.order.epoch(epoch)), wanted))
+        rows = list(islice((r for epoch in count() for r in trainer.sampler.epoch(epoch)), wanted))
         told = {
             "backbone": size.large_backbone, "precision": trainer.config.precision, "batch": batch,
             "pixels": self._side, "photos": len(train), "workers": workers,

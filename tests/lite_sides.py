@@ -37,9 +37,9 @@ def train(city: Path, *, plain: bool, steps: int, batch: int) -> dict[str, Any]:
     method = AddressClip(config, RunContext(0, "cpu", store, NoReport()))
     task = method.task(train_photos, data.split("val"))
     rng = np.random.default_rng(0)
-    order = task.trainer.order
+    order = task.trainer.sampler
     batches = [rows for epoch in range(1 + steps // order.steps) for rows in order.epoch(epoch)][:steps]
-    pixels = [torch.stack([task.view(train_photos.image(int(i)), rng) for i in rows]) for rows in batches]
+    pixels = [torch.stack([task.augmentation(train_photos.image(int(i)), rng) for i in rows]) for rows in batches]
     seconds, losses = list[float](), list[float]()
     for rows, photos in zip(batches, pixels, strict=True):
         started = time.perf_counter()

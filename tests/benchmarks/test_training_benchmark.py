@@ -41,9 +41,9 @@ class Engine:
         train = data.split("train")
         self.task = AddressClip(config, context).task(train, data.split("val"))
         self.task._take_captions(captions)
-        self.rows = self.task.trainer.order.epoch(0)[0]
+        self.rows = self.task.trainer.sampler.epoch(0)[0]
         rng = np.random.default_rng(0)
-        self.pixels = torch.stack([self.task.view(train.image(int(i)), rng) for i in self.rows])
+        self.pixels = torch.stack([self.task.augmentation(train.image(int(i)), rng) for i in self.rows])
         self.addresses = [self.task._address_texts[a] for a in train.labels[self.rows]]
         self.captions = [captions[i] for i in self.rows]
 

@@ -16,8 +16,8 @@ from ial_bench.encoders.pooling import gem
 from ial_bench.encoders.spec import PoolingSpec
 from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.testing import CHECK_BACKBONE
-from ial_bench.training.config import ViewConfig
-from ial_bench.training.pixels import View
+from ial_bench.training.augmentation import Augmentation
+from ial_bench.training.config import AugmentationConfig
 from published_models import SMALL
 
 TIMM = "timm:test_vit/random-init"
@@ -90,7 +90,7 @@ def test_training_sees_the_crop_of_evaluation() -> None:
     photo = np.asarray(
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 18, 3), np.uint8)).resize((360, 240))
     )
-    own = View.of(tower.preprocessing, ViewConfig())(photo, np.random.default_rng(0))
+    own = Augmentation.of(tower.preprocessing, AugmentationConfig())(photo, np.random.default_rng(0))
     theirs = tower.preprocess(photo)
     assert own.shape == theirs.shape
     assert float((own - theirs).abs().mean()) < 0.03  # they resize first and round to whole pixels

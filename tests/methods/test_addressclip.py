@@ -19,7 +19,7 @@ from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.method import NoReport, RunContext, config_from_text
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
-from ial_bench.training.order import BatchOrder
+from ial_bench.training.sampler import BatchSampler
 from ial_methods.addressclip import task as addressclip_task
 from ial_methods.addressclip.losses import info_nce
 from ial_methods.addressclip.method import AddressClip, ClipAddress
@@ -218,9 +218,9 @@ def test_options_reach_the_training(tiny_city: Dataset, tmp_path: Path) -> None:
     assert verbose.config.address_texts(tiny_city.candidates)[0] == tiny_city.candidates.addresses[0].verbose
     apart = task_of(make(tmp_path, batches="distinct-places"), tiny_city)
     train = tiny_city.split("train")
-    for rows in apart.trainer.order.epoch(0):
+    for rows in apart.trainer.sampler.epoch(0):
         assert len(np.unique(train.places[rows])) == len(rows)
-    assert isinstance(apart.trainer.order, BatchOrder)
+    assert isinstance(apart.trainer.sampler, BatchSampler)
 
 
 def test_all_positives_matter_to_captions_alone(tiny_city: Dataset, tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from torch import nn
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.training.checkpoint import (
     Checkpoint,
+    TrainingLog,
     put_tensors,
     read_checkpoint,
     trained_tensors,
     write_checkpoint,
 )
-from ial_bench.training.log import TrainingLog
 from ial_bench.training.told import told_as_array, told_from_array
 from training_task import Regression, trainer
 

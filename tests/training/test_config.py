@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ial_bench.training.config import TrainingConfig, ViewConfig
+from ial_bench.training.config import AugmentationConfig, TrainingConfig
 
 
 @settings(derandomize=True, deadline=None)
@@ -56,4 +56,4 @@ def test_values_that_are_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize("wrong", [{"min_scale": 0.0}, {"min_scale": 1.1}, {"jitter": -0.1}, {"mirror": True}])
 def test_views_that_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        ViewConfig.model_validate(wrong)
+        AugmentationConfig.model_validate(wrong)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _Ask: TypeAlias = "Callable[[int], Future[Any]]"
 
 _AHEAD = 2  # batches in the making while one is used
-_PRELOAD = ("ial_bench.datasets.dataset", "ial_bench.training.pixels", "PIL.Image", "open_clip.transform", "timm.data")
+_PRELOAD = (
+    "ial_bench.datasets.dataset", "ial_bench.training.augmentation", "PIL.Image", "open_clip.transform", "timm.data",
+)  # fmt: skip
 
 
 def photo_tensors(

@@ -28,7 +28,7 @@ class ImageTower(nn.Module):
         visual: the encoder's own: pixels [n, 3, h, w] to features [n, d].
         local: pixels to local features [n, width, positions], by parts of `visual`.
         preprocess: a decoded photo to a float tensor [3, h, w], as in evaluation.
-        preprocessing: size, mean, std, interpolation, resize_mode and crop, as `View.of` takes them.
+        preprocessing: size, mean, std, interpolation, resize_mode and crop, as `Augmentation.of` takes them.
         pooling: how local features become one, where not by the encoder itself.
     """
 

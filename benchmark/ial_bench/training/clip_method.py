@@ -6,7 +6,7 @@ Torch is imported where it is used: methods are listed and planned without it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ from pydantic import Field
 
 from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.photos import Candidates, Photos
-from ial_bench.encoders.finite import name_of_text, names_of_batch, require_finite
+from ial_bench.encoders.finite import name_of_text, require_finite
 from ial_bench.encoders.spec import require_text_tower, shown_spec
 from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
 from ial_bench.images import ImageBatch
-from ial_bench.method import Method, ParameterCount, Scores, State, chunks
+from ial_bench.method import Method, ParameterCount, Scores, State
 from ial_bench.topk import TopK
 from ial_bench.training.config import PhotoTrainingConfig
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from ial_bench.encoders.towers import ClipTowers
+    from ial_bench.training.trained_encoder import TrainedEncoder
 
 FloatRows = npt.NDArray[np.float32]
 
@@ -112,9 +113,7 @@ class ClipTrainingMethod(Method):
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos and rank the candidates by cosine."""
-        parts = (range(p.start, p.stop) for p in chunks(len(images), self.context.batch_size))
-        name = names_of_batch(images)
-        scores = [self.score_features(self._features(self._pixels(images, p), p, name)) for p in parts]
+        scores = [self.score_features(unit_norm(x)) for _, x in self._encoder.images(images)]
         return TopK.from_scores(np.concatenate([np.zeros((0, len(self.texts)), np.float32), *scores]), k)
 
     def score_features(self, x: FloatRows) -> FloatRows:
@@ -128,35 +127,20 @@ class ClipTrainingMethod(Method):
         """Sigmoids of a model that was trained with them, else as declared."""
         return self.info.scores if self.towers.logit_bias is None else "sigmoid"
 
-    def _pixels(self, images: ImageBatch, rows: range) -> torch.Tensor:
-        from ial_bench.training.pixels import image_tensors
-
-        return image_tensors(images, rows, self.towers.preprocess, self.context.workers)
-
-    def _features(self, pixels: torch.Tensor, rows: range, name: Callable[[int], str]) -> FloatRows:
-        """Unit features of pixels; `name` tells in words what each of their `rows` is."""
-        import torch
-
-        with torch.inference_mode():
-            features: FloatRows = self.encode_pixels(pixels.to(self.towers.device)).float().cpu().numpy()
-        require_finite(features, self._named, lambda i: name(rows[i]))
-        return unit_norm(features)
-
     @property
     def _named(self) -> str:
         return f"{shown_spec(self.backbone)} as {self.info.name} trained it"
 
+    @property
+    def _encoder(self) -> TrainedEncoder:
+        from ial_bench.training.trained_encoder import TrainedEncoder
+
+        return TrainedEncoder(self._named, self.encode_pixels, self.towers.preprocess, self.context, self.decoded)
+
     def photo_features(self, photos: Photos) -> Iterator[tuple[slice, FloatRows]]:
         """Unit features of dataset photos by the towers as they are, with their rows: a batch of pixels at a time."""
-        from ial_bench.training.pixels import PlainView, pixel_batches
-
-        rows = np.arange(len(photos))
-        parts = list(chunks(len(rows), self.context.batch_size))
-        view, batches = PlainView(self.towers.preprocess), [rows[p] for p in parts]
-        pin = self.context.device.startswith("cuda")
-        loaded = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin, kept=self.decoded)
-        for part, pixels in zip(parts, loaded, strict=True):
-            yield part, self._features(pixels, range(part.start, part.stop), photos.where)
+        for part, x in self._encoder.photos(photos):
+            yield part, unit_norm(x)
 
     def ssa1(self, photos: Photos) -> float | None:
         """SSA-1 of the model as it is on labelled photos, None where there are none."""

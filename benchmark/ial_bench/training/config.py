@@ -47,7 +47,7 @@ class TrainingConfig(MethodConfig):
         return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-class ViewConfig(MethodConfig):
+class AugmentationConfig(MethodConfig):
     """How photos are changed in training. Never mirrored: a mirrored street is another street."""
 
     min_scale: float = Field(
@@ -56,5 +56,5 @@ class ViewConfig(MethodConfig):
     jitter: float = Field(0.0, ge=0, le=1, description="strength of brightness, contrast and tint changes")
 
 
-class PhotoTrainingConfig(TrainingConfig, ViewConfig):
+class PhotoTrainingConfig(TrainingConfig, AugmentationConfig):
     """How a method is trained on photos."""

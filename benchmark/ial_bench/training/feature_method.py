@@ -17,6 +17,7 @@ from pydantic import Field
 from ial_bench.datasets.photos import Candidates
 from ial_bench.frozen import Features, FrozenEncoderMethod, FrozenTextMethod
 from ial_bench.method import State
+from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
@@ -112,15 +113,11 @@ class FeatureTrainingMethod(FrozenTextMethod):
 
     def state(self) -> State:
         """The head's trained parameters. Subclasses add what `rebuild` needs."""
-        from ial_bench.training.checkpoint import trained_tensors
-
         return {f"trained/{n}": t.numpy() for n, t in trained_tensors(self.head).items()}
 
     def restore_head(self, state: State) -> None:
         """Take the trained parameters over into `self.head`, which has been built."""
         import torch
-
-        from ial_bench.training.checkpoint import put_tensors
 
         stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
         put_tensors(self.head, stored)

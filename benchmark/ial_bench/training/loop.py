@@ -23,6 +23,7 @@ from ial_bench.seeds import derive_seed
 from ial_bench.training.checkpoint import (
     Checkpoint,
     Tensors,
+    TrainingLog,
     damaged,
     put_tensors,
     read_checkpoint,
@@ -30,9 +31,8 @@ from ial_bench.training.checkpoint import (
     write_checkpoint,
 )
 from ial_bench.training.config import TrainingConfig
-from ial_bench.training.log import TrainingLog
-from ial_bench.training.order import BatchOrder, Rows
 from ial_bench.training.ranks import Ranks
+from ial_bench.training.sampler import BatchSampler, Rows
 
 _LOG_SECONDS = 10.0
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -93,7 +93,7 @@ class Trainer:
         name: of the method, for progress.
         task: what is trained.
         config: how.
-        order: which photos make up which step.
+        sampler: which photos make up which step.
         context: seed, device, progress, and the folder for checkpoints.
         ranks: the processes that take part.
 
@@ -102,10 +102,10 @@ class Trainer:
     """
 
     def __init__(
-        self, name: str, task: Task, config: TrainingConfig, order: BatchOrder, context: RunContext,
+        self, name: str, task: Task, config: TrainingConfig, sampler: BatchSampler, context: RunContext,
         ranks: Ranks | None = None,
     ) -> None:  # fmt: skip
-        self.name, self.task, self.config, self.order, self.context = name, task, config, order, context
+        self.name, self.task, self.config, self.sampler, self.context = name, task, config, sampler, context
         self.ranks = ranks or Ranks()
         self.device = torch.device(context.device)
         if config.precision == "fp16" and self.device.type != "cuda":
@@ -120,7 +120,7 @@ class Trainer:
     @property
     def steps(self) -> int:
         """Steps in all."""
-        return self.config.epochs * self.order.steps
+        return self.config.epochs * self.sampler.steps
 
     def run(self) -> TrainingLog:
         """Train, and leave the best epoch's weights in the task's module.
@@ -133,7 +133,7 @@ class Trainer:
         """
         with _repeatable(self.device):
             self._resume()
-            first = self.log.steps // self.order.steps
+            first = self.log.steps // self.sampler.steps
             for epoch in range(first, self.config.epochs):
                 self._epoch(epoch)
                 self._end_epoch(epoch)
@@ -142,21 +142,21 @@ class Trainer:
         return self.log
 
     def _epoch(self, epoch: int) -> None:
-        done = self.log.steps - epoch * self.order.steps
+        done = self.log.steps - epoch * self.sampler.steps
         saved = self.log.steps
-        shares = [self.ranks.share(rows) for rows in self.order.epoch(epoch)[done:]]
+        shares = [self.ranks.share(rows) for rows in self.sampler.epoch(epoch)[done:]]
         begun = logged = time.monotonic()
         for i, (rows, inputs) in enumerate(zip(shares, self.task.inputs(shares, epoch), strict=True), 1):
             self._step(rows, inputs)
             now = time.monotonic()
             if now - logged >= _LOG_SECONDS:
                 logged = now
-                self._say(epoch, i * self.order.size / (now - begun), (now - begun) / i)
+                self._say(epoch, i * self.sampler.size / (now - begun), (now - begun) / i)
             due = self.log.steps - saved >= self.context.checkpoint_steps
             if due and self._window(self.log.steps - 1)[1] and i < len(shares):
                 self._save()
                 saved = self.log.steps
-        self._speed = len(shares) * self.order.size / max(time.monotonic() - begun, 1e-9)
+        self._speed = len(shares) * self.sampler.size / max(time.monotonic() - begun, 1e-9)
 
     def _step(self, rows: Rows, inputs: Any) -> None:
         step, config = self.log.steps, self.config
@@ -188,9 +188,9 @@ class Trainer:
 
         Windows end with their epoch; the last one of an epoch may be short.
         """
-        done = step % self.order.steps
+        done = step % self.sampler.steps
         first = done - done % self.config.accumulate
-        size = min(self.config.accumulate, self.order.steps - first)
+        size = min(self.config.accumulate, self.sampler.steps - first)
         return size, done + 1 == first + size
 
     def _autocast(self) -> Any:
@@ -215,15 +215,15 @@ class Trainer:
 
     def _say(self, epoch: int, speed: float, seconds: float) -> None:
         if self.ranks.main:
-            done = self.log.steps - epoch * self.order.steps
+            done = self.log.steps - epoch * self.sampler.steps
             left = seconds * (self.steps - self.log.steps)
             self.context.report.log(
-                f"{self.name}: epoch {epoch + 1}/{self.config.epochs}, step {done:,}/{self.order.steps:,}, "
+                f"{self.name}: epoch {epoch + 1}/{self.config.epochs}, step {done:,}/{self.sampler.steps:,}, "
                 f"loss {self._sums['loss'] / done:.3f}, {speed:,.0f} images/s, {left:,.0f} s left"
             )
 
     def _end_epoch(self, epoch: int) -> None:
-        means = {n: s / self.order.steps for n, s in self._sums.items()}
+        means = {n: s / self.sampler.steps for n, s in self._sums.items()}
         val = self.task.val_ssa1()
         speed = round(self._speed, 1)
         self.log.epochs.append({"losses": means, "val_ssa1": val, "images_per_second": speed})
@@ -243,7 +243,7 @@ class Trainer:
             return
         state = self.optimiser.state_dict()["state"]
         told = {
-            "log": self.log.told(), "sums": self._sums, "size": self.order.size,
+            "log": self.log.told(), "sums": self._sums, "size": self.sampler.size,
             "scaler": self.scaler.state_dict() if self.scaler.is_enabled() else {},
         }  # fmt: skip
         write_checkpoint(self._file, Checkpoint(trained_tensors(self.task.module), self.best, state, told))
@@ -258,10 +258,10 @@ class Trainer:
         self.context.report.log(f"{self.name}: training goes on from step {self.log.steps:,} of {self.steps:,}")
 
     def _take_over(self, stored: Checkpoint) -> None:
-        if stored.told["size"] != self.order.size:
+        if stored.told["size"] != self.sampler.size:
             raise ConfigError(
                 f"{self.name}: the checkpoint {self._file} is of batches of {stored.told['size']} photos, "
-                f"these are of {self.order.size}",
+                f"these are of {self.sampler.size}",
                 "go on with the number of processes it was begun with, or run it again with --rerun",
             )
         put_tensors(self.task.module, stored.weights)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ial_bench.training.order import Rows
+from ial_bench.training.sampler import Rows
 
 _PATIENCE = timedelta(days=30)  # the others wait while the main process encodes, evaluates and answers
 

@@ -18,11 +18,11 @@ from ial_bench.datasets.photos import Photos
 from ial_bench.errors import SkipMethod
 from ial_bench.frozen import Features
 from ial_bench.method import RunContext, Scores
+from ial_bench.training.augmentation import Augmentation, feature_batches, pixel_batches
 from ial_bench.training.config import PhotoTrainingConfig, TrainingConfig
 from ial_bench.training.loop import Group, Trainer
-from ial_bench.training.order import BatchOrder, Rows, step_candidates
-from ial_bench.training.pixels import View, feature_batches, pixel_batches
 from ial_bench.training.ranks import Ranks
+from ial_bench.training.sampler import BatchSampler, Rows, step_candidates
 
 Logits: TypeAlias = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
@@ -56,11 +56,11 @@ class TrainingTask(ABC):
     @cached_property
     def trainer(self) -> Trainer:
         """Made when it is first asked for: by then the task is complete."""
-        return Trainer(self.name, self, self.config, self.order(), self.context, self.ranks)
+        return Trainer(self.name, self, self.config, self.sampler(), self.context, self.ranks)
 
-    def order(self) -> BatchOrder:
+    def sampler(self) -> BatchSampler:
         """Which photos make up which step: drawn at random, unless a subclass knows better."""
-        return BatchOrder(self.n, self.config.batch_size, self.context.seed, multiple=self.ranks.size)
+        return BatchSampler(self.n, self.config.batch_size, self.context.seed, multiple=self.ranks.size)
 
     def groups(self) -> list[Group]:
         """The trained parameters, in one group."""
@@ -118,13 +118,13 @@ class PhotoTask(TrainingTask):
         self.photos = train.part(np.flatnonzero(train.labels >= 0))
         super().__init__(name, config, context, module, len(self.photos), val_ssa1)
         self.labels = torch.from_numpy(self.photos.labels.astype(np.int64))
-        self.view, self.kept = View.of(preprocessing, config), kept
+        self.augmentation, self.kept = Augmentation.of(preprocessing, config), kept
 
     def inputs(self, batches: list[Rows], epoch: int) -> Iterator[torch.Tensor]:
         """Pixels of each batch."""
         context, pin = self.context, self.device.type == "cuda"
         return pixel_batches(
-            self.photos, self.view, batches, context.seed, epoch, context.workers, pin=pin, kept=self.kept
+            self.photos, self.augmentation, batches, context.seed, epoch, context.workers, pin=pin, kept=self.kept
         )
 
 

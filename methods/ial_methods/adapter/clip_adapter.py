@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from ial_bench import Candidates, Features, MethodInfo, State
+from ial_bench.training.checkpoint import TrainingLog
 from ial_bench.training.feature_method import FeatureTrainingMethod
-from ial_bench.training.log import TrainingLog
 from ial_bench.workload import Sizes, Workload
 from ial_methods.clip.texts import TemplateSettings, scaled_texts
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from ial_bench import Candidates, MethodInfo, Photos
+from ial_bench.training.checkpoint import TrainingLog, put_tensors
 from ial_bench.training.clip_method import ClipTrainingMethod
-from ial_bench.training.log import TrainingLog
 from ial_bench.workload import Sizes, Workload, distinct
 from ial_methods.addressclip.settings import PAPER, AddressClipConfig, Loss
 
@@ -108,8 +108,6 @@ class AddressClip(ClipTrainingMethod):
 
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Take them over."""
-        from ial_bench.training.checkpoint import put_tensors
-
         self.groups()
         put_tensors(self.towers, dict(tensors))
 

@@ -17,7 +17,7 @@ from ial_bench.encoders.towers import ClipTowers
 from ial_bench.geo.projections import utm_metres
 from ial_bench.method import chunks
 from ial_bench.training.loop import Group, full_precision
-from ial_bench.training.order import BatchOrder, Rows
+from ial_bench.training.sampler import BatchSampler, Rows
 from ial_bench.training.task import PhotoTask
 from ial_methods.addressclip.losses import geography_loss, info_nce, multi_positive_nce, position_range, sigmoid_loss
 from ial_methods.addressclip.settings import AddressClipConfig
@@ -109,10 +109,10 @@ class AddressClipTask(PhotoTask):
             low, high = position_range(self._positions)
             self._extent = low.to(self.device), high.to(self.device)
 
-    def order(self) -> BatchOrder:
+    def order(self) -> BatchSampler:
         """With at most one photo of a place in a batch, where that is asked for."""
         places = self.photos.places if self.config.batches == "distinct-places" else None
-        return BatchOrder(self.n, self.config.batch_size, self.context.seed, places, self.ranks.size)
+        return BatchSampler(self.n, self.config.batch_size, self.context.seed, places, self.ranks.size)
 
     def groups(self) -> list[Group]:
         """Image tower, text tower, logit scale; without those that stay as they are."""

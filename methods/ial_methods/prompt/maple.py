@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ial_bench import Candidates, MethodInfo, Photos, State
 from ial_bench.seeds import derive_seed
+from ial_bench.training.checkpoint import put_tensors
 from ial_bench.training.clip_method import ClipTrainingMethod
 from ial_bench.workload import Sizes
 from ial_methods.prompt.config import PromptConfig, prompt_tokens
@@ -156,8 +157,6 @@ class MaPLe(ClipTrainingMethod):
 
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Take them over."""
-        from ial_bench.training.checkpoint import put_tensors
-
         self.new_head()
         put_tensors(self.head, dict(tensors))
 

@@ -15,9 +15,9 @@ from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.encoders.image_tower import ImageTower
 from ial_bench.encoders.netvlad import NetVLAD, start_centres
 from ial_bench.seeds import derive_seed, generator
+from ial_bench.training.augmentation import plain_pixels
 from ial_bench.training.loop import Group, full_precision
-from ial_bench.training.order import BatchOrder, Rows
-from ial_bench.training.pixels import PlainView, pixel_batches
+from ial_bench.training.sampler import BatchSampler, Rows
 from ial_bench.training.task import PhotoTask
 from ial_methods.retrieval.metric import MetricConfig, classes_of
 
@@ -113,11 +113,11 @@ class MetricTask(PhotoTask):
         seed = derive_seed("cosface", self.context.seed)
         return CosFace(self.classes, self._tower.dim, config.margin, config.scale, seed)
 
-    def order(self) -> BatchOrder:
+    def order(self) -> BatchSampler:
         """With several photos of a class in a batch, for a loss over pairs."""
         pairs, config = self.config.loss == "multi-similarity", self.config
         classes, views = (self._classes, config.views) if pairs else (None, None)
-        return BatchOrder(self.n, config.batch_size, self.context.seed, classes, self.ranks.size, views)
+        return BatchSampler(self.n, config.batch_size, self.context.seed, classes, self.ranks.size, views)
 
     def groups(self) -> list[Group]:
         """The encoder, a pooling that is trained, and the classifier."""
@@ -165,8 +165,7 @@ class MetricTask(PhotoTask):
         batches = np.array_split(rows, -(-n // context.batch_size))
         each = max(1, _MAX_LOCAL // n)
         local = []
-        pin = context.device.startswith("cuda")
-        pixels = pixel_batches(self.photos, PlainView(tower.preprocess), batches, 0, 0, context.workers, pin=pin)
+        pixels = plain_pixels(self.photos, [b.tolist() for b in batches], tower.preprocess, context)
         with torch.inference_mode():
             for part in pixels:
                 found = functional.normalize(tower.local(part.to(tower.device)).float(), dim=1).transpose(1, 2).cpu()

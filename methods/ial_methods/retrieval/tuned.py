@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -14,19 +14,18 @@ import numpy.typing as npt
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
 from ial_bench.datasets.decoded import DecodedPhotos
-from ial_bench.encoders.finite import names_of_batch, require_finite
 from ial_bench.encoders.spec import require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
-from ial_bench.method import ParameterCount, chunks
+from ial_bench.method import ParameterCount
+from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.metric import MetricConfig
 
 if TYPE_CHECKING:
-    import torch
-
     from ial_bench.encoders.image_tower import ImageTower
+    from ial_bench.training.trained_encoder import TrainedEncoder
 
 _WEIGHTS = "encoder.safetensors"
 
@@ -99,39 +98,24 @@ class RetrievalTuned(Retrieval):
 
     def features(self, photos: Photos) -> Features:
         """Features of dataset photos by the tower as it is; on disk where the run has a folder, else in memory."""
-        from ial_bench.training.pixels import PlainView, pixel_batches
-
-        rows = np.arange(len(photos))
-        view, batches = PlainView(self.tower.preprocess), [rows[p] for p in chunks(len(rows), self.context.batch_size)]
-        pin = self.context.device.startswith("cuda")
-        pixels = pixel_batches(photos, view, batches, 0, 0, self.context.workers, pin=pin, kept=self.decoded)
-        blocks = (self._encode(p, rows, photos.where) for p, rows in zip(pixels, batches, strict=True))
+        blocks = (x for _, x in self._encoder.photos(photos))
         if self.context.work is None or len(photos) == 0:
             return Features(np.concatenate([np.zeros((0, self._dim), np.float32), *blocks]), photos)
         return Features(self._on_disk(self.context.work, blocks, photos), photos)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos with the trained tower and answer as `retrieval` does."""
-        from ial_bench.training.pixels import image_tensors
-
-        x, name = np.zeros((len(images), self._dim), np.float32), names_of_batch(images)
-        for part in chunks(len(images), self.context.batch_size):
-            rows = range(part.start, part.stop)
-            pixels = image_tensors(images, rows, self.tower.preprocess, self.context.workers)
-            x[part] = self._encode(pixels, rows, name)
+        x = np.zeros((len(images), self._dim), np.float32)
+        for part, features in self._encoder.images(images):
+            x[part] = features
         return self.predict_features(x, k)
 
-    def _encode(
-        self, pixels: torch.Tensor, rows: Sequence[int] | npt.NDArray[np.int64], name: Callable[[int], str]
-    ) -> npt.NDArray[np.float32]:
-        """Features of pixels; `name` tells in words what each of their `rows` is."""
-        import torch
+    @property
+    def _encoder(self) -> TrainedEncoder:
+        from ial_bench.training.trained_encoder import TrainedEncoder
 
-        with torch.inference_mode():
-            features: npt.NDArray[np.float32] = self.tower(pixels.to(self.tower.device)).float().cpu().numpy()
-        encoder = f"{shown_spec(self.backbone)} as {self.info.name} trained it"
-        require_finite(features, encoder, lambda i: name(int(rows[i])))
-        return features
+        name = f"{shown_spec(self.backbone)} as {self.info.name} trained it"
+        return TrainedEncoder(name, self.tower, self.tower.preprocess, self.context, self.decoded)
 
     @cached_property
     def _dim(self) -> int:
@@ -168,16 +152,12 @@ class RetrievalTuned(Retrieval):
         """Store the trained tower beside what `retrieval` stores."""
         from safetensors.torch import save_file
 
-        from ial_bench.training.checkpoint import trained_tensors
-
         super().save(folder)
         save_file(trained_tensors(self.tower), folder / _WEIGHTS)
 
     def load(self, folder: Path) -> None:
         """Read the tower, then the gallery, which must be of its features."""
         from safetensors.torch import load_file
-
-        from ial_bench.training.checkpoint import put_tensors
 
         put_tensors(self.tower, load_file(folder / _WEIGHTS))
         super().load(folder)

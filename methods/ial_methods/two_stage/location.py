@@ -14,6 +14,7 @@ from ial_bench import Features, MethodInfo, RunContext, unit_norm
 from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import to_equal_area_m
 from ial_bench.method import chunks
+from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
 from ial_methods.retrieval.gallery import Gallery
@@ -194,8 +195,6 @@ class LocationStage:
 
     def save(self, folder: Path) -> None:
         """Store the head and the gallery."""
-        from ial_bench.training.checkpoint import trained_tensors
-
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
         np.savez(folder / _FILE, scale=np.array(self._scale), trained=np.array(self._trained), **arrays)
         self.gallery.save(folder)
@@ -204,7 +203,6 @@ class LocationStage:
         """Read them; the gallery memory-mapped."""
         import torch
 
-        from ial_bench.training.checkpoint import put_tensors
         from ial_methods.two_stage.training import PhotoHead
 
         with np.load(folder / _FILE, allow_pickle=False) as stored:

@@ -13,6 +13,7 @@ from pydantic import Field
 from ial_bench import Features, MethodInfo, RunContext, unit_norm
 from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import from_local_m, to_local_m
+from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
 from ial_methods.two_stage.locate import ValByPlace
@@ -126,8 +127,6 @@ class Regression:
 
     def save(self, folder: Path) -> None:
         """Store weights, scale and origin."""
-        from ial_bench.training.checkpoint import trained_tensors
-
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
         np.savez(folder / _FILE, scale=np.array(self.head.scale), origin=self.origin, **arrays)
 
@@ -135,7 +134,6 @@ class Regression:
         """Read them."""
         import torch
 
-        from ial_bench.training.checkpoint import put_tensors
         from ial_methods.two_stage.training import PositionHead
 
         with np.load(folder / _FILE, allow_pickle=False) as stored:

@@ -15,7 +15,7 @@ from ial_bench import RunContext
 from ial_bench.seeds import derive_seed
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.loop import full_precision
-from ial_bench.training.order import Rows, step_candidates
+from ial_bench.training.sampler import Rows, step_candidates
 from ial_bench.training.task import FeatureTask
 
 _FIRST_SCALE, _MAX_SCALE = 1 / 0.07, 100.0  # CLIP's own

@@ -6,7 +6,6 @@ What happens to a photo follows from (seed, epoch, photo) alone, whatever the nu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,10 +19,11 @@ from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.loader import photo_tensors
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import SkipMethod
-from ial_bench.images import RGB, ImageBatch
+from ial_bench.images import RGB
+from ial_bench.method import RunContext
 from ial_bench.seeds import generator
-from ial_bench.training.config import ViewConfig
-from ial_bench.training.order import Rows
+from ial_bench.training.config import AugmentationConfig
+from ial_bench.training.sampler import Rows
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _LEVELS = np.arange(256, dtype=np.float32) / 255
@@ -31,7 +31,7 @@ _TINT = 0.4  # of the brightness change, in each colour alone
 
 
 @dataclass(frozen=True)
-class View:
+class Augmentation:
     """How a decoded photo becomes a normalised tensor, in training.
 
     Attributes:
@@ -56,7 +56,7 @@ class View:
     crop: float = 1.0
 
     @classmethod
-    def of(cls, preprocessing: dict[str, Any], config: ViewConfig) -> View:
+    def of(cls, preprocessing: dict[str, Any], config: AugmentationConfig) -> Augmentation:
         """The evaluation's preprocessing with the configured changes.
 
         Raises:
@@ -123,20 +123,9 @@ class View:
         return left, top, left + w, top + h
 
 
-@dataclass(frozen=True)
-class PlainView:
-    """A photo as it is seen in evaluation."""
-
-    preprocess: Callable[[RGB], torch.Tensor]
-
-    def __call__(self, photo: RGB, rng: np.random.Generator) -> torch.Tensor:  # noqa: ARG002 - a view like the other
-        """float32 [3, size, size]."""
-        return self.preprocess(photo)
-
-
 def pixel_batches(
     photos: Photos,
-    view: View | PlainView,
+    augmentation: Augmentation,
     batches: list[Rows],
     seed: int,
     epoch: int,
@@ -150,31 +139,43 @@ def pixel_batches(
     Raises:
         ImageError: a photo cannot be decoded.
     """
-    return photo_tensors(photos, _Seeded(view, seed, epoch), [b.tolist() for b in batches], workers, pin=pin, kept=kept)
+    return photo_tensors(
+        photos, _Seeded(augmentation, seed, epoch), [b.tolist() for b in batches], workers, pin=pin, kept=kept
+    )
 
 
-def image_tensors(
-    images: ImageBatch, rows: Sequence[int], preprocess: Callable[[RGB], torch.Tensor], workers: int
-) -> torch.Tensor:
-    """Float tensors [b, 3, h, w] of some photos that a method is asked about, decoded by as many threads."""
+def plain_pixels(
+    photos: Photos,
+    batches: Sequence[Sequence[int]],
+    preprocess: Callable[[RGB], torch.Tensor],
+    context: RunContext,
+    kept: DecodedPhotos | None = None,
+) -> Iterator[torch.Tensor]:
+    """Float tensors of the batches, in order, as the encoder sees photos in evaluation.
 
-    def load(i: int) -> torch.Tensor:
-        return preprocess(images[i])
+    Raises:
+        ImageError: a photo cannot be decoded.
+    """
+    pin = context.device.startswith("cuda")
+    return photo_tensors(photos, _Plain(preprocess), batches, context.workers, pin=pin, kept=kept)
 
-    if workers < 2 or len(rows) < 2:
-        return torch.stack([load(i) for i in rows])
-    with ThreadPoolExecutor(workers) as pool:  # decoding and resizing leave Python's lock
-        return torch.stack(list(pool.map(load, rows)))
+
+@dataclass(frozen=True)
+class _Plain:
+    preprocess: Callable[[RGB], torch.Tensor]
+
+    def __call__(self, photo: RGB, row: int) -> torch.Tensor:  # noqa: ARG002 - called like `_Seeded`
+        return self.preprocess(photo)
 
 
 @dataclass(frozen=True)
 class _Seeded:
-    view: View | PlainView
+    augmentation: Augmentation
     seed: int
     epoch: int
 
     def __call__(self, photo: RGB, row: int) -> torch.Tensor:
-        return self.view(photo, generator("training view", self.seed, self.epoch, row))
+        return self.augmentation(photo, generator("training view", self.seed, self.epoch, row))
 
 
 def feature_batches(x: npt.NDArray[np.float32], batches: list[Rows]) -> Iterator[torch.Tensor]:

@@ -14,13 +14,15 @@ from PIL import Image
 from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.load import OnArrays
+from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ImageError, SkipMethod
+from ial_bench.method import NoReport, RunContext
 from ial_bench.testing import make_tiny_city
-from ial_bench.training.config import ViewConfig
-from ial_bench.training.pixels import PlainView, View, feature_batches, pixel_batches
+from ial_bench.training.augmentation import Augmentation, feature_batches, pixel_batches, plain_pixels
+from ial_bench.training.config import AugmentationConfig
 
 MEAN, STD = (0.48, 0.45, 0.4), (0.26, 0.25, 0.27)
-AS_IT_IS = ViewConfig(min_scale=1.0, jitter=0.0)
+AS_IT_IS = AugmentationConfig(min_scale=1.0, jitter=0.0)
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def test_an_unchanged_view_is_the_evaluations(shape: tuple[int, int], mode: str,
     config = settings(resize_mode=mode, interpolation=interpolation)
     evaluation = OnArrays(image_transform_v2(PreprocessCfg(**config), is_train=False))
     photo = smooth(*shape)
-    found = View.of(config, AS_IT_IS)(photo, np.random.default_rng(0))
+    found = Augmentation.of(config, AS_IT_IS)(photo, np.random.default_rng(0))
     expected = evaluation(photo)
     assert found.dtype == torch.float32
     if shape == (32, 32):
@@ -51,26 +53,24 @@ def test_an_unchanged_view_is_the_evaluations(shape: tuple[int, int], mode: str,
         torch.testing.assert_close(found, expected, rtol=0, atol=1.01 / 255 / min(STD))  # a grey level
     else:  # the evaluation rounds to whole pixels between resizing and cutting
         assert float((found - expected).abs().mean()) < 4 / 255 / min(STD)
-    plain = PlainView(evaluation)(photo, np.random.default_rng(0))
-    assert torch.equal(plain, expected)
 
 
 def test_sizes_as_lists_are_squares() -> None:
-    assert View.of(settings(size=[32, 32]), AS_IT_IS).size == 32
-    assert View.of(settings(size=48), AS_IT_IS).size == 48
+    assert Augmentation.of(settings(size=[32, 32]), AS_IT_IS).size == 32
+    assert Augmentation.of(settings(size=48), AS_IT_IS).size == 48
 
 
 @pytest.mark.parametrize("changes", [{"size": [32, 48]}, {"resize_mode": "longest"}])
 def test_other_preprocessing_is_a_skip(changes: dict[str, Any]) -> None:
     with pytest.raises(SkipMethod, match="cannot be trained on"):
-        View.of(settings(**changes), AS_IT_IS)
+        Augmentation.of(settings(**changes), AS_IT_IS)
 
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize(("width", "height"), [(100, 60), (60, 100), (64, 64)])
 def test_cuts_stay_inside_and_are_not_all_alike(width: int, height: int, whole: bool) -> None:
     mode = "squash" if whole else "shortest"
-    view = View.of(settings(resize_mode=mode), ViewConfig(min_scale=0.5))
+    view = Augmentation.of(settings(resize_mode=mode), AugmentationConfig(min_scale=0.5))
     rng = np.random.default_rng(0)
     boxes = np.array([view._box(width, height, rng) for _ in range(500)])
     left, top, right, bottom = boxes.T
@@ -91,7 +91,7 @@ def test_never_mirrored() -> None:
     """Dark on the left, bright on the right, and so it stays in every view; so for top and bottom."""
     ramp = np.linspace(0, 255, 80).astype(np.uint8)
     across = np.broadcast_to(ramp[None, :, None], (80, 80, 3))
-    view = View.of(settings(), ViewConfig(min_scale=0.3, jitter=0.3))
+    view = Augmentation.of(settings(), AugmentationConfig(min_scale=0.3, jitter=0.3))
     for seed in range(200):
         for photo in (across, across.transpose(1, 0, 2)):
             pixels = view(np.ascontiguousarray(photo), np.random.default_rng(seed)).mean(dim=0)
@@ -101,11 +101,11 @@ def test_never_mirrored() -> None:
 
 def test_light_changes_as_much_as_asked() -> None:
     photo = smooth(32, 32)
-    plain = View.of(settings(), AS_IT_IS)(photo, np.random.default_rng(0))
+    plain = Augmentation.of(settings(), AS_IT_IS)(photo, np.random.default_rng(0))
     low, high = (0 - torch.tensor(MEAN)) / torch.tensor(STD), (1 - torch.tensor(MEAN)) / torch.tensor(STD)
     means = []
     for jitter in (0.02, 0.1, 0.4):
-        view = View.of(settings(), ViewConfig(jitter=jitter))
+        view = Augmentation.of(settings(), AugmentationConfig(jitter=jitter))
         views = torch.stack([view(photo, np.random.default_rng(s)) for s in range(100)])
         assert bool((views.amin(dim=(0, 2, 3)) >= low - 1e-5).all())
         assert bool((views.amax(dim=(0, 2, 3)) <= high + 1e-5).all())
@@ -115,7 +115,7 @@ def test_light_changes_as_much_as_asked() -> None:
 
 def tensors(city: Dataset, workers: int, seed: int = 0, epoch: int = 0, **changes: Any) -> list[torch.Tensor]:
     photos = city.split("train")
-    view = View.of(settings(), ViewConfig(**{"min_scale": 0.6, "jitter": 0.2, **changes}))
+    view = Augmentation.of(settings(), AugmentationConfig(**{"min_scale": 0.6, "jitter": 0.2, **changes}))
     batches = [np.arange(0, 7), np.array([11, 3, 40]), np.arange(20, 25)]
     return list(pixel_batches(photos, view, batches, seed, epoch, workers))
 
@@ -133,6 +133,16 @@ def test_views_are_of_seed_epoch_and_photo_alone(tiny_city: Dataset) -> None:
     assert torch.equal(*fixed)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_plain_pixels_are_the_evaluations(tiny_city: Dataset, workers: int) -> None:
+    evaluation = OnArrays(image_transform_v2(PreprocessCfg(**settings()), is_train=False))
+    photos, store = tiny_city.split("train"), FeatureStore(Path("unused"), "cpu", 8, 0, NoReport())
+    context = RunContext(0, "cpu", store, NoReport(), workers=workers)
+    batches = [[3, 0, 9], [5]]
+    for pixels, rows in zip(plain_pixels(photos, batches, evaluation, context), batches, strict=True):
+        assert torch.equal(pixels, torch.stack([evaluation(photos.image(row)) for row in rows]))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_photo_is_named(tmp_path: Path, workers: int) -> None:
     city = make_tiny_city(tmp_path / "city", n_addresses=2)
@@ -140,7 +150,7 @@ def test_a_broken_photo_is_named(tmp_path: Path, workers: int) -> None:
     photos = Dataset(city.folder).split("train")
     path = photos.path(2)
     path.write_bytes(path.read_bytes()[:100].ljust(photos.file_bytes(2), b"\0"))
-    loaded = pixel_batches(photos, View.of(settings(), AS_IT_IS), [np.arange(2), np.arange(4)], 0, 0, workers)
+    loaded = pixel_batches(photos, Augmentation.of(settings(), AS_IT_IS), [np.arange(2), np.arange(4)], 0, 0, workers)
     assert len(next(loaded)) == 2
     with pytest.raises(ImageError) as caught:
         next(loaded)

@@ -15,7 +15,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class BatchOrder:
+class BatchSampler:
     """The batches of each epoch: every photo once, in an order of the epoch's own.
 
     What does not fill a batch is left out of the epoch (the next one draws another order), unless there are fewer
