@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Candidates, Features, FrozenTextMethod, MethodInfo, SkipMethod, State
-from ial_bench.method import RunContext
+from ial_bench import Candidates, Features, FrozenTextMethod, MethodInfo, SkipMethod, State, unit_norm
+from ial_bench.files import storage_errors
+from ial_bench.method import RunContext, chunks
 from ial_bench.seeds import generator
 from ial_bench.training.feature_method import FeatureTrainingMethod
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
-from ial_methods.adapter.keys import KEY_BLOCK, CacheParameters, choose_rows, unit_rows
 from ial_methods.clip.texts import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from ial_methods.adapter.cache import CacheModel
 
+KEY_BLOCK = 4096  # keys that are looked at together
+_IN_MEMORY_BYTES = 1 << 30
 _DEFAULT_ALPHA, _DEFAULT_BETA = 1.0, 5.5  # the best in the paper's ablation; for datasets without a val split
 _FLOPS_AN_EXPONENTIAL = 20  # by what it takes
 _PAPER = {
@@ -36,6 +39,31 @@ _PAPER_F = {
     "learning_rate": 1e-3, "final_rate": 0.0, "warm_up": 0.0, "betas": (0.9, 0.999), "epsilon": 1e-4,
     "weight_decay": 0.01, "clip_norm": None,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CacheParameters:
+    """The weight and sharpness of a cache model, as chosen on val.
+
+    Attributes:
+        alpha: weight of the cache's votes beside the text logits.
+        beta: sharpness of the votes.
+        val_ssa1: SSA-1 on val with them, None without a choice.
+    """
+
+    alpha: float
+    beta: float
+    val_ssa1: float | None = None
+
+    def as_array(self) -> npt.NDArray[np.float64]:
+        """float64 [3]; NaN for None."""
+        return np.array([self.alpha, self.beta, np.nan if self.val_ssa1 is None else self.val_ssa1])
+
+    @classmethod
+    def from_array(cls, told: npt.NDArray[np.float64]) -> CacheParameters:
+        """What `as_array` gave."""
+        alpha, beta, ssa1 = told.tolist()
+        return cls(alpha, beta, None if np.isnan(ssa1) else ssa1)
 
 
 class CacheSettings(TemplateSettings):
@@ -234,6 +262,45 @@ def _cache(
     return texts, unit_rows(train.x, rows, context.work), train.labels[rows]
 
 
+def choose_rows(
+    labels: npt.NDArray[np.int32], per_address: int | None, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """int64 [m]: rows to cache, ordered by address; of each at most `per_address`, drawn without replacement.
+
+    Rows whose address is no candidate (label -1) are left out.
+    """
+    rows = np.flatnonzero(labels >= 0)
+    if per_address is not None:
+        drawn = rng.permutation(rows)
+        drawn = drawn[np.argsort(labels[drawn], kind="stable")]
+        own = labels[drawn]
+        place = np.arange(len(drawn)) - np.searchsorted(own, own)  # of each photo among its address's
+        rows = np.sort(drawn[place < per_address])
+    return rows[np.argsort(labels[rows], kind="stable")].astype(np.int64)
+
+
+def unit_rows(x: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], folder: Path | None) -> npt.NDArray[np.float32]:
+    """float32 [m, d]: unit features of `rows`; more than 1 GiB of them in a nameless file, memory-mapped.
+
+    Args:
+        x: features, may be memory-mapped.
+        rows: which.
+        folder: where the file may lie; None: where temporary files do.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    shape = len(rows), x.shape[1]
+    blocks = (unit_norm(np.asarray(x[rows[part]])) for part in chunks(len(rows), KEY_BLOCK))
+    if shape[0] * shape[1] * 4 <= _IN_MEMORY_BYTES:
+        return np.concatenate([np.zeros((0, shape[1]), np.float32), *blocks])
+    with storage_errors(folder or Path(tempfile.gettempdir())), tempfile.TemporaryFile(dir=folder) as file:
+        for block in blocks:
+            file.write(block.tobytes())
+        file.flush()
+        return np.memmap(file, dtype=np.float32, mode="c", shape=shape)
+
+
 def _n_keys(settings: CacheSettings, sizes: Sizes) -> int:
     """Keys that are cached, at most."""
     each = settings.keys_per_address
@@ -267,8 +334,9 @@ def _model(
 
     held = torch.tensor(keys) if tuned else torch.from_numpy(keys)  # training must not change what it began from
     return CacheModel(
-        torch.from_numpy(texts), held, torch.from_numpy(labels.astype(np.int64)), tuned=tuned, bias=bias or 0.0
-    )
+        torch.from_numpy(texts), held, torch.from_numpy(labels.astype(np.int64)), tuned=tuned, bias=bias or 0.0,
+        block=KEY_BLOCK,
+    )  # fmt: skip
 
 
 def _chosen(
@@ -278,7 +346,7 @@ def _chosen(
 
     alphas, betas = settings.alpha_grid, settings.beta_grid
     if len(val):
-        return choose(model, val, alphas, betas, context.report, name)
+        return CacheParameters(*choose(model, val, alphas, betas, context.report, name))
     alpha = alphas[0] if len(alphas) == 1 else _DEFAULT_ALPHA
     beta = betas[0] if len(betas) == 1 else _DEFAULT_BETA
     context.report.log(f"{name}: no val split to choose on; taking alpha {alpha:g} and beta {beta:g}")

@@ -13,12 +13,12 @@ from ial_bench.seeds import derive_seed
 from ial_bench.training.checkpoint import put_tensors
 from ial_bench.training.clip_method import ClipTrainingMethod
 from ial_bench.workload import Sizes
-from ial_methods.prompt.config import PromptConfig, prompt_tokens
+from ial_methods.prompt.coop import PromptConfig
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from ial_methods.prompt.heads import MaPLeHead
     from ial_methods.prompt.prompts import Prompts
 
 
@@ -64,7 +64,8 @@ class MaPLe(ClipTrainingMethod):
         )
 
     config: Config
-    head: MaPLeHead
+    head: Any
+    """``texts``, prompts by block, and ``couplings``, a linear map each."""
     prompts: Prompts
 
     def prepare(self) -> None:
@@ -76,7 +77,7 @@ class MaPLe(ClipTrainingMethod):
     def step_tokens(self, sizes: Sizes) -> float:
         """The prompts that a step tells apart."""
         shown = min(self.config.candidates_per_step or sizes.candidates, sizes.candidates)
-        return shown * prompt_tokens(self.config, sizes)
+        return shown * self.config.prompt_tokens(sizes)
 
     def trained_at_most(self, sizes: Sizes) -> float:
         """Prompts and their couplings: wide as a feature, about."""
@@ -92,7 +93,7 @@ class MaPLe(ClipTrainingMethod):
             self.encode_pixels, self.logits, self.config.candidates_per_step, self.scores_are, partial(self.ssa1, val),
         )  # fmt: skip
         self.facts["training"] = task.trainer.run().told()
-        self.facts |= {"depth": len(self.head.texts), **self.prompts.facts()}
+        self.facts |= {"depth": len(self.head["texts"]), **self.prompts.facts()}
 
     def build(self, candidates: Candidates) -> None:
         """The prompts before training."""
@@ -103,30 +104,40 @@ class MaPLe(ClipTrainingMethod):
     def new_head(self) -> None:
         """What is trained, from the run's seed."""
         import torch
+        from torch import nn
 
-        from ial_methods.prompt.heads import MaPLeHead
-        from ial_methods.prompt.prompts import Context, drawn
+        from ial_methods.prompt.prompts import drawn
 
         towers, config = self.towers, self.config
         depth = min(config.depth, len(towers.text_blocks), *([towers.image_blocks] if config.vision else []))
         if depth < config.depth:
             self.context.report.log(f"{self.info.name}: the shallower tower has {depth} blocks; depth is {depth}")
-        first = Context.of(towers, config).start(towers, self.context.rng("context"))
+        first = config.first_context(towers).start(towers, self.context.rng("context"))
         deeper = drawn(self.context.rng("deep"), depth - 1, *first.shape).to(first.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("method", self.context.seed, "coupling"))
-            self.head = MaPLeHead([first, *deeper], towers.image_width if config.vision else None)
-        self.head.to(towers.device)
+            widths = (first.shape[1], towers.image_width) if config.vision else None
+            couplings = nn.ModuleList(nn.Linear(*widths) for _ in range(depth) if widths is not None)
+        texts = nn.ParameterList(nn.Parameter(p.clone()) for p in (first, *deeper))
+        self.head = nn.ModuleDict({"texts": texts, "couplings": couplings}).to(towers.device)
 
     def _set_prompts(self, candidates: Candidates) -> None:
-        from ial_methods.prompt.prompts import Context, Prompts
+        from ial_methods.prompt.prompts import Prompts
 
-        self.prompts = Prompts.of(self.towers, candidates.texts, Context.of(self.towers, self.config))
+        self.prompts = Prompts.of(self.towers, candidates.texts, self.config.first_context(self.towers))
         self._prompts_of = candidates.digest
+
+    def visual_prompts(self) -> list[torch.Tensor]:
+        """[M, width] for each block of the image tower that is prompted."""
+        import torch
+
+        # Detached where no gradients are wanted: torch's counter of operations fails on what asks for them there.
+        texts = self.head["texts"] if torch.is_grad_enabled() else [p.detach() for p in self.head["texts"]]
+        return [couple(p) for couple, p in zip(self.head["couplings"], texts, strict=True)]
 
     def encode_prompts(self, some: torch.Tensor | None = None) -> torch.Tensor:
         """Features [n, d] of some candidates' prompts (None: all), not normalised, with gradients to them."""
-        first, *deep = self.head.texts
+        first, *deep = self.head["texts"]
         return self.prompts.encode(self.towers, first[None], some, deep=deep)
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
@@ -149,7 +160,7 @@ class MaPLe(ClipTrainingMethod):
         """Features of photos beside the visual prompts."""
         if not self.config.vision:
             return super().encode_pixels(pixels)
-        return self.towers.encode_prompted(pixels, self.head.visual())
+        return self.towers.encode_prompted(pixels, self.visual_prompts())
 
     def trained_state(self) -> Mapping[str, torch.Tensor]:
         """The prompts and their couplings."""
@@ -162,7 +173,7 @@ class MaPLe(ClipTrainingMethod):
 
     def query_tensors(self) -> list[torch.Tensor]:
         """The visual prompts: what a query needs of the trained parameters."""
-        return [p.detach() for p in self.head.visual()] if self.config.vision else []
+        return [p.detach() for p in self.visual_prompts()] if self.config.vision else []
 
     def state(self) -> State:
         """The trained tensors and the candidates' tokens."""
