@@ -109,7 +109,7 @@ class AddressClipTask(PhotoTask):
             low, high = position_range(self._positions)
             self._extent = low.to(self.device), high.to(self.device)
 
-    def order(self) -> BatchSampler:
+    def sampler(self) -> BatchSampler:
         """With at most one photo of a place in a batch, where that is asked for."""
         places = self.photos.places if self.config.batches == "distinct-places" else None
         return BatchSampler(self.n, self.config.batch_size, self.context.seed, places, self.ranks.size)

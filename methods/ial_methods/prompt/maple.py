@@ -17,7 +17,6 @@ from ial_methods.prompt.coop import PromptConfig
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from ial_methods.prompt.prompts import Prompts
 

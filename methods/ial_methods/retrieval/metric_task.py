@@ -113,7 +113,7 @@ class MetricTask(PhotoTask):
         seed = derive_seed("cosface", self.context.seed)
         return CosFace(self.classes, self._tower.dim, config.margin, config.scale, seed)
 
-    def order(self) -> BatchSampler:
+    def sampler(self) -> BatchSampler:
         """With several photos of a class in a batch, for a loss over pairs."""
         pairs, config = self.config.loss == "multi-similarity", self.config
         classes, views = (self._classes, config.views) if pairs else (None, None)
