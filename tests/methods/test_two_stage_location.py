@@ -123,7 +123,7 @@ def test_it_learns_where_photos_are(middle: Points) -> None:
     before = np.median(haversine_m(learnt.locate(unseen), there))
     learnt.index([located(x, positions), located(unseen, there)], "encoder")
     assert np.median(haversine_m(learnt.locate(unseen), there)) < before
-    told = learnt.told()
+    told = learnt.facts()
     assert told["positions"] == 100
     assert told["training"]["epochs"][-1]["losses"]["loss"] < told["training"]["epochs"][0]["losses"]["loss"] / 1.5
 

@@ -25,7 +25,6 @@ from ial_bench.training.checkpoint import (
     trained_tensors,
     write_checkpoint,
 )
-from ial_bench.training.told import told_as_array, told_from_array
 from training_task import Regression, trainer
 
 STEPS = 15  # 3 epochs of 5
@@ -272,10 +271,3 @@ def test_weights_of_another_model_are_refused() -> None:
     for wrong in ({}, {**own, "0.weight": torch.zeros(3, 2)}, {**own, "1.weight": torch.zeros(3, 1)}):
         with pytest.raises(DataError, match="of another model"):
             put_tensors(module, wrong)
-
-
-def test_json_as_arrays() -> None:
-    value = {"epochs": [{"loss": 0.1 + 0.2, "val": None}], "text": "Straße"}
-    assert told_from_array(told_as_array(value)) == value
-    with pytest.raises(ValueError, match="Out of range float"):
-        told_as_array({"loss": float("nan")})

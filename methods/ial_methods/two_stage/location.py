@@ -181,7 +181,7 @@ class LocationStage:
             return positions[:, 0]
         return weighted_mean(positions, vote_weights(similarity, 1 / self._scale))
 
-    def told(self) -> Mapping[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """How the training went, and how many positions are searched; after a fit."""
         return {"positions": len(self.gallery), "scale": self._scale, "training": self._log.told()}
 

@@ -1,4 +1,4 @@
-"""First stages that take a photo's position from those of its nearest labelled photos."""
+"""Image -> GPS -> address with a first stage that takes the position of the nearest labelled photos, or their mean."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from ial_bench import Features
+from ial_bench import Features, MethodInfo, RunContext
 from ial_bench.geo.points import Points, haversine_m
 from ial_bench.json_files import read_json, write_json
 from ial_methods.retrieval.gallery import Gallery, identity
 from ial_methods.retrieval.rerank import vote_weights
 from ial_methods.two_stage.locate import mean_shift, weighted_mean
+from ial_methods.two_stage.pipeline import REFERENCE, Pipeline
 
 Kind: TypeAlias = Literal["nearest", "mean", "mean-shift"]
 
@@ -31,6 +33,51 @@ class NeighbourParameters:
     k: int
     temperature: float
     bandwidth_m: float
+
+
+_DEFAULT = NeighbourParameters(10, 0.05, 50.0)  # for datasets without a val split
+
+
+class TwoStage(Pipeline):
+    """The pipeline that image address localization is compared with.
+
+    The first stage takes a position from those of the most similar labelled photos (train + val + database); the second
+    ranks the candidates for it. The predicted position is stored beside the answer.
+    """
+
+    info = MethodInfo(
+        name="two-stage",
+        title="Image-GPS-Address",
+        family="two-stage",
+        summary="Position from the nearest labelled photos, then the address by a geocoder.",
+        reference=REFERENCE,
+    )
+
+    class Config(Pipeline.Config):
+        """Settings."""
+
+        stage1: Kind = Field(
+            "nearest",
+            description="nearest photo's position; mean, weighted by similarity, of the top k; or mean-shift, the mode "
+            "of their density",
+        )
+        k_grid: tuple[int, ...] = Field(
+            (2, 5, 10, 20, 50), min_length=1, description="neighbours to choose from; one value fixes it"
+        )
+        temperature_grid: tuple[float, ...] = Field(
+            (0.01, 0.02, 0.05, 0.1), min_length=1, description="temperatures of their weights to choose from"
+        )
+        bandwidth_grid: tuple[float, ...] = Field(
+            (10.0, 25.0, 50.0, 100.0, 200.0), min_length=1, description="bandwidths of mean-shift, metres"
+        )
+
+    config: Config
+    stage1: Neighbours
+
+    def __init__(self, config: Config, context: RunContext) -> None:
+        super().__init__(config, context)
+        grids = grid(config.stage1, config.k_grid, config.temperature_grid, config.bandwidth_grid)
+        self.stage1 = Neighbours(config.stage1, grids, _DEFAULT)
 
 
 class Neighbours:
@@ -117,7 +164,7 @@ class Neighbours:
         self.choice, self.val_median_m = NeighbourParameters(**told["choice"]), told["val_median_m"]
         self.gallery = Gallery.load(folder, {"encoder": encoder})
 
-    def told(self) -> Mapping[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """The numbers that matter for this kind."""
         k, temperature, bandwidth_m = astuple(self.choice)
         chosen = {"k": k, "temperature": temperature, "bandwidth_m": bandwidth_m}

@@ -1,7 +1,8 @@
-"""What every Image-GPS-Address pipeline has, whatever its first stage."""
+"""Image -> GPS -> address: a first stage that locates the photo, and a geocoder behind it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
+from ial_bench import (
+    Address,
+    Candidates,
+    Features,
+    FrozenEncoderMethod,
+    Method,
+    MethodConfig,
+    RunContext,
+    TopK,
+)
 from ial_bench.geo.points import Points, haversine_m
 from ial_bench.geocoding.geocoder import Geocoder
 from ial_bench.geocoding.place_index import PlaceIndex
@@ -23,13 +33,14 @@ from ial_bench.geocoding.settings import (
     restored_streets,
     streets_for,
 )
-from ial_bench.method import MethodConfig, RunContext
-from ial_bench.training.told import told_as_array, told_from_array
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
     from ial_bench.datasets.streets import StreetLines
 
+REFERENCE = (
+    "Xu et al., AddressCLIP: Empowering Vision-Language Models for City-wide Image Address Localization, ECCV 2024"
+)
 _NETWORK_VAL = 100  # val photos asked about where a service answers: a second each on a public server
 _LOOKUP_FLOPS = 1e6  # of the candidates of one position, by what it takes
 
@@ -49,8 +60,8 @@ class Stage1(Protocol):
         """Positions [n, 2] of features [n, d]; after `fit` alone, from train photos alone."""
         ...
 
-    def told(self) -> Mapping[str, Any]:
-        """Facts. JSON values."""
+    def facts(self) -> Mapping[str, Any]:
+        """What is worth keeping in the record, as JSON values."""
         ...
 
     def storage_bytes(self) -> int:
@@ -74,14 +85,13 @@ class Stage1(Protocol):
         ...
 
 
-class Pipeline(FrozenEncoderMethod):
-    """A first stage, and a geocoder behind it. Subclasses give the first stage."""
+class Geocoded(Method):
+    """A method that ends in a geocoder."""
 
-    class Config(GeocoderSettings, FrozenEncoderMethod.Config):
-        """Settings."""
+    class Config(GeocoderSettings):
+        """Settings: those of the geocoder."""
 
     config: Config
-    stage1: Stage1
     geocoder: Geocoder
 
     def __init__(self, config: MethodConfig, context: RunContext) -> None:
@@ -96,6 +106,35 @@ class Pipeline(FrozenEncoderMethod):
     def prepare(self) -> None:
         """See whether the geocoder is there."""
         self.reverse = new_reverse_geocoder(self.config, self.context.cache)
+
+    def build_geocoder(self, places: PlaceIndex, addresses: list[Address], streets: StreetLines | None) -> None:
+        """From now on look up among these."""
+        self.places, self.addresses, self.streets = places, addresses, streets
+        self.geocoder = new_geocoder(self.config, self.reverse, places, addresses, streets)
+
+    def answered(self) -> None:
+        """Note what the geocoder tells of its work."""
+        self.facts.update(facts_of(self.geocoder))
+
+
+def texts_as_array(addresses: Sequence[Address]) -> npt.NDArray[np.uint8]:
+    """uint8 [n]: their texts as JSON, for states that hold arrays alone."""
+    return np.frombuffer(json.dumps({"texts": [a.text for a in addresses]}).encode(), dtype=np.uint8)
+
+
+def addresses_from_array(data: npt.NDArray[Any]) -> list[Address]:
+    """What `texts_as_array` was given."""
+    return [Address.parse(text) for text in json.loads(data.tobytes())["texts"]]
+
+
+class Pipeline(Geocoded, FrozenEncoderMethod):
+    """A first stage, and a geocoder behind it. Subclasses give the first stage."""
+
+    class Config(Geocoded.Config, FrozenEncoderMethod.Config):
+        """Settings."""
+
+    config: Config
+    stage1: Stage1
 
     def workload(self, sizes: Sizes) -> Workload:
         """That of the first stage, and looking up what it locates. A service on a network takes its own time."""
@@ -148,27 +187,19 @@ class Pipeline(FrozenEncoderMethod):
         train, val = self._labelled
         database = [self.features(candidates.database)] if len(candidates.database) else []
         self.stage1.index([train, val, *database], self._encoder_digest)
-        self.facts["stage1"] = dict(self.stage1.told())
+        self.facts["stage1"] = dict(self.stage1.facts())
         streets = streets_for(self.config, candidates)
-        self._build(PlaceIndex.of(train.photos, val.photos), candidates.addresses, streets)
+        self.build_geocoder(PlaceIndex.of(train.photos, val.photos), candidates.addresses, streets)
         del self._labelled
 
     @property
     def _encoder_digest(self) -> str:
         return self.context.features.card(self.backbone).digest
 
-    def _build(self, places: PlaceIndex, addresses: list[Address], streets: StreetLines | None) -> None:
-        self.places, self.addresses, self.streets = places, addresses, streets
-        self.geocoder = new_geocoder(self.config, self.reverse, places, addresses, streets)
-
     def predict_features(self, x: npt.NDArray[np.float32], k: int) -> TopK:
         """Locate, then look up."""
         located = self.stage1.locate(x)
         return replace(self.geocoder.rank(located, k), positions=located)
-
-    def answered(self) -> None:
-        """Note what the geocoder tells of its work."""
-        self.facts.update(facts_of(self.geocoder))
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scores of all candidates; those that the geocoder does not list are below all that it does."""
@@ -191,8 +222,7 @@ class Pipeline(FrozenEncoderMethod):
     def save(self, folder: Path) -> None:
         """Store the first stage as it does, the rest as arrays."""
         self.stage1.save(folder)
-        told = told_as_array({"texts": [a.text for a in self.addresses]})
-        arrays: dict[str, Any] = {"told": told, **self.places.state()}
+        arrays: dict[str, Any] = {"told": texts_as_array(self.addresses), **self.places.state()}
         if self.streets is not None:
             arrays |= self.streets.state()
         np.savez(folder / "places.npz", **arrays)
@@ -201,6 +231,6 @@ class Pipeline(FrozenEncoderMethod):
         """Read both."""
         self.stage1.load(folder, self._encoder_digest)
         with np.load(folder / "places.npz", allow_pickle=False) as stored:
-            told = told_from_array(stored["told"])
+            addresses = addresses_from_array(stored["told"])
             places, streets = PlaceIndex.restored(stored), restored_streets(self.config, stored)
-        self._build(places, [Address.parse(t) for t in told["texts"]], streets)
+        self.build_geocoder(places, addresses, streets)

@@ -17,8 +17,7 @@ from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
 from ial_methods.two_stage.locate import ValByPlace
-from ial_methods.two_stage.method import REFERENCE
-from ial_methods.two_stage.pipeline import Pipeline
+from ial_methods.two_stage.pipeline import REFERENCE, Pipeline
 
 if TYPE_CHECKING:
     from ial_methods.two_stage.training import PositionHead
@@ -113,7 +112,7 @@ class Regression:
             metres = self.head(torch.from_numpy(unit_norm(x)).to(self.context.device)).cpu().numpy()
         return from_local_m(metres.astype(np.float64), self.origin)
 
-    def told(self) -> Mapping[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """How the training went; after a fit."""
         return {"training": self._log.told()}
 
