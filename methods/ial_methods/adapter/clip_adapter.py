@@ -14,7 +14,7 @@ from ial_bench.seeds import derive_seed
 from ial_bench.training.checkpoint import TrainingLog
 from ial_bench.training.feature_method import FeatureTrainingMethod
 from ial_bench.workload import Sizes, Workload
-from ial_methods.clip.texts import TemplateSettings, scaled_texts
+from ial_methods.clip.zero_shot import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:
     import torch

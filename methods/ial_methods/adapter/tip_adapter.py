@@ -18,7 +18,7 @@ from ial_bench.method import RunContext, chunks
 from ial_bench.seeds import generator
 from ial_bench.training.feature_method import FeatureTrainingMethod
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
-from ial_methods.clip.texts import TemplateSettings, scaled_texts
+from ial_methods.clip.zero_shot import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:
     import torch

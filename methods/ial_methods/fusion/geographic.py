@@ -10,10 +10,9 @@ from typing import Any
 from pydantic import Field
 
 from ial_bench import Candidates, Features, MethodInfo, State
-from ial_methods.fusion.choice import Spread, choose_spread
 from ial_methods.fusion.method import Fusion, Positive, Share
-from ial_methods.fusion.probabilities import Probabilities, neighbour_shares, spread
-from ial_methods.retrieval.rerank import Labels
+from ial_methods.fusion.probabilities import Probabilities, Spread, choose_spread, neighbour_shares, spread
+from ial_methods.retrieval.votes import Labels
 
 _DEFAULT = Spread(part=0.02, bandwidth_m=50.0)  # for datasets without a val split
 

@@ -19,12 +19,11 @@ from ial_bench.method import Scores, chunks
 from ial_bench.parts import Part
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.addressclip.method import AddressClip
-from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, choose
-from ial_methods.fusion.probabilities import Probabilities, log_scores
+from ial_methods.fusion.probabilities import Evidence, FusionParameters, Grids, Probabilities, choose, log_scores
 from ial_methods.retrieval.gallery import Gallery, identity, labels_of
 from ial_methods.retrieval.knn import LISTED
-from ial_methods.retrieval.rerank import Labels, nearest_scores
 from ial_methods.retrieval.search import StreamedExact, search, search_effort
+from ial_methods.retrieval.votes import Labels, nearest_scores
 
 FloatRows: TypeAlias = npt.NDArray[np.float32]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]

@@ -18,7 +18,7 @@ from ial_bench import Candidates, MethodConfig, MethodInfo, State, unit_norm
 from ial_bench.method import ParameterCount
 from ial_bench.training.feature_method import FeatureTrainingMethod
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
-from ial_methods.clip.texts import biased
+from ial_methods.clip.zero_shot import biased
 
 if TYPE_CHECKING:
     import torch

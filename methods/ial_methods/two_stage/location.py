@@ -18,7 +18,7 @@ from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
 from ial_methods.retrieval.gallery import Gallery
-from ial_methods.retrieval.rerank import vote_weights
+from ial_methods.retrieval.votes import vote_weights
 from ial_methods.two_stage.locate import ValByPlace, weighted_mean
 from ial_methods.two_stage.pipeline import Pipeline
 

@@ -16,7 +16,7 @@ from ial_bench import Features, MethodInfo, RunContext
 from ial_bench.geo.points import Points, haversine_m
 from ial_bench.json_files import read_json, write_json
 from ial_methods.retrieval.gallery import Gallery, identity
-from ial_methods.retrieval.rerank import vote_weights
+from ial_methods.retrieval.votes import vote_weights
 from ial_methods.two_stage.locate import mean_shift, weighted_mean
 from ial_methods.two_stage.pipeline import REFERENCE, Pipeline
 
