@@ -20,11 +20,9 @@ class Majority(Method):
     )
 
     def workload(self, sizes: Sizes) -> Workload:  # noqa: ARG002 - next to nothing
-        """Counting."""
         return Workload()
 
     def fit(self, train: Photos, val: Photos) -> None:
-        """Count."""
         self.scores = (train.address_counts() + val.address_counts()).astype(np.float32)  # [n_candidates]
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
@@ -32,11 +30,9 @@ class Majority(Method):
         return TopK.from_scores(np.broadcast_to(self.scores, (len(images), len(self.scores))), k)
 
     def state(self) -> State:
-        """The counts."""
         return {"scores": self.scores}
 
     def restore(self, state: State) -> None:
-        """Take the counts over."""
         self.scores = state["scores"]
 
 
@@ -53,11 +49,9 @@ class RandomChoice(Method):
     )
 
     def workload(self, sizes: Sizes) -> Workload:  # noqa: ARG002 - next to nothing
-        """Counting."""
         return Workload()
 
     def index(self, candidates: Candidates) -> None:
-        """Remember how many there are."""
         self.n_candidates = len(candidates)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
@@ -68,9 +62,7 @@ class RandomChoice(Method):
         return TopK.from_scores(scores, k)
 
     def state(self) -> State:
-        """The number of candidates."""
         return {"n_candidates": np.array(self.n_candidates)}
 
     def restore(self, state: State) -> None:
-        """Take it over."""
         self.n_candidates = int(state["n_candidates"])

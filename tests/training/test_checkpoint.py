@@ -53,7 +53,7 @@ def task(stop_at: int | None = None) -> Regression:
 
 
 def without_speed(log: TrainingLog) -> dict[str, Any]:
-    told = log.told()
+    told = log.as_dict()
     return {**told, "epochs": [{k: v for k, v in e.items() if k != "images_per_second"} for e in told["epochs"]]}
 
 

@@ -1,16 +1,19 @@
 """Checkpoints of a training: one safetensors file with its numbers as JSON in the header, whole or absent.
 
-The header also has the SHA-256 of all of it, without which one bit that flipped on the disk, or a part that got lost,
-would go on into a result. Torch is imported where it is used: plans and records read checkpoints and logs without it.
+The header also holds the SHA-256 of the whole: without it, a flipped bit or a lost part would end up in a result.
+Torch is imported where it is used: plans read checkpoints, and records logs, without it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy.typing as npt
 
 from ial_bench.errors import DataError
 from ial_bench.files import atomic_path
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 Tensors: TypeAlias = "dict[str, torch.Tensor]"
 _WEIGHTS, _BEST, _OPTIMISER = "weights/", "best/", "optimiser/"
+_TRAINED = "trained/"
 _LENGTH = 8  # bytes at the start of a safetensors file, with the length of the JSON that follows
 _MAX_HEAD = 64 << 20  # bytes of that JSON
 
@@ -39,8 +43,8 @@ class TrainingLog:
     best_epoch: int | None = None
     steps: int = 0
 
-    def told(self) -> dict[str, Any]:
-        """As JSON values."""
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values, for records and checkpoints."""
         return {"steps": self.steps, "best_epoch": self.best_epoch, "epochs": self.epochs}
 
     @property
@@ -60,7 +64,7 @@ class Checkpoint:
         weights: what is trained.
         best: the same after the best epoch so far; None before the first.
         optimiser: ``state_dict()["state"]`` of the optimiser.
-        told: everything that is no tensor: step, losses so far, epochs.
+        told: everything that is not a tensor: step, losses so far, epochs.
     """
 
     weights: Tensors
@@ -75,10 +79,10 @@ def trained_tensors(module: nn.Module) -> Tensors:
 
 
 def put_tensors(module: nn.Module, tensors: Tensors) -> None:
-    """Take over what `trained_tensors` gave.
+    """Copy tensors of `trained_tensors` into the module.
 
     Raises:
-        DataError: they are of another module.
+        DataError: they belong to another module.
     """
     import torch
 
@@ -88,6 +92,18 @@ def put_tensors(module: nn.Module, tensors: Tensors) -> None:
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])
+
+
+def tensors_to_state(tensors: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """Trained tensors as a part of a method's state."""
+    return {_TRAINED + n: t.detach().cpu().numpy() for n, t in tensors.items()}
+
+
+def tensors_from_state(state: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    """What `tensors_to_state` was given, out of a whole state."""
+    import torch
+
+    return {n.removeprefix(_TRAINED): torch.tensor(a) for n, a in state.items() if n.startswith(_TRAINED)}
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -151,7 +167,7 @@ def steps_done(path: Path) -> int:
 
 
 def damaged(path: Path, why: str) -> DataError:
-    """The error of a checkpoint that cannot be gone on from, with the way on."""
+    """The error for a checkpoint that a training cannot resume from."""
     return DataError(
         f"the checkpoint {path} is damaged: {why}",
         "`bench run` with --rerun trains anew; so does the same command when that file is deleted",
@@ -159,7 +175,7 @@ def damaged(path: Path, why: str) -> DataError:
 
 
 def _sum(tensors: Tensors, told: str) -> str:
-    """SHA-256 over names, types, shapes and values of all tensors, and what is told."""
+    """SHA-256 over names, types, shapes and values of all tensors, and the JSON."""
     import torch
 
     total = hashlib.sha256(told.encode())

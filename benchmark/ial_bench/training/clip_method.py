@@ -22,6 +22,7 @@ from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
 from ial_bench.images import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State
 from ial_bench.topk import TopK
+from ial_bench.training.checkpoint import tensors_from_state, tensors_to_state
 from ial_bench.training.config import PhotoTrainingConfig
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
@@ -37,8 +38,8 @@ FloatRows = npt.NDArray[np.float32]
 class ClipTrainingMethod(Method):
     """A CLIP whose towers are trained or prompted.
 
-    A subclass implements `fit` (which tells ``facts["training"]``), `encode_texts` and, where it prompts the image
-    tower, `encode_pixels`; and says with `trained_state` and `restore_trained` what must survive a restart.
+    A subclass implements `fit` (which sets ``facts["training"]``), `encode_texts` and, if it prompts the image tower,
+    `encode_pixels`; `trained_state` and `restore_trained` carry what must survive a restart.
     """
 
     class Config(PhotoTrainingConfig):
@@ -67,7 +68,7 @@ class ClipTrainingMethod(Method):
 
     @cached_property
     def decoded(self) -> DecodedPhotos:
-        """Photos that a fit has decoded, kept on the disk where the run has a folder."""
+        """Photos that the fit has decoded, kept on disk if the run has a folder."""
         return DecodedPhotos(self.context.work)
 
     @abstractmethod
@@ -79,7 +80,7 @@ class ClipTrainingMethod(Method):
         return self.towers.encode_pixels(pixels)
 
     def workload(self, sizes: Sizes) -> Workload:
-        """Pixels of train photos through both ways, those of val and the candidates' texts once an epoch."""
+        """Train photos forwards and backwards; val photos and the candidates' texts once an epoch."""
         config, each = self.config, self.step_tokens(sizes)
         steps, trained = config.steps_over(sizes.train), self.trained_at_most(sizes)
         fit = Effort(
@@ -143,7 +144,7 @@ class ClipTrainingMethod(Method):
             yield part, unit_norm(x)
 
     def ssa1(self, photos: Photos) -> float | None:
-        """SSA-1 of the model as it is on labelled photos, None where there are none."""
+        """SSA-1 on labelled photos of the model as it is; None without photos."""
         if len(photos) == 0:
             return None
         texts = self.scaled_texts(photos.candidates)
@@ -158,25 +159,22 @@ class ClipTrainingMethod(Method):
 
     @abstractmethod
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take them over."""
+        """Use what `trained_state` gave."""
 
     def fit_state(self) -> State:
-        """Trained tensors."""
-        return {f"trained/{n}": t.detach().cpu().numpy() for n, t in self.trained_state().items()}
+        """What `trained_state` gives."""
+        return tensors_to_state(self.trained_state())
 
     def restore_fit(self, state: State) -> None:
-        """Take them over."""
-        import torch
-
-        stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
-        self.restore_trained(stored)
+        """Use what `fit_state` gave."""
+        self.restore_trained(tensors_from_state(state))
 
     def state(self) -> State:
         """Trained tensors, and the candidates' text features."""
         return {**self.fit_state(), "texts": self.texts}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
+        """Use what `state` gave."""
         self.restore_fit(state)
         self.texts = state["texts"]
 

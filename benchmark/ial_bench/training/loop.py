@@ -1,7 +1,7 @@
 """The training loop: steps, schedule, checkpoints, the best epoch by val SSA-1.
 
-Everything random follows from (seed, step), so a training that was killed goes on from its checkpoint to the same
-weights as one that ran through.
+Everything random follows from (seed, step), so a training that was killed and resumes from its checkpoint ends with
+the same weights as one that ran through.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TrainingError(BenchError):
-    """A training that cannot go on."""
+    """A training that cannot continue."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Trainer:
             TrainingError: a loss or a weight is not finite.
             ImageError: a photo cannot be decoded.
             StorageError: a checkpoint cannot be written.
-            DataError: the checkpoint that it would go on from is damaged.
+            DataError: the checkpoint to resume from is damaged.
         """
         with _repeatable(self.device):
             self._resume()
@@ -243,7 +243,7 @@ class Trainer:
             return
         state = self.optimiser.state_dict()["state"]
         told = {
-            "log": self.log.told(), "sums": self._sums, "size": self.sampler.size,
+            "log": self.log.as_dict(), "sums": self._sums, "size": self.sampler.size,
             "scaler": self.scaler.state_dict() if self.scaler.is_enabled() else {},
         }  # fmt: skip
         write_checkpoint(self._file, Checkpoint(trained_tensors(self.task.module), self.best, state, told))

@@ -104,7 +104,7 @@ class ClipAdapter(FeatureTrainingMethod):
     def _fit_with(self, ratio: float, train: Features, val: Features) -> None:
         self.ratio = ratio
         if ratio == 0:  # nothing of the adapter is left to train
-            self.head, self.facts["training"] = self._new_head(), TrainingLog().told()
+            self.head, self.facts["training"] = self._new_head(), TrainingLog().as_dict()
             return
         whole = self.context
         if whole.work is not None:  # each ratio has checkpoints of its own
@@ -115,7 +115,6 @@ class ClipAdapter(FeatureTrainingMethod):
             self.context = whole
 
     def build(self, candidates: Candidates) -> nn.ModuleDict:  # noqa: ARG002 - their texts are encoded once for all
-        """A new adapter."""
         return self._new_head()
 
     def _new_head(self) -> nn.ModuleDict:
@@ -146,11 +145,9 @@ class ClipAdapter(FeatureTrainingMethod):
         return unit @ (texts if some is None else texts[some]).T + (self.logit_bias or 0.0)
 
     def state(self) -> State:
-        """The adapter, the text features and the ratio."""
         return {**super().state(), "texts": self.texts, "ratio": np.array(self.ratio)}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
         self.texts, self.ratio = np.array(state["texts"]), float(state["ratio"])
         self.head = self._new_head()
         self.restore_head(state)

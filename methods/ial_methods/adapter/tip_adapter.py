@@ -60,9 +60,9 @@ class CacheParameters:
         return np.array([self.alpha, self.beta, np.nan if self.val_ssa1 is None else self.val_ssa1])
 
     @classmethod
-    def from_array(cls, told: npt.NDArray[np.float64]) -> CacheParameters:
+    def from_array(cls, stored: npt.NDArray[np.float64]) -> CacheParameters:
         """What `as_array` gave."""
-        alpha, beta, ssa1 = told.tolist()
+        alpha, beta, ssa1 = stored.tolist()
         return cls(alpha, beta, None if np.isnan(ssa1) else ssa1)
 
 
@@ -105,8 +105,6 @@ class TipAdapter(FrozenTextMethod):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER}
 
     class Config(CacheSettings, FrozenTextMethod.Config):
-        """Settings."""
-
         draw_seed: int = Field(0, ge=0, description="of the photos that are cached, with keys_per_address")
 
     config: Config
@@ -132,7 +130,6 @@ class TipAdapter(FrozenTextMethod):
         self.model = _model(texts, keys, labels, bias=self.logit_bias).placed(self.context.device)
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Text logits and weighted votes."""
         import torch
 
         with torch.inference_mode():
@@ -141,12 +138,10 @@ class TipAdapter(FrozenTextMethod):
         return np.asarray(logits.cpu().numpy())
 
     def state(self) -> State:
-        """The cache, the text features and the choice."""
         chosen = self.choice.as_array()
         return {"texts": self.texts, "keys": self.keys, "labels": self.labels, "choice": chosen}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
         self._take(np.array(state["texts"]), state["keys"], np.array(state["labels"]))
         self.choice = CacheParameters.from_array(state["choice"])
 
@@ -159,7 +154,7 @@ class TipAdapter(FrozenTextMethod):
         save_file(rest, folder / "state.safetensors")
 
     def load(self, folder: Path) -> None:
-        """Take over what `save` stored; the keys are read when they are needed."""
+        """Read what `save` stored; the keys only when they are needed."""
         from safetensors.numpy import load_file
 
         keys = np.load(folder / "keys.npy", mmap_mode="c")  # writable for torch's sake; nothing is written
@@ -235,16 +230,13 @@ class TipAdapterF(FeatureTrainingMethod):
         return _model(*self._begin, tuned=True, bias=self.logit_bias).placed(self.context.device)
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
-        """Text logits and weighted votes."""
         return self.head(x, self.choice.alpha, self.choice.beta, some)  # type: ignore[no-any-return]
 
     def state(self) -> State:
-        """The trained keys with their labels, the text features and the choice."""
         rest = {"texts": self.head.texts.cpu().numpy(), "labels": self.head.labels.numpy()}
         return {**super().state(), **rest, "choice": self.choice.as_array()}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
         begin = np.array(state["texts"]), state["trained/keys"], np.array(state["labels"])
         self.choice = CacheParameters.from_array(state["choice"])
         self.head = _model(*begin, tuned=True, bias=self.logit_bias).placed(self.context.device)

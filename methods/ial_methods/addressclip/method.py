@@ -54,11 +54,11 @@ class AddressClip(ClipTrainingMethod):
         """Train; the weights of the best epoch on val are kept."""
         if self.config.train == "none":
             self.context.report.log(f"{self.info.name}: neither tower is trained; this is zero-shot CLIP")
-            self.facts["training"] = TrainingLog().told()
+            self.facts["training"] = TrainingLog().as_dict()
             return
         task = self.task(train, val)
         self.facts["captions_cut"] = task.captions_cut  # too long for the text tower, with their addresses
-        self.facts["training"] = task.trainer.run().told()
+        self.facts["training"] = task.trainer.run().as_dict()
 
     def task(self, train: Photos, val: Photos) -> AddressClipTask:
         """The training that `fit` runs."""
@@ -79,15 +79,14 @@ class AddressClip(ClipTrainingMethod):
         """Each different address of a batch, and each caption with its address."""
         batch = min(self.config.batch_size, sizes.train)
         address = distinct(batch, sizes.candidates) * sizes.tokens if "address" in self.config.losses else 0.0
-        told = "caption" in self.config.losses and sizes.caption_tokens > 0
-        return address + (batch * min(sizes.caption_tokens + sizes.tokens, sizes.context) if told else 0.0)
+        captioned = "caption" in self.config.losses and sizes.caption_tokens > 0
+        return address + (batch * min(sizes.caption_tokens + sizes.tokens, sizes.context) if captioned else 0.0)
 
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
-        """Features of the candidates' texts."""
         return self.towers.encode_tokens(self.towers.tokenize(self.config.address_texts(candidates)))
 
     def groups(self) -> list[Group]:
-        """The trained parameters; they alone are asked for gradients from here on."""
+        """The trained parameters. From here on only these ask for gradients."""
         from ial_bench.training.loop import Group
 
         towers, train = self.towers, self.config.train
@@ -103,11 +102,9 @@ class AddressClip(ClipTrainingMethod):
         return groups
 
     def trained_state(self) -> Mapping[str, torch.Tensor]:
-        """All trained parameters of the towers."""
         return {n: p for n, p in self.towers.named_parameters() if p.requires_grad}
 
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take them over."""
         self.groups()
         put_tensors(self.towers, dict(tensors))
 
@@ -130,8 +127,6 @@ class ClipAddress(AddressClip):
     shares_fit = False
 
     class Config(AddressClip.Config):
-        """Settings."""
-
         losses: tuple[Loss, ...] = Field(("address",), min_length=1, description="as of addressclip")
 
     config: Config

@@ -119,7 +119,6 @@ class AddressClipTask(PhotoTask):
         return self._groups
 
     def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """The parts, and their weighted sum."""
         config, towers, ranks = self.config, self._towers, self.ranks
         labels = self.labels[rows].to(self.device)
         images = ranks.gather(towers.encode_pixels(inputs.to(self.device, non_blocking=True)).float())

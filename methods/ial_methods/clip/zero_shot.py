@@ -80,8 +80,6 @@ class ClipZeroShot(FrozenTextMethod):
     )
 
     class Config(TemplateSettings, FrozenTextMethod.Config):
-        """Settings."""
-
         templates: tuple[str, ...] = Field(
             ("a street view of {address}.", "a photo taken at {address}.", "{address}"),
             min_length=1,
@@ -95,7 +93,6 @@ class ClipZeroShot(FrozenTextMethod):
         return Workload(self.text_effort(sizes, len(self.config.templates)), PHOTO)
 
     def index(self, candidates: Candidates) -> None:
-        """Encode the candidates' texts."""
         self.texts = scaled_texts(self.context.features, self.backbone, candidates, self.config.templates)
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -103,9 +100,7 @@ class ClipZeroShot(FrozenTextMethod):
         return biased(unit_norm(x) @ self.texts.T, self.logit_bias)
 
     def state(self) -> State:
-        """The text features."""
         return {"texts": self.texts}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
         self.texts = state["texts"]

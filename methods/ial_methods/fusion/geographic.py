@@ -38,8 +38,6 @@ class FusionGeographic(Fusion):
     )
 
     class Config(Fusion.Config):
-        """Settings."""
-
         spread_grid: tuple[Share, ...] = Field(
             (0.0, 0.02, 0.05, 0.1, 0.2), min_length=1, description="parts of the probability to spread, to choose from"
         )
@@ -52,7 +50,6 @@ class FusionGeographic(Fusion):
     shares: Any
 
     def index(self, candidates: Candidates) -> None:
-        """As `fusion`, and the shares of all pairs of neighbours."""
         super().index(candidates)
         self.shares = neighbour_shares(candidates.positions, self.spreading.bandwidth_m)
 
@@ -87,20 +84,17 @@ class FusionGeographic(Fusion):
             yield self.choice.fused(evidence), truth
 
     def state(self) -> State:
-        """As of `fusion`, and the shares."""
         rows = {f"shares/{name}": getattr(self.shares, name) for name in ("data", "indices", "indptr")}
         return {**super().state(), **rows}
 
     def restore(self, state: State) -> None:
-        """Take it over."""
         from scipy.sparse import csr_array
 
         super().restore(state)
-        told, n = self.facts["spread"], len(self.texts)
-        self.spreading = Spread(**{name: told[name] for name in asdict(_DEFAULT)})
+        chosen, n = self.facts["spread"], len(self.texts)
+        self.spreading = Spread(**{name: chosen[name] for name in asdict(_DEFAULT)})
         rows = (state["shares/data"], state["shares/indices"], state["shares/indptr"])
         self.shares = csr_array(rows, shape=(n, n))
 
     def storage_bytes(self) -> int:
-        """As of `fusion`, and the shares."""
         return super().storage_bytes() + sum(a.nbytes for n, a in self.state().items() if n.startswith("shares/"))

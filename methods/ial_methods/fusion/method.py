@@ -62,8 +62,6 @@ class Fusion(AddressClip):
     shares_fit = False
 
     class Config(AddressClip.Config):
-        """Settings."""
-
         weight_grid: tuple[Share, ...] = Field(
             (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
             min_length=1,
@@ -188,13 +186,11 @@ class Fusion(AddressClip):
         return digest({"backbone": self.context.features.card(self.backbone).digest, "trained": trained})
 
     def restore(self, state: State) -> None:
-        """Take over all but the gallery."""
         super().restore(state)
-        told = self.facts["fusion"]
-        self.choice = FusionParameters(**{name: told[name] for name in asdict(_DEFAULT)})
+        chosen = self.facts["fusion"]
+        self.choice = FusionParameters(**{name: chosen[name] for name in asdict(_DEFAULT)})
 
     def save(self, folder: Path) -> None:
-        """Store the state, and the gallery beside it."""
         super().save(folder)
         self.gallery.save(folder)
 

@@ -209,7 +209,7 @@ def choose(
         grids: the choices.
         n_photos: val photos in all.
     """
-    weights = sorted({0.0, 1.0, *grids.weights})  # both sides alone are told, whatever may be chosen
+    weights = sorted({0.0, 1.0, *grids.weights})  # each side alone is recorded, whatever the grid
     every = Grids(weights, grids.ks, grids.temperatures, grids.text_temperatures)
     all_of_them, counted = list(every), tally(blocks, every)
     allowed = np.array([c.weight in set(grids.weights) for c in all_of_them])

@@ -87,7 +87,6 @@ class ContextMethod(FeatureTrainingMethod):
         """What is trained, from the first context float32 [M, width]."""
 
     def build(self, candidates: Candidates) -> nn.Module:
-        """The head before training, and the candidates' tokens."""
         from ial_methods.prompt.prompts import Prompts
 
         context = self.config.first_context(self.towers)
@@ -126,16 +125,13 @@ class ContextMethod(FeatureTrainingMethod):
         return PHOTO
 
     def parameters(self) -> ParameterCount:
-        """Both towers, frozen, and what is trained beside them."""
         trained = self.trained_parameters()
         return ParameterCount(sum(p.numel() for p in self.towers.parameters()) + trained, trained)
 
     def state(self) -> State:
-        """The trained parameters and the candidates' tokens."""
         return {**super().state(), **self.prompts.arrays()}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
         from ial_methods.prompt.prompts import Prompts
 
         self.prompts = Prompts.from_arrays(state, self.towers.device)
@@ -184,7 +180,6 @@ class CoOp(ContextMethod):
     head: nn.ParameterDict
 
     def address_position(self) -> Position:
-        """As configured."""
         return self.config.position
 
     def new_head(self, context: torch.Tensor, n_candidates: int) -> nn.ParameterDict:
@@ -209,16 +204,11 @@ class CoOp(ContextMethod):
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
         """The model's logits of cosines."""
-        from torch.nn.functional import normalize
+        from ial_methods.prompt.prompts import cosine_logits
 
-        from ial_bench.training.loop import full_precision
-
-        texts = self.encode(some)
-        with full_precision(x.device):
-            return self.towers.biased(self.towers.logit_scale.float() * normalize(x, dim=-1) @ texts.T)
+        return cosine_logits(self.towers, x, self.encode(some))
 
     def answer_with(self) -> None:
-        """Encode the prompts once."""
         self.texts = (self.encode() * self.towers.logit_scale.float()).cpu().numpy()
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -91,11 +91,10 @@ class MaPLe(ClipTrainingMethod):
             self.info.name, self.config, self.context, self.head, train, self.towers.preprocessing, self.decoded,
             self.encode_pixels, self.logits, self.config.candidates_per_step, self.scores_are, partial(self.ssa1, val),
         )  # fmt: skip
-        self.facts["training"] = task.trainer.run().told()
+        self.facts["training"] = task.trainer.run().as_dict()
         self.facts |= {"depth": len(self.head["texts"]), **self.prompts.facts()}
 
     def build(self, candidates: Candidates) -> None:
-        """The prompts before training."""
         self.new_head()
         self._set_prompts(candidates)
         self.prompts.tell(self.info.name, self.context.report)
@@ -143,14 +142,11 @@ class MaPLe(ClipTrainingMethod):
         """Logits [n, c] of photos' features [n, d] against some candidates' prompts (None: all), with gradients."""
         from torch.nn.functional import normalize
 
-        from ial_bench.training.loop import full_precision
+        from ial_methods.prompt.prompts import cosine_logits
 
-        towers, texts = self.towers, normalize(self.encode_prompts(some).float(), dim=-1)
-        with full_precision(x.device):
-            return towers.biased(towers.logit_scale.float() * normalize(x, dim=-1) @ texts.T)
+        return cosine_logits(self.towers, x, normalize(self.encode_prompts(some).float(), dim=-1))
 
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
-        """Features of the candidates' prompts."""
         if self._prompts_of != candidates.digest:
             self._set_prompts(candidates)
         return self.encode_prompts()
@@ -162,11 +158,9 @@ class MaPLe(ClipTrainingMethod):
         return self.towers.encode_prompted(pixels, self.visual_prompts())
 
     def trained_state(self) -> Mapping[str, torch.Tensor]:
-        """The prompts and their couplings."""
         return dict(self.head.named_parameters())
 
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take them over."""
         self.new_head()
         put_tensors(self.head, dict(tensors))
 
@@ -175,11 +169,9 @@ class MaPLe(ClipTrainingMethod):
         return [p.detach() for p in self.visual_prompts()] if self.config.vision else []
 
     def state(self) -> State:
-        """The trained tensors and the candidates' tokens."""
         return {**super().state(), **self.prompts.arrays()}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
         from ial_methods.prompt.prompts import Prompts
 
         super().restore(state)

@@ -14,12 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench import State
 from ial_bench.encoders.text_tree import Keys
 from ial_bench.encoders.towers import ClipTowers
 from ial_bench.errors import ConfigError
 from ial_bench.method import Reporter
+from ial_bench.training.loop import full_precision
 
 STOP = "."
 """Ends every prompt, as in the methods' own code. Behind a bracket it is one token with it, as in any text."""
@@ -75,6 +77,12 @@ class Context:
 def drawn(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     """float32: Gaussian of standard deviation `SPREAD`."""
     return torch.from_numpy(rng.normal(0, SPREAD, shape)).float()
+
+
+def cosine_logits(towers: ClipTowers, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+    """The model's logits [n, c] of photos' features [n, d] of any length and unit features of texts [c, d]."""
+    with full_precision(images.device):
+        return towers.biased(towers.logit_scale.float() * F.normalize(images, dim=-1) @ texts.T)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Whitening:
             dim: components m to keep.
 
         Raises:
-            ConfigError: the features do not vary in so many dimensions.
+            ConfigError: the features vary in fewer dimensions.
         """
         width = train.x.shape[1]
         n = max(len(train), 1)
@@ -112,8 +112,6 @@ class Retrieval(FrozenEncoderMethod):
     )
 
     class Config(FrozenEncoderMethod.Config):
-        """Settings."""
-
         k_grid: tuple[int, ...] = Field(
             (1, 2, 5, 10, 20, 50, 100, 200),
             min_length=1,
@@ -260,7 +258,6 @@ class Retrieval(FrozenEncoderMethod):
         return right
 
     def storage_bytes(self) -> int:
-        """The gallery and the image tower."""
         return self.gallery_bytes() + super().storage_bytes()
 
     def gallery_bytes(self) -> int:
@@ -268,7 +265,6 @@ class Retrieval(FrozenEncoderMethod):
         return self.gallery.nbytes + (0 if self.whitening is None else self.whitening.nbytes)
 
     def save(self, folder: Path) -> None:
-        """Store the gallery, and what it takes to vote beside it."""
         self.gallery.save(folder)
         chosen: dict[str, Any] = {"k": self.k, "temperature": self.temperature, "n_candidates": self.n_candidates}
         if self.whitening is not None:

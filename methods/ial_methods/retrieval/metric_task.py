@@ -130,7 +130,6 @@ class MetricTask(PhotoTask):
         return [g for g in parts if g.parameters]
 
     def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """The loss over the joint batch."""
         device = self._tower.device
         features = self.ranks.gather(self._tower(inputs.to(device, non_blocking=True)).float())
         classes = self.ranks.gather(torch.from_numpy(self._classes[rows]).to(device))

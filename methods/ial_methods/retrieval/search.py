@@ -72,7 +72,7 @@ class IndexSpec:
 
     @property
     def has_lists(self) -> bool:
-        """Whether vectors lie in lists, one a centroid, of which a query looks into some."""
+        """Whether vectors lie in lists, one for each centroid; a query looks into some of them."""
         return self.kind in ("ivf", "ivfpq")
 
     def check(self, dim: int, n_train: int) -> None:

@@ -53,10 +53,10 @@ class RetrievalTuned(Retrieval):
         """Settings."""
 
     config: Config
-    _rank = 0  # of the processes that train, each of which writes features of its own
+    _rank = 0  # each process that trains writes its own features
 
     def prepare(self) -> None:
-        """See whether the library of the losses is there, and the encoder one to be trained."""
+        """Check that the encoder can be trained and that the library of the losses is installed."""
         require_trainable_tower(self.backbone)
         if find_spec("pytorch_metric_learning") is None:
             raise SkipMethod("pytorch-metric-learning is not installed: pip install pytorch-metric-learning")
@@ -73,14 +73,13 @@ class RetrievalTuned(Retrieval):
 
     @cached_property
     def tower(self) -> ImageTower:
-        """The image tower, a copy of this method's own, with the parameters that are trained asking for gradients."""
+        """This method's own copy of the image tower; its trained parameters ask for gradients."""
         tower = self.context.features.image_tower(self.backbone, self.config.pooling)
         tower.unfreeze()
         return tower
 
     @cached_property
     def decoded(self) -> DecodedPhotos:
-        """Photos that a fit has decoded, kept on the disk where the run has a folder."""
         return DecodedPhotos(self.context.work)
 
     def fit(self, train: Photos, val: Photos) -> None:
@@ -92,7 +91,7 @@ class RetrievalTuned(Retrieval):
             self.best_on_val,
         )  # fmt: skip
         self._rank = task.ranks.rank
-        self.facts["training"] = task.trainer.run().told()
+        self.facts["training"] = task.trainer.run().as_dict()
         self.facts["classes"] = task.classes
         self.fit_features(*task.features())
 
@@ -136,11 +135,10 @@ class RetrievalTuned(Retrieval):
     def _encoder_digest(self) -> str:
         from ial_bench.encoders.structure import tensor_digest
 
-        told = {"encoder": super()._encoder_digest, "pooling": self.config.pooling}
-        return digest({**told, "tuned": tensor_digest(self.tower.tensors())})
+        made_of = {"encoder": super()._encoder_digest, "pooling": self.config.pooling}
+        return digest({**made_of, "tuned": tensor_digest(self.tower.tensors())})
 
     def storage_bytes(self) -> int:
-        """The gallery and the trained tower."""
         return self.gallery_bytes() + sum(t.numel() * t.element_size() for t in self.tower.tensors().values())
 
     def parameters(self) -> ParameterCount:
@@ -149,7 +147,6 @@ class RetrievalTuned(Retrieval):
         return ParameterCount(count, count)
 
     def save(self, folder: Path) -> None:
-        """Store the trained tower beside what `retrieval` stores."""
         from safetensors.torch import save_file
 
         super().save(folder)

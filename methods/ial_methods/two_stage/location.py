@@ -81,7 +81,6 @@ class TwoStageLocation(Pipeline):
         return Effort(flops=seen * self.stage1_parameters(sizes) + against, steps=steps)
 
     def stage1_parameters(self, sizes: Sizes) -> float:
-        """Those of both networks."""
         c = self.config
         each = c.width * (2 * c.frequencies + 2 * c.width + c.dim)
         return float(c.photo_width * (sizes.dim + c.dim) + len(c.wavelengths_m) * each)
@@ -183,24 +182,21 @@ class LocationStage:
 
     def facts(self) -> Mapping[str, Any]:
         """How the training went, and how many positions are searched; after a fit."""
-        return {"positions": len(self.gallery), "scale": self._scale, "training": self._log.told()}
+        return {"positions": len(self.gallery), "scale": self._scale, "training": self._log.as_dict()}
 
     def storage_bytes(self) -> int:
         """The head on photos and the gallery; the location encoder has done its work."""
         return sum(p.numel() * p.element_size() for p in self.head.parameters()) + self.gallery.nbytes
 
     def trained_parameters(self) -> int:
-        """Those of both encoders, and the factor on cosines."""
         return self._trained
 
     def save(self, folder: Path) -> None:
-        """Store the head and the gallery."""
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
         np.savez(folder / _FILE, scale=np.array(self._scale), trained=np.array(self._trained), **arrays)
         self.gallery.save(folder)
 
     def load(self, folder: Path, encoder: str) -> None:
-        """Read them; the gallery memory-mapped."""
         import torch
 
         from ial_methods.two_stage.training import PhotoHead

@@ -54,8 +54,6 @@ class TwoStage(Pipeline):
     )
 
     class Config(Pipeline.Config):
-        """Settings."""
-
         stage1: Kind = Field(
             "nearest",
             description="nearest photo's position; mean, weighted by similarity, of the top k; or mean-shift, the mode "
@@ -120,11 +118,10 @@ class Neighbours:
         self.choice, self.val_median_m = self._grids[best], medians[best]
 
     def index(self, parts: Sequence[Features], encoder: str) -> None:
-        """Search all labelled photos from now on."""
+        """Search all labelled photos from here on."""
         self.gallery = _gallery(parts, identity(encoder, parts))
 
     def locate(self, x: npt.NDArray[np.float32]) -> Points:
-        """Positions [n, 2] of features [n, d]."""
         if len(x) == 0:
             return np.zeros((0, 2))
         return self._from(*self._nearest(x, self.choice.k), self.choice)
@@ -145,23 +142,20 @@ class Neighbours:
         return mean_shift(positions, weights, choice.bandwidth_m)
 
     def storage_bytes(self) -> int:
-        """The gallery's."""
         return 0 if self.gallery is None else self.gallery.nbytes
 
     def trained_parameters(self) -> int:
-        """None."""
         return 0
 
     def save(self, folder: Path) -> None:
-        """Store the gallery, and what was chosen."""
         assert self.gallery is not None  # noqa: S101 - fitted before it is saved
         self.gallery.save(folder)
         write_json(folder / _CHOICE, {"choice": asdict(self.choice), "val_median_m": self.val_median_m})
 
     def load(self, folder: Path, encoder: str) -> None:
-        """Take over what `save` stored; the gallery memory-mapped."""
-        told = read_json(folder / _CHOICE)
-        self.choice, self.val_median_m = NeighbourParameters(**told["choice"]), told["val_median_m"]
+        """Read what `save` stored; the gallery memory-mapped."""
+        stored = read_json(folder / _CHOICE)
+        self.choice, self.val_median_m = NeighbourParameters(**stored["choice"]), stored["val_median_m"]
         self.gallery = Gallery.load(folder, {"encoder": encoder})
 
     def facts(self) -> Mapping[str, Any]:

@@ -29,12 +29,11 @@ class GpsOracle(Geocoded):
         return Workload(Effort(flops=1e3 * sizes.train), Effort(flops=1e6))
 
     def fit(self, train: Photos, val: Photos) -> None:
-        """Keep where each address was photographed."""
         streets = streets_for(self.config, train.candidates)
         self.build_geocoder(PlaceIndex.of(train, val), train.candidates.addresses, streets)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
-        """Hand the true positions to the geocoder."""
+        """The geocoder's answers for the true positions."""
         return self.geocoder.rank(images.positions, k)
 
     def state(self) -> State:
@@ -44,7 +43,6 @@ class GpsOracle(Geocoded):
         return {**self.places.state(), **texts, **streets}
 
     def restore(self, state: State) -> None:
-        """Build the index anew."""
         addresses = addresses_from_array(state["texts"]) if self.config.asks_names else []
         streets = restored_streets(self.config, state)
         self.build_geocoder(PlaceIndex.restored(state), addresses, streets)

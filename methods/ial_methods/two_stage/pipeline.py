@@ -53,7 +53,7 @@ class Stage1(Protocol):
         ...
 
     def index(self, parts: Sequence[Features], encoder: str) -> None:
-        """Take all labelled photos as reference, whose features are of the encoder with this digest."""
+        """Take all labelled photos as reference. `encoder`: digest of the encoder of their features."""
         ...
 
     def locate(self, x: npt.NDArray[np.float32]) -> Points:
@@ -77,10 +77,10 @@ class Stage1(Protocol):
         ...
 
     def load(self, folder: Path, encoder: str) -> None:
-        """Take over what `save` stored.
+        """Read what `save` stored.
 
         Raises:
-            DataError: it was made from features of another encoder than that with this digest.
+            DataError: it was made from features of another encoder.
         """
         ...
 
@@ -100,20 +100,18 @@ class Geocoded(Method):
 
     @property
     def reads_streets(self) -> bool:
-        """As the geocoder does."""
         return self.config.reads_streets
 
     def prepare(self) -> None:
-        """See whether the geocoder is there."""
         self.reverse = new_reverse_geocoder(self.config, self.context.cache)
 
     def build_geocoder(self, places: PlaceIndex, addresses: list[Address], streets: StreetLines | None) -> None:
-        """From now on look up among these."""
+        """Look up among these places, addresses and streets from here on."""
         self.places, self.addresses, self.streets = places, addresses, streets
         self.geocoder = new_geocoder(self.config, self.reverse, places, addresses, streets)
 
     def answered(self) -> None:
-        """Note what the geocoder tells of its work."""
+        """Record what the geocoder reports of its work."""
         self.facts.update(facts_of(self.geocoder))
 
 
@@ -157,7 +155,7 @@ class Pipeline(Geocoded, FrozenEncoderMethod):
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Fit the first stage, and measure on val what each stage costs."""
-        streets_for(self.config, train.photos.candidates)  # a skip is told before work is done
+        streets_for(self.config, train.photos.candidates)  # skip before any work is done
         self.stage1.fit(train, val, self.context.report.log)
         self.facts["val"] = self._loss(train, val) if len(val) else {}
         self._labelled = [train, val]
@@ -216,11 +214,9 @@ class Pipeline(Geocoded, FrozenEncoderMethod):
         return self.stage1.storage_bytes() + places + super().storage_bytes()
 
     def trained_parameters(self) -> int:
-        """Those of the first stage."""
         return self.stage1.trained_parameters()
 
     def save(self, folder: Path) -> None:
-        """Store the first stage as it does, the rest as arrays."""
         self.stage1.save(folder)
         arrays: dict[str, Any] = {"told": texts_as_array(self.addresses), **self.places.state()}
         if self.streets is not None:
@@ -228,7 +224,6 @@ class Pipeline(Geocoded, FrozenEncoderMethod):
         np.savez(folder / "places.npz", **arrays)
 
     def load(self, folder: Path) -> None:
-        """Read both."""
         self.stage1.load(folder, self._encoder_digest)
         with np.load(folder / "places.npz", allow_pickle=False) as stored:
             addresses = addresses_from_array(stored["told"])

@@ -61,7 +61,6 @@ class TwoStageRegression(Pipeline):
         return Effort(flops=seen * self.stage1_parameters(sizes), steps=steps)
 
     def stage1_parameters(self, sizes: Sizes) -> float:
-        """Those of the head."""
         return float(self.config.width * (sizes.dim + 3) + 2)
 
     def __init__(self, config: Config, context: RunContext) -> None:
@@ -113,24 +112,19 @@ class Regression:
         return from_local_m(metres.astype(np.float64), self.origin)
 
     def facts(self) -> Mapping[str, Any]:
-        """How the training went; after a fit."""
-        return {"training": self._log.told()}
+        return {"training": self._log.as_dict()}
 
     def storage_bytes(self) -> int:
-        """The head's weights."""
         return sum(p.numel() * p.element_size() for p in self.head.parameters())
 
     def trained_parameters(self) -> int:
-        """All of the head's."""
         return sum(p.numel() for p in self.head.parameters())
 
     def save(self, folder: Path) -> None:
-        """Store weights, scale and origin."""
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
         np.savez(folder / _FILE, scale=np.array(self.head.scale), origin=self.origin, **arrays)
 
     def load(self, folder: Path, encoder: str) -> None:  # noqa: ARG002 - its weights are its own
-        """Read them."""
         import torch
 
         from ial_methods.two_stage.training import PositionHead
