@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from ial_bench.errors import BenchError, ConfigError, DataError
+from ial_bench.errors import BenchError, ConfigError, DataError, SkipMethod
 from ial_bench.method import RunContext
 from ial_bench.seeds import derive_seed
 from ial_bench.training.checkpoint import (
@@ -57,33 +59,55 @@ class Group:
     decay: bool = True
 
 
-class Task(Protocol):
-    """What is trained, and on what."""
+class TrainingTask(ABC):
+    """A task on some train photos; `trainer` runs it. A subclass writes `inputs` and `losses`.
 
-    @property
-    def module(self) -> nn.Module:
-        """Holds all parameters that are trained; they alone ask for gradients."""
-        ...
+    Args:
+        name: of the method, for progress.
+        config: how to train.
+        context: seed, device, progress, and the folder for checkpoints.
+        module: the network. Only those of its parameters that ask for gradients are trained.
+        n: photos to learn from.
+        val_ssa1: SSA-1 on val of the network as it is, None without a val split.
+
+    Raises:
+        SkipMethod: there is nothing to learn from.
+    """
+
+    def __init__(
+        self, name: str, config: TrainingConfig, context: RunContext, module: nn.Module, n: int,
+        val_ssa1: Callable[[], float | None],
+    ) -> None:  # fmt: skip
+        if n == 0:
+            raise SkipMethod("there are no train photos to learn from")
+        self.name, self.config, self.context, self.module, self.n = name, config, context, module, n
+        self.val_ssa1 = val_ssa1
+        self.device = torch.device(context.device)
+        self.ranks = Ranks()
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """Made when it is first asked for: by then the task is complete."""
+        return Trainer(self.name, self, self.config, self.sampler(), self.context, self.ranks)
+
+    def sampler(self) -> BatchSampler:
+        """Which photos make up which step: drawn at random, unless a subclass knows better."""
+        return BatchSampler(self.n, self.config.batch_size, self.context.seed, multiple=self.ranks.size)
 
     def groups(self) -> list[Group]:
-        """The trained parameters."""
-        ...
+        """The trained parameters, in one group."""
+        return [Group([p for p in self.module.parameters() if p.requires_grad])]
 
+    @abstractmethod
     def inputs(self, batches: list[Rows], epoch: int) -> Iterator[Any]:
         """What `losses` gets for each batch, in order; the rows are this process's share."""
-        ...
 
+    @abstractmethod
     def losses(self, rows: Rows, inputs: Any) -> Mapping[str, torch.Tensor]:
         """Scalars by name over the joint batch of all processes; ``loss`` is what is minimised."""
-        ...
 
-    def after_step(self) -> None:
-        """Called when the weights have changed, to keep them within bounds."""
-        ...
-
-    def val_ssa1(self) -> float | None:
-        """SSA-1 on val, None without a val split."""
-        ...
+    def after_step(self) -> None:  # noqa: B027 - most tasks need nothing
+        """Keep the weights within bounds."""
 
 
 class Trainer:
@@ -102,7 +126,7 @@ class Trainer:
     """
 
     def __init__(
-        self, name: str, task: Task, config: TrainingConfig, sampler: BatchSampler, context: RunContext,
+        self, name: str, task: TrainingTask, config: TrainingConfig, sampler: BatchSampler, context: RunContext,
         ranks: Ranks | None = None,
     ) -> None:  # fmt: skip
         self.name, self.task, self.config, self.sampler, self.context = name, task, config, sampler, context

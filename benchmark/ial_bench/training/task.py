@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,88 +14,14 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench.datasets.decoded import DecodedPhotos
 from ial_bench.datasets.photos import Photos
-from ial_bench.errors import SkipMethod
 from ial_bench.frozen import Features
 from ial_bench.method import RunContext, Scores
 from ial_bench.training.augmentation import Augmentation, feature_batches, pixel_batches
 from ial_bench.training.config import PhotoTrainingConfig, TrainingConfig
-from ial_bench.training.loop import Group, Trainer
-from ial_bench.training.ranks import Ranks
-from ial_bench.training.sampler import BatchSampler, Rows, step_candidates
+from ial_bench.training.loop import TrainingTask
+from ial_bench.training.sampler import Rows, step_candidates
 
 Logits: TypeAlias = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
-
-
-class TrainingTask(ABC):
-    """A task on some train photos; `trainer` runs it. A subclass writes `inputs` and `losses`.
-
-    Args:
-        name: of the method, for progress.
-        config: how to train.
-        context: seed, device, progress, and the folder for checkpoints.
-        module: the network. Only those of its parameters that ask for gradients are trained.
-        n: photos to learn from.
-        val_ssa1: SSA-1 on val of the network as it is, None without a val split.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
-    """
-
-    def __init__(
-        self, name: str, config: TrainingConfig, context: RunContext, module: nn.Module, n: int,
-        val_ssa1: Callable[[], float | None],
-    ) -> None:  # fmt: skip
-        if n == 0:
-            raise SkipMethod("there are no train photos to learn from")
-        self.name, self.config, self.context, self.module, self.n = name, config, context, module, n
-        self.val_ssa1 = val_ssa1
-        self.device = torch.device(context.device)
-        self.ranks = Ranks()
-
-    @cached_property
-    def trainer(self) -> Trainer:
-        """Made when it is first asked for: by then the task is complete."""
-        return Trainer(self.name, self, self.config, self.sampler(), self.context, self.ranks)
-
-    def sampler(self) -> BatchSampler:
-        """Which photos make up which step: drawn at random, unless a subclass knows better."""
-        return BatchSampler(self.n, self.config.batch_size, self.context.seed, multiple=self.ranks.size)
-
-    def groups(self) -> list[Group]:
-        """The trained parameters, in one group."""
-        return [Group([p for p in self.module.parameters() if p.requires_grad])]
-
-    @abstractmethod
-    def inputs(self, batches: list[Rows], epoch: int) -> Iterator[Any]:
-        """What `losses` gets for each batch, in order; the rows are this process's share."""
-
-    @abstractmethod
-    def losses(self, rows: Rows, inputs: Any) -> Mapping[str, torch.Tensor]:
-        """Scalars by name over the joint batch of all processes; ``loss`` is what is minimised."""
-
-    def after_step(self) -> None:  # noqa: B027 - most tasks need nothing
-        """Keep the weights within bounds."""
-
-    def candidate_loss(
-        self, logits: Callable[[torch.Tensor | None], torch.Tensor], labels: torch.Tensor, n_candidates: int,
-        size: int | None, scores: Scores,
-    ) -> torch.Tensor:  # fmt: skip
-        """`match_loss` of the joint batch, against all candidates or `size` of them.
-
-        Args:
-            logits: of the joint batch [n, c] for some candidates (int64 [c], sorted), or for all (None).
-            labels: int64 [b], of this process's photos.
-            n_candidates: in all.
-            size: candidates of a step: those of the batch, and others drawn anew each time; None: all.
-            scores: what the logits are.
-        """
-        target, some = self.ranks.gather(labels), None
-        if size is not None:
-            seed, step = self.context.seed, self.trainer.log.steps
-            drawn = step_candidates(target.cpu().numpy(), n_candidates, size, seed, step)
-            some = None if drawn is None else torch.from_numpy(drawn).to(target.device)
-        found = logits(some)
-        return match_loss(found, target if some is None else torch.searchsorted(some, target), scores)
 
 
 class PhotoTask(TrainingTask):
@@ -182,7 +107,7 @@ class FeatureMatchTask(FeatureTask):
         def logits(some: torch.Tensor | None) -> torch.Tensor:
             return self.ranks.gather(self._logits(x, some).float())
 
-        return {"loss": self.candidate_loss(logits, labels, self._n_candidates, self._size, self._scores)}
+        return {"loss": candidate_loss(self, logits, labels, self._n_candidates, self._size, self._scores)}
 
 
 class PhotoMatchTask(PhotoTask):
@@ -210,7 +135,30 @@ class PhotoMatchTask(PhotoTask):
         """Mean over the joint batch of `match_loss`."""
         x = self.ranks.gather(self._encode(inputs.to(self.device, non_blocking=True)).float())
         labels, n = self.labels[rows].to(self.device), len(self.photos.candidates)
-        return {"loss": self.candidate_loss(partial(self._logits, x), labels, n, self._size, self._scores)}
+        return {"loss": candidate_loss(self, partial(self._logits, x), labels, n, self._size, self._scores)}
+
+
+def candidate_loss(
+    task: TrainingTask, logits: Callable[[torch.Tensor | None], torch.Tensor], labels: torch.Tensor, n_candidates: int,
+    size: int | None, scores: Scores,
+) -> torch.Tensor:  # fmt: skip
+    """`match_loss` of the joint batch, against all candidates or `size` of them.
+
+    Args:
+        task: whose step it is.
+        logits: of the joint batch [n, c] for some candidates (int64 [c], sorted), or for all (None).
+        labels: int64 [b], of this process's photos.
+        n_candidates: in all.
+        size: candidates of a step: those of the batch, and others drawn anew each time; None: all.
+        scores: what the logits are.
+    """
+    target, some = task.ranks.gather(labels), None
+    if size is not None:
+        seed, step = task.context.seed, task.trainer.log.steps
+        drawn = step_candidates(target.cpu().numpy(), n_candidates, size, seed, step)
+        some = None if drawn is None else torch.from_numpy(drawn).to(target.device)
+    found = logits(some)
+    return match_loss(found, target if some is None else torch.searchsorted(some, target), scores)
 
 
 def match_loss(logits: torch.Tensor, target: torch.Tensor, scores: Scores) -> torch.Tensor:

@@ -19,8 +19,8 @@ from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
 from ial_methods.retrieval.gallery import Gallery
 from ial_methods.retrieval.votes import vote_weights
-from ial_methods.two_stage.locate import ValByPlace, weighted_mean
-from ial_methods.two_stage.pipeline import Pipeline
+from ial_methods.two_stage.neighbours import weighted_mean
+from ial_methods.two_stage.pipeline import Pipeline, ValByPlace
 
 if TYPE_CHECKING:
     from ial_methods.two_stage.training import LocationModel, PhotoHead

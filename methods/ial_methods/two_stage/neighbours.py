@@ -13,17 +13,20 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ial_bench import Features, MethodInfo, RunContext
-from ial_bench.geo.points import Points, haversine_m
+from ial_bench.geo.points import EARTH_RADIUS_M, Points, haversine_m, points_of, unit_vectors
 from ial_bench.json_files import read_json, write_json
 from ial_methods.retrieval.gallery import Gallery, identity
 from ial_methods.retrieval.votes import vote_weights
-from ial_methods.two_stage.locate import mean_shift, weighted_mean
 from ial_methods.two_stage.pipeline import REFERENCE, Pipeline
 
 Kind: TypeAlias = Literal["nearest", "mean", "mean-shift"]
+Floats: TypeAlias = npt.NDArray[np.float64]
 
 _CHOICE = "choice.json"
 _BLOCK = 1024
+_NO_LENGTH = 1e-9  # of a mean of unit vectors; only antipodes cancel
+_SHIFTS = 200
+_AT_REST_M = 1e-3
 
 
 @dataclass(frozen=True)
@@ -181,3 +184,61 @@ def grid(
     if kind != "mean-shift":
         bandwidths = bandwidths[:1]
     return [NeighbourParameters(*one) for one in product(sorted(ks), sorted(temperatures), sorted(bandwidths))]
+
+
+# Means are taken on unit vectors, so that neither a pole nor the antimeridian is special.
+
+
+def weighted_mean(positions: Points, weights: Floats) -> Points:
+    """[n, 2]: the weighted mean of each row's positions: the direction of the weighted sum of unit vectors.
+
+    Where nothing is left of the sum, as of antipodes of equal weight, it is the row's first position.
+
+    Args:
+        positions: [n, k, 2].
+        weights: [n, k].
+    """
+    return points_of(_mean(unit_vectors(positions), weights, unit_vectors(positions[:, 0])))
+
+
+def mean_shift(positions: Points, weights: Floats, bandwidth_m: float) -> Points:
+    """[n, 2]: the mode of the weighted density of each row's positions (Comaniciu and Meer, PAMI 2002, eq. 20).
+
+    The kernel is a Gaussian in metres, ``exp(-d^2 / 2 h^2)``, with d the chord between two points, which in a city is
+    their distance; on the sphere it is the von Mises-Fisher kernel of concentration ``(R / h)^2``. Started at the
+    position where the density is highest; each step goes to the kernel-weighted mean, which never lowers the density,
+    until it is shorter than a millimetre.
+
+    Args:
+        positions: [n, k, 2].
+        weights: [n, k].
+        bandwidth_m: h, in metres.
+    """
+    vectors = unit_vectors(positions)
+    # From differences: chords of near points from their cosine would be rounded to decimetres.
+    squares = sum(np.square(vectors[:, :, None, i] - vectors[:, None, :, i]) for i in range(3))
+    start = (_kernel(np.asarray(squares), bandwidth_m) @ weights[..., None])[..., 0].argmax(axis=1)
+    now = np.take_along_axis(vectors, start[:, None, None], axis=1)[:, 0]
+    moving = np.arange(len(positions))
+    for _ in range(_SHIFTS):
+        if len(moving) == 0:
+            break
+        there, here = vectors[moving], now[moving]
+        squares = np.square(there - here[:, None]).sum(axis=-1)
+        moved = _mean(there, weights[moving] * _kernel(squares, bandwidth_m), here)
+        now[moving] = moved
+        moving = moving[np.linalg.norm(moved - here, axis=1) * EARTH_RADIUS_M > _AT_REST_M]
+    return points_of(now)
+
+
+def _kernel(squared_chords: Floats, bandwidth_m: float) -> Floats:
+    """Of chords on the unit sphere."""
+    return np.asarray(np.exp(-squared_chords * (0.5 * (EARTH_RADIUS_M / bandwidth_m) ** 2)))
+
+
+def _mean(vectors: Floats, weights: Floats, otherwise: Floats) -> Floats:
+    """[n, 3] unit vectors: of the weighted sums of [n, k, 3]; `otherwise` [n, 3] where a sum vanishes."""
+    sums = np.einsum("nki,nk->ni", vectors, weights)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    vanished = lengths <= _NO_LENGTH * weights.sum(axis=1, keepdims=True)
+    return np.where(vanished, otherwise, sums / np.where(vanished, 1.0, lengths))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +23,7 @@ from ial_bench import (
     TopK,
 )
 from ial_bench.geo.points import Points, haversine_m
-from ial_bench.geocoding.geocoder import Geocoder
+from ial_bench.geocoding.geocoder import Geocoder, NearestPlace
 from ial_bench.geocoding.place_index import PlaceIndex
 from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.settings import (
@@ -43,6 +44,34 @@ REFERENCE = (
 )
 _NETWORK_VAL = 100  # val photos asked about where a service answers: a second each on a public server
 _LOOKUP_FLOPS = 1e6  # of the candidates of one position, by what it takes
+
+
+@dataclass(frozen=True)
+class ValByPlace:
+    """SSA-1 of val photos, as located, by the nearest train place; None without val.
+
+    Attributes:
+        train: photos whose places are known.
+        val: photos to locate.
+        locate: features [n, d] to positions [n, 2].
+    """
+
+    train: Features
+    val: Features
+    locate: Callable[[npt.NDArray[np.float32]], Points]
+
+    @cached_property
+    def _places(self) -> NearestPlace:
+        return NearestPlace(PlaceIndex.of(self.train.photos))
+
+    def __call__(self) -> float | None:
+        """With the first stage as it is."""
+        if len(self.val) == 0:
+            return None
+        right = 0
+        for x, labels in self.val.blocks(1024):
+            right += int((self._places.rank(self.locate(x), 1).indices[:, 0] == labels).sum())
+        return right / len(self.val)
 
 
 class Stage1(Protocol):

@@ -16,8 +16,7 @@ from ial_bench.geo.projections import from_local_m, to_local_m
 from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
-from ial_methods.two_stage.locate import ValByPlace
-from ial_methods.two_stage.pipeline import REFERENCE, Pipeline
+from ial_methods.two_stage.pipeline import REFERENCE, Pipeline, ValByPlace
 
 if TYPE_CHECKING:
     from ial_methods.two_stage.training import PositionHead

@@ -1,4 +1,4 @@
-"""Late fusion of AddressCLIP and retrieval over its tuned features."""
+"""Late fusion of AddressCLIP and retrieval over its tuned features; and its probabilities spread over neighbours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -19,7 +20,18 @@ from ial_bench.method import Scores, chunks
 from ial_bench.parts import Part
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.addressclip.method import AddressClip
-from ial_methods.fusion.probabilities import Evidence, FusionParameters, Grids, Probabilities, choose, log_scores
+from ial_methods.fusion.probabilities import (
+    Evidence,
+    FusionParameters,
+    Grids,
+    Probabilities,
+    Spread,
+    choose,
+    choose_spread,
+    log_scores,
+    neighbour_shares,
+    spread,
+)
 from ial_methods.retrieval.gallery import Gallery, identity, labels_of
 from ial_methods.retrieval.knn import LISTED
 from ial_methods.retrieval.search import StreamedExact, search, search_effort
@@ -33,6 +45,7 @@ Positive: TypeAlias = Annotated[float, Field(gt=0)]
 _DEFAULT = FusionParameters(weight=0.5, k=10, temperature=0.02, text_temperature=1.0)
 _CELLS = 1 << 22  # photos x candidates whose probabilities are looked at together
 _FLOPS_A_CELL = 20  # of a probability that a choice looks at, by what it takes
+_DEFAULT_SPREAD = Spread(part=0.02, bandwidth_m=50.0)  # for datasets without a val split
 
 
 class Fusion(AddressClip):
@@ -206,6 +219,89 @@ class Fusion(AddressClip):
     def storage_bytes(self) -> int:
         """The image tower, the texts' features, and the gallery with its labels."""
         return super().storage_bytes() + self.gallery.nbytes
+
+
+class FusionGeographic(Fusion):
+    """`fusion`, and what it says is spread over the map.
+
+    ``p' = (1 - s) p + s p S``: each address hands the part s of its probability to its neighbours, in shares that fall
+    with a Gaussian of the distance between the addresses' mean positions. s and the Gaussian's bandwidth are chosen on
+    val behind the choices of `fusion`, which stay as they are; s = 0 is among them.
+    """
+
+    info = MethodInfo(
+        name="fusion-geographic",
+        title="Fusion + neighbours",
+        family="fusion",
+        summary="Fusion, with probability spread over neighbouring sub-streets.",
+        reference=Fusion.info.reference,
+        stochastic=True,
+        final_fit="train+val",
+        scores="logits",
+        version="2",
+    )
+
+    class Config(Fusion.Config):
+        spread_grid: tuple[Share, ...] = Field(
+            (0.0, 0.02, 0.05, 0.1, 0.2), min_length=1, description="parts of the probability to spread, to choose from"
+        )
+        bandwidth_grid: tuple[Positive, ...] = Field(
+            (50.0, 100.0, 200.0), min_length=1, description="bandwidths in metres to choose from"
+        )
+
+    config: Config
+    spreading: Spread
+    shares: Any
+
+    def index(self, candidates: Candidates) -> None:
+        super().index(candidates)
+        self.shares = neighbour_shares(candidates.positions, self.spreading.bandwidth_m)
+
+    @property
+    def _choices(self) -> int:
+        return super()._choices + len(self.config.spread_grid) * len(self.config.bandwidth_grid)
+
+    @property
+    def _texts_alone(self) -> bool:
+        return super()._texts_alone and self.spreading.part == 0
+
+    def _rescored(self, p: Probabilities) -> Probabilities:
+        return spread(p, self.shares, self.spreading.part) if self.spreading.part > 0 else p
+
+    def _choose(self, train: Features, val: Features) -> None:
+        super()._choose(train, val)
+        spreads = [Spread(*one) for one in product(self.config.spread_grid, self.config.bandwidth_grid)]
+        val_ssa1: float | None = None
+        if len(val):
+            blocks = self._fused_val(train, val)
+            self.spreading, right = choose_spread(blocks, train.photos.candidates.positions, spreads)
+            val_ssa1 = right / len(val)
+        elif len(spreads) == 1:
+            self.spreading = spreads[0]
+        else:
+            self.context.report.log(f"{self.info.name}: no val split to choose on; taking {_DEFAULT_SPREAD}")
+            self.spreading = _DEFAULT_SPREAD
+        self.facts["spread"] = {**asdict(self.spreading), "val_ssa1": val_ssa1}
+
+    def _fused_val(self, train: Features, val: Features) -> Iterator[tuple[Probabilities, Labels]]:
+        for evidence, truth in self._seen_from(train, val, self.choice.k):
+            yield self.choice.fused(evidence), truth
+
+    def state(self) -> State:
+        rows = {f"shares/{name}": getattr(self.shares, name) for name in ("data", "indices", "indptr")}
+        return {**super().state(), **rows}
+
+    def restore(self, state: State) -> None:
+        from scipy.sparse import csr_array
+
+        super().restore(state)
+        chosen, n = self.facts["spread"], len(self.texts)
+        self.spreading = Spread(**{name: chosen[name] for name in asdict(_DEFAULT_SPREAD)})
+        rows = (state["shares/data"], state["shares/indices"], state["shares/indptr"])
+        self.shares = csr_array(rows, shape=(n, n))
+
+    def storage_bytes(self) -> int:
+        return super().storage_bytes() + sum(a.nbytes for n, a in self.state().items() if n.startswith("shares/"))
 
 
 def _as_it_is(x: FloatRows) -> FloatRows:
