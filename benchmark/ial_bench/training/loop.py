@@ -91,7 +91,7 @@ class TrainingTask(ABC):
         return Trainer(self.name, self, self.config, self.sampler(), self.context, self.ranks)
 
     def sampler(self) -> BatchSampler:
-        """Which photos make up which step: drawn at random, unless a subclass knows better."""
+        """Which photos make up which step; at random, unless a subclass overrides it."""
         return BatchSampler(self.n, self.config.batch_size, self.context.seed, multiple=self.ranks.size)
 
     def groups(self) -> list[Group]:

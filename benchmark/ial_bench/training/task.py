@@ -1,4 +1,4 @@
-"""What a training learns from, and the loss of a step: the base of every task, on photos or on cached features."""
+"""Tasks to train: on photos or on cached features, with a loss against the candidates or one of a subclass."""
 
 from __future__ import annotations
 
@@ -31,9 +31,6 @@ class PhotoTask(TrainingTask):
         train: photos; those whose address is no candidate are left out.
         preprocessing: of the encoder, for evaluation.
         kept: where decoded photos are kept.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
     """
 
     def __init__(
@@ -60,9 +57,6 @@ class FeatureTask(TrainingTask):
         x: float32 [m, d], may be memory-mapped.
         rows: int64 [n], those to learn from.
         unit: whether they are brought to unit norm.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
     """
 
     def __init__(
@@ -86,9 +80,6 @@ class FeatureMatchTask(FeatureTask):
         logits: of features [b, d] on the device against some candidates or all, as of `candidate_loss`.
         size: candidates of a step, as of `candidate_loss`.
         scores: what the logits are.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
     """
 
     def __init__(
@@ -118,9 +109,6 @@ class PhotoMatchTask(PhotoTask):
         logits: of features [b, d] against some candidates or all, as of `candidate_loss`.
         size: candidates of a step, as of `candidate_loss`.
         scores: what the logits are.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
     """
 
     def __init__(

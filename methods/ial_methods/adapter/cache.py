@@ -45,7 +45,7 @@ class CacheModel(nn.Module):
         self.bias, self.block = bias, block
 
     def placed(self, device: str) -> CacheModel:
-        """Itself, on the device; keys that are too many for it stay, memory-mapped, where they are."""
+        """Move it to the device; keys that do not fit there stay memory-mapped. Returns itself."""
         if self.keys.requires_grad or self.keys.numel() * 4 <= _ON_DEVICE_BYTES:
             return self.to(device)
         self.texts = self.texts.to(device)

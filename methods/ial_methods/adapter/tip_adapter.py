@@ -321,7 +321,7 @@ def choose_rows(
 
 
 def unit_rows(x: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], folder: Path | None) -> npt.NDArray[np.float32]:
-    """float32 [m, d]: unit features of `rows`; more than 1 GiB of them in a nameless file, memory-mapped.
+    """float32 [m, d]: unit features of `rows`; more than 1 GiB of them memory-mapped, in an unnamed file.
 
     Args:
         x: features, may be memory-mapped.

@@ -79,9 +79,6 @@ class AddressClipTask(PhotoTask):
         config: settings.
         towers: both are trained, or one of them.
         groups: their trained parameters.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
     """
 
     config: AddressClipConfig

@@ -19,7 +19,7 @@ _FIELD = "{address}"
 
 
 class TemplateSettings(MethodConfig):
-    """Settings of methods that set photos against the texts of addresses."""
+    """Settings of methods that compare photos with the texts of addresses."""
 
     templates: tuple[str, ...] = Field(
         ("a street view of {address}.",),

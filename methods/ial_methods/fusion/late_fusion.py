@@ -154,7 +154,7 @@ class Fusion(AddressClip):
         return self.choice.weight == 0
 
     def _rescored(self, p: Probabilities) -> Probabilities:
-        """What becomes of fused probabilities [n, n_candidates]."""
+        """Change fused probabilities [n, n_candidates] before they become scores."""
         return p
 
     def _tuned(self, photos: Photos, what: str) -> Features:
@@ -181,7 +181,7 @@ class Fusion(AddressClip):
         self.facts["fusion"] = {**asdict(self.choice), "val_ssa1": val_ssa1}
 
     def _seen_from(self, train: Features, val: Features, k: int) -> Iterator[tuple[Evidence, Labels]]:
-        """What texts and train photos say of val photos, with the truth; in blocks."""
+        """Evidence of texts and train photos for val photos, with their true addresses; in blocks."""
         texts = self.scaled_texts(train.photos.candidates)
         gallery, labels = StreamedExact(train, _as_it_is), labels_of([train])
         for part in chunks(len(val), max(1, _CELLS // len(texts))):

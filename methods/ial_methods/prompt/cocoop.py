@@ -80,7 +80,7 @@ class CoCoOp(ContextMethod):
         return super().prompts_a_step(sizes) * min(self.config.batch_size, sizes.train)
 
     def prompts_on_val(self, sizes: Sizes) -> float:
-        """And each of val."""
+        """So has each photo of val."""
         return float(sizes.val * sizes.candidates)
 
     def query_effort(self, sizes: Sizes) -> Effort:

@@ -84,9 +84,6 @@ class MetricTask(PhotoTask):
         val: photos to choose the epoch on.
         features: of photos, by the tower as it is.
         best_on_val: SSA-1 on val by the vote of the train photos, from features of both; None without val.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
     """
 
     config: MetricConfig

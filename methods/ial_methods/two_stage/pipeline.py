@@ -190,7 +190,7 @@ class Pipeline(Geocoded, FrozenEncoderMethod):
         self._labelled = [train, val]
 
     def _loss(self, train: Features, val: Features) -> dict[str, Any]:
-        """On val, against places and photos of train alone: what the geocoder costs, and what the first stage."""
+        """What each stage costs: accuracy on val by train places, from true and from predicted positions."""
         candidates = train.photos.candidates
         geocoder = new_geocoder(
             self.config, self.reverse, PlaceIndex.of(train.photos), candidates.addresses,

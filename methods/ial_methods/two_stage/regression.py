@@ -100,10 +100,10 @@ class Regression:
         self._log = RegressionTask(self.name, c, context, self.head, c.huber_m, train.x, metres, val_ssa1).trainer.run()
 
     def index(self, parts: Sequence[Features], encoder: str) -> None:
-        """The head knows all it needs."""
+        """Nothing to do: the head needs no gallery."""
 
     def locate(self, x: npt.NDArray[np.float32]) -> Points:
-        """What the head says, on the sphere."""
+        """The head's answers as latitude and longitude."""
         import torch
 
         with torch.inference_mode():

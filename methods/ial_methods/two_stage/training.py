@@ -167,9 +167,6 @@ class RegressionTask(FeatureTask):
         huber_m: metres, the threshold of the loss.
         x: float32 [n, d], features of the train photos.
         metres: float32 [n, 2], their positions.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
     """
 
     def __init__(
@@ -198,9 +195,6 @@ class LocationTask(FeatureTask):
         x: float32 [n, d], features of the train photos.
         metres: float32 [p, 2], the distinct positions of the train photos.
         position: int64 [n], which of them each train photo has.
-
-    Raises:
-        SkipMethod: there is nothing to learn from.
     """
 
     module: LocationModel
