@@ -43,9 +43,10 @@ Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 # For datasets without a val split.
 _DEFAULT = FusionParameters(weight=0.5, k=10, temperature=0.02, text_temperature=1.0)
+_DEFAULT_SPREAD = Spread(part=0.02, bandwidth_m=50.0)
+
 _CELLS = 1 << 22  # photos x candidates whose probabilities are looked at together
 _FLOPS_A_CELL = 20  # of a probability that a choice looks at, by what it takes
-_DEFAULT_SPREAD = Spread(part=0.02, bandwidth_m=50.0)  # for datasets without a val split
 
 
 class Fusion(AddressClip):
