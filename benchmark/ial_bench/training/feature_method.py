@@ -78,10 +78,8 @@ class FeatureTrainingMethod(FrozenTextMethod):
     def workload(self, sizes: Sizes) -> Workload:
         """The head's arithmetic on features: a linear map to the candidates, unless a subclass knows better."""
         config, head = self.config, self.head_parameters(sizes)
-        steps, shown = (
-            config.steps_over(sizes.train),
-            min(config.candidates_per_step or sizes.candidates, sizes.candidates),
-        )
+        steps = config.steps_over(sizes.train)
+        shown = min(config.candidates_per_step or sizes.candidates, sizes.candidates)
         seen = steps * min(config.batch_size, sizes.train)
         share = shown / max(1, sizes.candidates)
         flops = (6 * seen * share + 2 * config.epochs * sizes.val) * head

@@ -79,31 +79,24 @@ class Stage1(Protocol):
 
     def fit(self, train: Features, val: Features, log: Callable[[str], None]) -> None:
         """Learn from `train`; choose on `val`, which may be empty."""
-        ...
 
     def index(self, parts: Sequence[Features], encoder: str) -> None:
         """Take all labelled photos as reference. `encoder`: digest of the encoder of their features."""
-        ...
 
     def locate(self, x: npt.NDArray[np.float32]) -> Points:
         """Positions [n, 2] of features [n, d]; after `fit` alone, from train photos alone."""
-        ...
 
     def facts(self) -> Mapping[str, Any]:
         """What is worth keeping in the record, as JSON values."""
-        ...
 
     def storage_bytes(self) -> int:
         """Bytes needed to locate photos, without the image tower."""
-        ...
 
     def trained_parameters(self) -> int:
         """Parameters that `fit` trains."""
-        ...
 
     def save(self, folder: Path) -> None:
         """Store it in `folder`."""
-        ...
 
     def load(self, folder: Path, encoder: str) -> None:
         """Read what `save` stored.
@@ -111,7 +104,6 @@ class Stage1(Protocol):
         Raises:
             DataError: it was made from features of another encoder.
         """
-        ...
 
 
 class Geocoded(Method):
