@@ -30,8 +30,7 @@ from ial_bench.images import decode, read
 from ial_bench.method import FeatureSource, RunContext
 from ial_bench.progress import NoReport
 from ial_bench.training.config import TrainingConfig
-from ial_bench.training.loop import Group, Trainer
-from ial_bench.training.order import BatchOrder
+from ial_bench.training.loop import TrainingTask
 
 _SECONDS = 0.5
 _TOKENS = 24
@@ -102,30 +101,20 @@ def _tokens(of: ClipTowers, n: int) -> torch.Tensor:
     return of.tokenize([text] * n)
 
 
-class _Head:
+class _Head(TrainingTask):
     """A linear head on features: what the smallest trainings have in each step."""
 
     def __init__(self, n: int, dim: int, classes: int, batch: int) -> None:
-        self.module = nn.Linear(dim, classes)
-        self._x, self._y = torch.randn(n, dim), torch.randint(classes, (n,))
-        config = TrainingConfig(epochs=1, batch_size=batch)
         context = RunContext(0, "cpu", cast("FeatureSource", None), NoReport())  # no features are asked for
-        self.trainer = Trainer("reference", self, config, BatchOrder(n, batch, 0), context)
-
-    def groups(self) -> list[Group]:
-        return [Group(list(self.module.parameters()))]
+        config = TrainingConfig(epochs=1, batch_size=batch)
+        super().__init__("reference", config, context, nn.Linear(dim, classes), n, lambda: None)
+        self._x, self._y = torch.randn(n, dim), torch.randint(classes, (n,))
 
     def inputs(self, batches: list[Any], epoch: int) -> Any:
         yield from (self._x[b] for b in batches)
 
     def losses(self, rows: Any, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"loss": nn.functional.cross_entropy(self.module(inputs), self._y[rows])}
-
-    def after_step(self) -> None:
-        pass
-
-    def val_ssa1(self) -> None:
-        return None
 
 
 def heads() -> dict[str, float]:

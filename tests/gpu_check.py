@@ -167,17 +167,16 @@ class Check:
         """Photos a second of AddressCLIP as it was published, in bf16."""
         from ial_bench.datasets.loader import _AHEAD
         from ial_bench.training.loop import _repeatable
-        from ial_methods.addressclip.task import AddressClipTask
 
         city, size = self._sharded, self.size
         train = city.split("train")
         workers = self.workers
         method = self._addressclip(workers)
-        task = AddressClipTask(method, train, city.split("val"))
+        task = method.task(train, city.split("val"))
         trainer = task.trainer
-        batch, warm_up = trainer.order.size, _AHEAD + 3  # what workers have ready beforehand is used up in it
+        batch, warm_up = trainer.sampler.size, _AHEAD + 3  # what workers have ready beforehand is used up in it
         wanted = warm_up + size.steps + _AHEAD  # loading goes on to the end of what is timed
-        rows = list(islice((r for epoch in count() for r in trainer.order.epoch(epoch)), wanted))
+        rows = list(islice((r for epoch in count() for r in trainer.sampler.epoch(epoch)), wanted))
         told = {
             "backbone": size.large_backbone, "precision": trainer.config.precision, "batch": batch,
             "pixels": self._side, "photos": len(train), "workers": workers,

@@ -28,7 +28,6 @@ def train(city: Path, *, plain: bool, steps: int, batch: int) -> dict[str, Any]:
     from ial_bench.method import RunContext
     from ial_bench.progress import NoReport
     from ial_methods.addressclip.method import AddressClip
-    from ial_methods.addressclip.task import AddressClipTask
 
     if plain:
         _as_timm_has_it()
@@ -37,11 +36,11 @@ def train(city: Path, *, plain: bool, steps: int, batch: int) -> dict[str, Any]:
     config = AddressClip.Config(backbone=CLIP, batch_size=batch, min_scale=1.0, jitter=0.0, learning_rate=1e-4)
     train_photos = data.split("train")
     method = AddressClip(config, RunContext(0, "cpu", store, NoReport()))
-    task = AddressClipTask(method, train_photos, data.split("val"))
+    task = method.task(train_photos, data.split("val"))
     rng = np.random.default_rng(0)
-    order = task.trainer.order
+    order = task.trainer.sampler
     batches = [rows for epoch in range(1 + steps // order.steps) for rows in order.epoch(epoch)][:steps]
-    pixels = [torch.stack([task._view(train_photos.image(int(i)), rng) for i in rows]) for rows in batches]
+    pixels = [torch.stack([task.augmentation(train_photos.image(int(i)), rng) for i in rows]) for rows in batches]
     seconds, losses = list[float](), list[float]()
     for rows, photos in zip(batches, pixels, strict=True):
         started = time.perf_counter()

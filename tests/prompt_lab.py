@@ -18,9 +18,8 @@ from ial_bench.frozen import Features
 from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE
 from ial_methods.clip.zero_shot import ClipZeroShot
-from ial_methods.prompt.base import ContextMethod
 from ial_methods.prompt.cocoop import CoCoOp
-from ial_methods.prompt.coop import CoOp
+from ial_methods.prompt.coop import ContextMethod, CoOp
 from ial_methods.prompt.maple import MaPLe
 
 METHODS: Mapping[str, Any] = {"coop": CoOp, "cocoop": CoCoOp, "maple": MaPLe, "clip-zero-shot": ClipZeroShot}

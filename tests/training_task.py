@@ -14,8 +14,8 @@ from ial_bench.method import RunContext
 from ial_bench.progress import NoReport
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.loop import Group, Trainer
-from ial_bench.training.order import BatchOrder, Rows
 from ial_bench.training.ranks import Ranks
+from ial_bench.training.sampler import BatchSampler, Rows
 
 
 class Regression:
@@ -82,4 +82,4 @@ def trainer(
     store = FeatureStore(Path("unused"), "cpu", 8, 0, NoReport())
     context = RunContext(seed, "cpu", store, NoReport(), work=work, checkpoint_steps=checkpoint_steps)
     config = TrainingConfig(**{"epochs": 3, "learning_rate": 0.05, **settings})
-    return Trainer("made", task, config, BatchOrder(n, batch, seed), context)
+    return Trainer("made", task, config, BatchSampler(n, batch, seed), context)

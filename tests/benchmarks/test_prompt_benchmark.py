@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from ial_bench.encoders.towers import load_towers
-from ial_methods.prompt.config import PromptConfig
 from ial_methods.prompt.prompts import Context, Prompts
 
 BACKBONE = "openclip:tiny-street/random-init"
@@ -35,7 +34,7 @@ def addresses(streets: int, segments: int) -> list[str]:
 def test_a_step_of_prompts(benchmark: Any, monkeypatch: pytest.MonkeyPatch, n_context: int) -> None:
     full = not benchmark.disabled
     towers = load_towers(BACKBONE, "cpu")
-    context = Context.of(towers, PromptConfig(n_context=n_context))
+    context = Context.of(towers, None, n_context)
     prompts = Prompts.of(towers, addresses(*((20, 4) if full else (3, 2))), context)
     learnt = torch.nn.Parameter(context.start(towers, np.random.default_rng(0)))
     encode = towers.encode_embeddings

@@ -25,7 +25,6 @@ from ial_bench.method import RunContext
 from ial_bench.progress import NoReport
 from ial_bench.testing import make_tiny_city
 from ial_methods.addressclip.method import AddressClip
-from ial_methods.addressclip.task import AddressClipTask
 
 BACKBONE = "openclip:tiny-street/random-init"
 
@@ -41,11 +40,11 @@ class Engine:
         context = RunContext(0, "cpu", store, NoReport())
         config = AddressClip.Config(backbone=BACKBONE, batch_size=batch, min_scale=1.0, jitter=0.0)
         train = data.split("train")
-        self.task = AddressClipTask(AddressClip(config, context), train, data.split("val"))
+        self.task = AddressClip(config, context).task(train, data.split("val"))
         self.task._take_captions(captions)
-        self.rows = self.task.trainer.order.epoch(0)[0]
+        self.rows = self.task.trainer.sampler.epoch(0)[0]
         rng = np.random.default_rng(0)
-        self.pixels = torch.stack([self.task._view(train.image(int(i)), rng) for i in self.rows])
+        self.pixels = torch.stack([self.task.augmentation(train.image(int(i)), rng) for i in self.rows])
         self.addresses = [self.task._address_texts[a] for a in train.labels[self.rows]]
         self.captions = [captions[i] for i in self.rows]
 

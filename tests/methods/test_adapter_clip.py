@@ -17,7 +17,6 @@ from ial_bench.errors import ConfigError
 from ial_bench.method import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.adapter.clip_adapter import ClipAdapter
-from ial_methods.adapter.network import Adapter
 from methods.test_methods import ask, fitted, make
 
 TEMPLATE = '["a street view of {address}."]'
@@ -40,18 +39,19 @@ def test_keeps_the_contract() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.2, 0.75, 1.0])
-def test_forward_by_hand(ratio: float) -> None:
+def test_forward_by_hand(ratio: float, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     texts = (7 * rng.normal(size=(5, 16))).astype(np.float32)
-    torch.manual_seed(0)
-    adapter = Adapter(torch.from_numpy(texts), reduction=4)
+    method = make("clip-adapter", tmp_path, reduction="4")
+    method.texts, method.ratio = texts, ratio
+    adapter = method.head = method.build(None)
     assert {n: tuple(p.shape) for n, p in adapter.named_parameters()} == {"down.weight": (4, 16), "up.weight": (16, 4)}
     x = rng.normal(0, 3, (9, 16)).astype(np.float32)
-    expected = by_hand(x, adapter.down.weight.detach().numpy(), adapter.up.weight.detach().numpy(), texts, ratio)
-    logits = adapter(torch.from_numpy(x), ratio).detach()
+    expected = by_hand(x, adapter["down"].weight.detach().numpy(), adapter["up"].weight.detach().numpy(), texts, ratio)
+    logits = method.logits(torch.from_numpy(x), None).detach()
     np.testing.assert_allclose(logits.numpy(), expected, rtol=1e-4, atol=1e-4)
     some = torch.tensor([0, 3])
-    torch.testing.assert_close(adapter(torch.from_numpy(x), ratio, some).detach(), logits[:, some])
+    torch.testing.assert_close(method.logits(torch.from_numpy(x), some).detach(), logits[:, some])
 
 
 def test_ratio_0_is_zero_shot(tiny_city: Dataset, tmp_path: Path) -> None:

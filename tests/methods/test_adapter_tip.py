@@ -17,11 +17,9 @@ from ial_bench.method import Method
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
-from ial_methods.adapter import cache
-from ial_methods.adapter import keys as keys_module
+from ial_methods.adapter import cache, tip_adapter
 from ial_methods.adapter.cache import CacheModel, cache_votes, choose
-from ial_methods.adapter.keys import CacheParameters, choose_rows, unit_rows
-from ial_methods.adapter.tip_adapter import TipAdapter
+from ial_methods.adapter.tip_adapter import CacheParameters, TipAdapter, choose_rows, unit_rows
 from methods.test_methods import FixedFeatures, as_database, ask, fitted, make
 
 Floats = npt.NDArray[np.float64]
@@ -57,9 +55,9 @@ def drawn() -> dict[str, Any]:
     }
 
 
-def model_of(drawn: dict[str, Any], *, tuned: bool = False) -> CacheModel:
+def model_of(drawn: dict[str, Any], *, tuned: bool = False, block: int = 4096) -> CacheModel:
     texts, keys = (torch.tensor(drawn[n]) for n in ("texts", "keys"))
-    return CacheModel(texts, keys, torch.tensor(drawn["labels"], dtype=torch.long), tuned=tuned)
+    return CacheModel(texts, keys, torch.tensor(drawn["labels"], dtype=torch.long), tuned=tuned, block=block)
 
 
 @pytest.mark.parametrize("name", ["tip-adapter", "tip-adapter-f"])
@@ -81,18 +79,16 @@ def test_closed_form(drawn: dict[str, Any], alpha: float, beta: float) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 149, 150, 151])
-def test_blocks_of_keys_do_not_matter(drawn: dict[str, Any], block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_keys_do_not_matter(drawn: dict[str, Any], block: int) -> None:
     x, keys = torch.tensor(unit(drawn["x"])), torch.tensor(drawn["keys"], dtype=torch.float64)
     labels = torch.tensor(drawn["labels"], dtype=torch.long)
-    whole = cache_votes(x, keys, labels, 9, (1.0, 30.0))
-    monkeypatch.setattr(cache, "KEY_BLOCK", block)
-    torch.testing.assert_close(cache_votes(x, keys, labels, 9, (1.0, 30.0)), whole, rtol=1e-12, atol=1e-14)
+    whole = cache_votes(x, keys, labels, 9, (1.0, 30.0), 4096)
+    torch.testing.assert_close(cache_votes(x, keys, labels, 9, (1.0, 30.0), block), whole, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("block", [20, 4096])
-def test_some_candidates_are_columns_of_all(drawn: dict[str, Any], block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "KEY_BLOCK", block)
-    model, x, some = model_of(drawn), torch.tensor(drawn["x"]), torch.tensor([1, 4, 5, 8])
+def test_some_candidates_are_columns_of_all(drawn: dict[str, Any], block: int) -> None:
+    model, x, some = model_of(drawn, block=block), torch.tensor(drawn["x"]), torch.tensor([1, 4, 5, 8])
     torch.testing.assert_close(model(x, 3.0, 9.0, some), model(x, 3.0, 9.0)[:, some])
 
 
@@ -107,10 +103,10 @@ def test_a_sharp_cache_is_the_nearest_neighbour(drawn: dict[str, Any]) -> None:
     np.testing.assert_array_equal(logits.argmax(axis=1), nearest)
 
 
-def test_gradient_of_keys_is_that_of_finite_differences(drawn: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "KEY_BLOCK", 16)  # so that the gradient passes borders of blocks
+def test_gradient_of_keys_is_that_of_finite_differences(drawn: dict[str, Any]) -> None:
     texts, keys = (torch.tensor(drawn[n], dtype=torch.float64) for n in ("texts", "keys"))
-    model = CacheModel(texts, keys, torch.tensor(drawn["labels"], dtype=torch.long), tuned=True)
+    labels = torch.tensor(drawn["labels"], dtype=torch.long)
+    model = CacheModel(texts, keys, labels, tuned=True, block=16)  # so that the gradient passes borders of blocks
     x = torch.tensor(drawn["x"], dtype=torch.float64)
     target = torch.arange(20) % 9
 
@@ -142,7 +138,7 @@ def test_choice_is_that_of_brute_force(drawn: dict[str, Any]) -> None:
         (b, a): int((closed_form(x, **parts, alpha=a, beta=b).argmax(axis=1) == y).sum()) for b in betas for a in alphas
     }
     best = min(right, key=lambda pair: (-right[pair], pair))
-    choice = choose(model_of(drawn), FixedFeatures(x, y, 9), alphas, betas, NoReport(), "tip-adapter")
+    choice = CacheParameters(*choose(model_of(drawn), FixedFeatures(x, y, 9), alphas, betas, NoReport(), "tip-adapter"))
     assert (choice.beta, choice.alpha) == best
     assert choice.val_ssa1 == pytest.approx(right[best] / 600)
     assert best[1] not in {0.0, 1e4}
@@ -150,7 +146,7 @@ def test_choice_is_that_of_brute_force(drawn: dict[str, Any]) -> None:
 
 def test_of_equal_choices_the_smallest(drawn: dict[str, Any]) -> None:
     held = FixedFeatures(drawn["x"], np.full(20, -1, np.int32), 9)  # none can be right
-    choice = choose(model_of(drawn), held, (0.5, 2.0), (3.0, 4.0), NoReport(), "tip-adapter")
+    choice = CacheParameters(*choose(model_of(drawn), held, (0.5, 2.0), (3.0, 4.0), NoReport(), "tip-adapter"))
     assert choice == CacheParameters(0.5, 3.0, 0.0)
 
 
@@ -187,8 +183,8 @@ def test_keys_in_a_file_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.
     x, rows = rng.normal(size=(50, 6)).astype(np.float32), rng.permutation(50)[:33]
     kept = unit_rows(x, rows, None)
     np.testing.assert_allclose(kept, unit(x[rows]), rtol=1e-6)
-    monkeypatch.setattr(keys_module, "_IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(keys_module, "KEY_BLOCK", 8)
+    monkeypatch.setattr(tip_adapter, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(tip_adapter, "KEY_BLOCK", 8)
     mapped = unit_rows(x, rows, tmp_path)
     assert isinstance(mapped, np.memmap)
     np.testing.assert_array_equal(mapped, kept)
@@ -255,10 +251,9 @@ def test_mapped_keys_answer_alike_and_survive_a_restart(
     tiny_city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = fitted("tip-adapter", tmp_path, tiny_city)
-    monkeypatch.setattr(keys_module, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(tip_adapter, "_IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(cache, "_ON_DEVICE_BYTES", 0)
-    for module in (cache, keys_module):
-        monkeypatch.setattr(module, "KEY_BLOCK", 5)
+    monkeypatch.setattr(tip_adapter, "KEY_BLOCK", 5)
     mapped = fitted("tip-adapter", tmp_path, tiny_city)
     assert isinstance(mapped.keys, np.memmap)
     assert mapped.choice == kept.choice

@@ -20,12 +20,11 @@ from ial_bench.method import RunContext, config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
-from ial_bench.training.order import BatchOrder
-from ial_methods.addressclip import captions
-from ial_methods.addressclip.captions import TokenRows
+from ial_bench.training.sampler import BatchSampler
+from ial_methods.addressclip import task as addressclip_task
 from ial_methods.addressclip.losses import info_nce
 from ial_methods.addressclip.method import AddressClip, ClipAddress
-from ial_methods.addressclip.task import AddressClipTask
+from ial_methods.addressclip.task import AddressClipTask, TokenRows
 
 SHORT = {"backbone": CHECK_BACKBONE, "epochs": "2", "batch_size": "8"}
 
@@ -50,7 +49,7 @@ def fit(method: AddressClip, data: Dataset) -> AddressClip:
 
 
 def task_of(method: AddressClip, data: Dataset) -> AddressClipTask:
-    return AddressClipTask(method, data.split("train"), data.split("val"))
+    return method.task(data.split("train"), data.split("val"))
 
 
 def change(data: Dataset, folder: Path, column: str, values: list[Any]) -> Dataset:
@@ -181,7 +180,7 @@ def test_tokens_are_given_back_as_they_were_made(filling: int, monkeypatch: pyte
             assert tails == [h.upper() for h in heads]
             return given[[int(h[1:]) for h in heads]], sum(int(h[1:]) % 2 for h in heads)
 
-    monkeypatch.setattr(captions, "_BLOCK", 5)
+    monkeypatch.setattr(addressclip_task, "_BLOCK", 5)
     towers: Any = Towers()
     heads = [f"h{i}" for i in range(23)]
     rows, cut = TokenRows.joined(towers, heads, [h.upper() for h in heads])
@@ -217,12 +216,12 @@ def test_one_address_one_photo_and_addresses_without_photos(tmp_path: Path) -> N
 
 def test_options_reach_the_training(tiny_city: Dataset, tmp_path: Path) -> None:
     verbose = make(tmp_path, address_text="verbose")
-    assert verbose.address_texts(tiny_city.candidates)[0] == tiny_city.candidates.addresses[0].verbose
+    assert verbose.config.address_texts(tiny_city.candidates)[0] == tiny_city.candidates.addresses[0].verbose
     apart = task_of(make(tmp_path, batches="distinct-places"), tiny_city)
     train = tiny_city.split("train")
-    for rows in apart.trainer.order.epoch(0):
+    for rows in apart.trainer.sampler.epoch(0):
         assert len(np.unique(train.places[rows])) == len(rows)
-    assert isinstance(apart.trainer.order, BatchOrder)
+    assert isinstance(apart.trainer.sampler, BatchSampler)
 
 
 def test_all_positives_matter_to_captions_alone(tiny_city: Dataset, tmp_path: Path) -> None:

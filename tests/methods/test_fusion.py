@@ -22,8 +22,7 @@ from ial_bench.method import RunContext, config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.addressclip.method import AddressClip
-from ial_methods.fusion.geographic import FusionGeographic
-from ial_methods.fusion.method import Fusion
+from ial_methods.fusion.late_fusion import Fusion, FusionGeographic
 from retrieval_lab import fitted as fitted_retrieval
 from retrieval_lab import held
 

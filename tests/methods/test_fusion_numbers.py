@@ -11,8 +11,20 @@ import pytest
 
 from ial_bench.engine.answering import softmax
 from ial_bench.geo.points import EARTH_RADIUS_M, haversine_m
-from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, Spread, choose, choose_spread, tally
-from ial_methods.fusion.probabilities import fuse, log_scores, neighbour_shares, spread, text_probabilities
+from ial_methods.fusion.probabilities import (
+    Evidence,
+    FusionParameters,
+    Grids,
+    Spread,
+    choose,
+    choose_spread,
+    fuse,
+    log_scores,
+    neighbour_shares,
+    spread,
+    tally,
+    text_probabilities,
+)
 
 DEGREE_M = np.radians(1) * EARTH_RADIUS_M
 

@@ -33,10 +33,10 @@ def test_all_built_in_methods_are_held_with_the_version_that_they_tell() -> None
 def test_the_code_of_a_method_is_what_its_answers_come_from() -> None:
     found = now()
     assert list(found["majority"].files) == [
-        "benchmark/ial_bench/topk.py", "methods/ial_methods/baselines/majority.py",
+        "benchmark/ial_bench/seeds.py", "benchmark/ial_bench/topk.py", "methods/ial_methods/baselines.py",
     ]  # fmt: skip
     addressclip = {Path(f).name for f in found["addressclip"].files}
-    assert addressclip >= {"method.py", "task.py", "losses.py", "loop.py", "order.py", "towers.py", "points.py"}
+    assert addressclip >= {"method.py", "task.py", "losses.py", "loop.py", "sampler.py", "towers.py", "points.py"}
     assert "benchmark/ial_bench/encoders/pooling.py" in found["retrieval-tuned"].files
     everything = {f for code in found.values() for f in code.files}
     assert not [f for f in everything if "/engine/" in f or "/report/" in f or "/cli/" in f]

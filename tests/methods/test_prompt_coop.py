@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench.datasets.dataset import Dataset
-from ial_bench.training.order import BatchOrder, step_candidates
+from ial_bench.training.sampler import BatchSampler, step_candidates
 from ial_methods.prompt.cocoop import CoCoOp
 from ial_methods.prompt.coop import CoOp
 from prompt_lab import (
@@ -150,7 +150,7 @@ def test_sgd_steps_of_coop_by_hand(tmp_path: Path, tiny_city: Dataset) -> None:
     tokens = towers.tokenize([f"{PHRASE} {t}." for t in tiny_city.candidates.texts])
     words = model.token_embedding.weight[tokens]
     context = method.head.context.detach().clone().requires_grad_(requires_grad=True)
-    order, velocity, step = BatchOrder(len(data.x), 20, 0), torch.zeros_like(context), 0
+    order, velocity, step = BatchSampler(len(data.x), 20, 0), torch.zeros_like(context), 0
     for epoch in range(2):
         for rows in order.epoch(epoch):
             x = F.normalize(torch.from_numpy(np.array(data.x[rows])))

@@ -15,7 +15,7 @@ from ial_bench.encoders.towers import ClipTowers, load_towers
 from ial_bench.errors import ConfigError
 from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
-from ial_methods.prompt.config import PromptConfig
+from ial_methods.prompt.coop import PromptConfig
 from ial_methods.prompt.prompts import Context, Prompts
 from prompt_lab import PHRASE, STREET, made, untrained
 
@@ -39,7 +39,7 @@ def whole(text: str) -> list[int]:
 
 
 def context(towers: ClipTowers, n: int | None, init: str | None) -> Context:
-    return Context.of(towers, PromptConfig(n_context=n, init=init))
+    return PromptConfig(n_context=n, init=init).first_context(towers)
 
 
 def test_the_context_stands_before_the_address(towers: ClipTowers) -> None:

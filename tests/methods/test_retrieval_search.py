@@ -17,7 +17,7 @@ from ial_bench.errors import ConfigError, DataError, StorageError
 from ial_bench.json_files import read_json
 from ial_bench.method import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
-from ial_methods.retrieval import gallery, recall, search
+from ial_methods.retrieval import gallery, search
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.search import IndexSpec, StreamedExact, build_index
 from retrieval_lab import clustered, fitted, held, unit
@@ -210,7 +210,7 @@ def test_k_and_temperature_do_not_depend_on_the_index(tmp_path: Path, kind: str)
 @pytest.mark.parametrize("with_val", [True, False])
 def test_recall_by_brute_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_val: bool) -> None:
     """Val photos search the train photos; without val, train photos search the others."""
-    monkeypatch.setattr(recall, "_QUERIES", 10**6)  # all of them
+    monkeypatch.setattr(search, "_QUERIES", 10**6)  # all of them
     train, val = city(), city(100 if with_val else 0, 1)
     method = fitted(tmp_path, train, val, index="ivf:16", nprobe=1, **FIXED)
     vectors, _ = gallery_of(train)
@@ -227,8 +227,8 @@ def test_recall_by_brute_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_recall_is_measured_on_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall, "_QUERIES", 50)
-    probes = [recall.Probe.sample(city(), part, StreamedExact(city(), unit_norm), unit_norm) for part in (city(0),) * 2]
+    monkeypatch.setattr(search, "_QUERIES", 50)
+    probes = [search.Probe.sample(city(), part, StreamedExact(city(), unit_norm), unit_norm) for part in (city(0),) * 2]
     assert len(probes[0].x) == 50
     np.testing.assert_array_equal(probes[0].nearest, probes[1].nearest)
 

@@ -20,9 +20,9 @@ from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.retrieval import tuned
-from ial_methods.retrieval.positives import classes_of
+from ial_methods.retrieval.metric import classes_of
+from ial_methods.retrieval.metric_task import CosFace, MultiSimilarity
 from ial_methods.retrieval.tuned import RetrievalTuned
-from ial_methods.retrieval.tuned_task import CosFace, MultiSimilarity
 
 SMALL = {"backbone": CHECK_BACKBONE, "epochs": "1", "batch_size": "16", "views": "2"}
 

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from ial_bench import Features
 from ial_bench.errors import ConfigError
 from ial_bench.testing import CHECK_BACKBONE
-from ial_methods.retrieval.whiten import Whitening
+from ial_methods.retrieval.knn import Whitening
 from retrieval_lab import clustered, fitted, held, unit
 
 DIM = 12

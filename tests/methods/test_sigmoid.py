@@ -27,7 +27,7 @@ from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.calibration import confidence
 from ial_bench.topk import TopK, sigmoid
-from ial_bench.training.objective import match_loss
+from ial_bench.training.task import match_loss
 from ial_methods.addressclip.losses import info_nce, sigmoid_loss
 from published_models import HUB, SIGMOID, made, weights_of, write_tokenizer
 

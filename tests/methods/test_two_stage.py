@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ial_bench import ImageBatch, Method, MethodInfo, RunContext, TopK, unit_norm
+from ial_bench import Address, ImageBatch, Method, MethodInfo, RunContext, TopK, unit_norm
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import fitted_methods
 from ial_bench.engine.answering import answer
@@ -26,7 +26,7 @@ from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.neighbours import grid
-from ial_methods.two_stage.pipeline import Pipeline
+from ial_methods.two_stage.pipeline import Pipeline, addresses_from_array, texts_as_array
 from nominatim_server import Nominatim, serve, streets_of
 
 
@@ -323,3 +323,10 @@ def test_without_val_the_defaults_are_taken_and_told(tmp_path: Path) -> None:
     assert any("no val split" in line for line in method.context.report.lines)
     assert method.facts == {"stage1": {"k": 10, "temperature": 0.05, "val_median_m": None}, "val": {}}
     ask(method, data)
+
+
+def test_addresses_as_arrays() -> None:
+    addresses = [Address.parse(t) for t in ("Elm Street, Old Town (Oak, Ash)", "Straße, Köln (\u8857, Quai 2)")]
+    stored = texts_as_array(addresses)
+    assert stored.dtype == np.uint8
+    assert addresses_from_array(stored) == addresses

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from ial_bench.geo.points import Points, haversine_m, points_of, unit_vectors
-from ial_methods.retrieval.rerank import vote_weights
-from ial_methods.two_stage.locate import mean_shift, weighted_mean
+from ial_methods.retrieval.votes import vote_weights
+from ial_methods.two_stage.neighbours import mean_shift, weighted_mean
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=40)
 M = 1 / 111_195.08  # degrees of latitude

@@ -21,9 +21,7 @@ from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.location import LocationStage, TwoStageLocation
-from ial_methods.two_stage.location_loss import photo_position_nce
-from ial_methods.two_stage.location_network import FourierFeatures, LocationModel
-from ial_methods.two_stage.location_task import LocationTask
+from ial_methods.two_stage.training import FourierFeatures, LocationModel, LocationTask, photo_position_nce
 
 PITTSBURGH = np.array([40.44, -79.95])
 FIJI = np.array([-17.0, 180.0])
@@ -105,7 +103,10 @@ def test_a_step_tells_its_positions_apart_from_so_many_others(extra: str, told_a
     distinct, position = np.unique(positions, axis=0, return_inverse=True)
     one.model = LocationModel(4, 16, (50.0,), 8, 16, 12, 0)
     metres = np.zeros((len(distinct), 2), np.float32)
-    task = LocationTask(one, located(x, positions), located(x[:0], positions[:0]), metres, position.reshape(-1))
+    task = LocationTask(
+        "made", one.config, one.context, one.model, one.config.extra_positions, x, metres, position.reshape(-1),
+        lambda: None,
+    )  # fmt: skip
     one.model.locations.register_forward_hook(lambda *a: seen.append(len(a[1][0])))
     rows = np.arange(8)  # two positions, each of four photos
     task.losses(rows, torch.from_numpy(x[:8]))
@@ -123,7 +124,7 @@ def test_it_learns_where_photos_are(middle: Points) -> None:
     before = np.median(haversine_m(learnt.locate(unseen), there))
     learnt.index([located(x, positions), located(unseen, there)], "encoder")
     assert np.median(haversine_m(learnt.locate(unseen), there)) < before
-    told = learnt.told()
+    told = learnt.facts()
     assert told["positions"] == 100
     assert told["training"]["epochs"][-1]["losses"]["loss"] < told["training"]["epochs"][0]["losses"]["loss"] / 1.5
 

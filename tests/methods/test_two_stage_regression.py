@@ -56,22 +56,22 @@ def test_it_learns_where_photos_are(city: Points) -> None:
     off = haversine_m(regression.locate(x[400:]), positions[400:])
     blind = haversine_m(regression.origin, positions[400:])
     assert np.median(off) < 30 < np.median(blind) / 5
-    told = regression.told()["training"]
+    told = regression.facts()["training"]
     assert told["epochs"][-1]["losses"]["loss"] < told["epochs"][0]["losses"]["loss"] / 5
 
 
 def test_the_first_loss_is_that_of_the_formula() -> None:
-    from ial_methods.two_stage.network import new_head
+    from ial_methods.two_stage.training import PositionHead
 
     rng = np.random.default_rng(1)
     x = rng.normal(size=(30, 6)).astype(np.float32)
     positions = from_local_m(rng.normal(0, 300, (30, 2)), PITTSBURGH)
     regression = stage(epochs="1", batch_size="30", width="9", huber_m="40")
     regression.fit(located(x, positions), located(x[:0], positions[:0]), print)
-    (epoch,) = regression.told()["training"]["epochs"]  # one step: measured before the weights changed
+    (epoch,) = regression.facts()["training"]["epochs"]  # one step: measured before the weights changed
     true = to_local_m(positions, regression.origin)
     scale = np.sqrt((true**2).mean())
-    weights = {n: p.detach().numpy() for n, p in new_head(6, 9, float(scale), 0).named_parameters()}
+    weights = {n: p.detach().numpy() for n, p in PositionHead(6, 9, float(scale), 0).named_parameters()}
     unit = x / np.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(6)
     hidden = np.maximum(unit @ weights["hidden.weight"].T + weights["hidden.bias"], 0)
     error = np.abs(scale * (hidden @ weights["out.weight"].T + weights["out.bias"]) - true)

@@ -71,7 +71,7 @@ def trained(city: Path, kind: str, cache: Path) -> tuple[dict[str, torch.Tensor]
         small = {"width": 16, "photo_width": 16, "dim": 8, "frequencies": 8, "extra_positions": 5}
         location = TwoStageLocation(TwoStageLocation.Config.model_validate({**COMMON, **plain, **small}), context)
         location.fit(train, _few(val))
-        return trained_tensors(location.stage1.model), location.stage1.told()["training"]["epochs"]
+        return trained_tensors(location.stage1.model), location.stage1.facts()["training"]["epochs"]
     if kind == "addressclip":
         settings = {**COMMON, **plain, "positives": "all", "min_scale": 0.8, "jitter": 0.1}
         clip = AddressClip(AddressClip.Config.model_validate(settings), context)

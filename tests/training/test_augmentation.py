@@ -52,8 +52,7 @@ def test_an_unchanged_view_is_the_evaluations(shape: tuple[int, int], mode: str,
         torch.testing.assert_close(found, expected, rtol=0, atol=1.01 / 255 / min(STD))  # a grey level
     else:  # the evaluation rounds to whole pixels between resizing and cutting
         assert float((found - expected).abs().mean()) < 4 / 255 / min(STD)
-    plain = Prepared(evaluation)(photo, 0)
-    assert torch.equal(plain, expected)
+    assert torch.equal(Prepared(evaluation)(photo, 0), expected)
 
 
 def test_sizes_as_lists_are_squares() -> None:

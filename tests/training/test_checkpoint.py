@@ -19,13 +19,12 @@ from torch import nn
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.training.checkpoint import (
     Checkpoint,
+    TrainingLog,
     put_tensors,
     read_checkpoint,
     trained_tensors,
     write_checkpoint,
 )
-from ial_bench.training.log import TrainingLog
-from ial_bench.training.told import told_as_array, told_from_array
 from training_task import Regression, trainer
 
 STEPS = 15  # 3 epochs of 5
@@ -54,7 +53,7 @@ def task(stop_at: int | None = None) -> Regression:
 
 
 def without_speed(log: TrainingLog) -> dict[str, Any]:
-    told = log.told()
+    told = log.as_dict()
     return {**told, "epochs": [{k: v for k, v in e.items() if k != "images_per_second"} for e in told["epochs"]]}
 
 
@@ -294,10 +293,3 @@ def test_weights_of_another_model_are_refused() -> None:
     for wrong in ({}, {**own, "0.weight": torch.zeros(3, 2)}, {**own, "1.weight": torch.zeros(3, 1)}):
         with pytest.raises(DataError, match="of another model"):
             put_tensors(module, wrong)
-
-
-def test_json_as_arrays() -> None:
-    value = {"epochs": [{"loss": 0.1 + 0.2, "val": None}], "text": "Straße"}
-    assert told_from_array(told_as_array(value)) == value
-    with pytest.raises(ValueError, match="Out of range float"):
-        told_as_array({"loss": float("nan")})

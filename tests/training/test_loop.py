@@ -13,7 +13,7 @@ from torch import nn
 
 from ial_bench.errors import ConfigError
 from ial_bench.training.loop import Group, TrainingError
-from ial_bench.training.order import BatchOrder
+from ial_bench.training.sampler import BatchSampler
 from training_task import Regression, trainer
 
 
@@ -30,7 +30,7 @@ def by_hand(steps: int, optimiser: type[torch.optim.Optimizer], **settings: Any)
         lambda s: (s + 1) / rising if s < rising else 0.5 * (1 + math.cos(math.pi * (s - rising) / (steps - rising))),
     )
     clip = settings.pop("clip_norm", 1.0)
-    batches = [b for epoch in range(3) for b in BatchOrder(24, 8, 0).epoch(epoch)]
+    batches = [b for epoch in range(3) for b in BatchSampler(24, 8, 0).epoch(epoch)]
     for rows in batches:
         opt.zero_grad()
         ((task.net(task.x[rows]) - task.y[rows]) ** 2).mean().backward()
@@ -215,7 +215,7 @@ def test_dropout_is_of_the_seed() -> None:
     def weights(seed: int, state: int) -> torch.Tensor:
         task = Regression(dropout=0.5)
         made = trainer(task, seed=seed)
-        made.order = BatchOrder(24, 8, 0)
+        made.sampler = BatchSampler(24, 8, 0)
         torch.manual_seed(state)
         made.run()
         return task.weights()[0]

@@ -31,7 +31,7 @@ from ial_bench.engine.timing import THROUGHPUT_BATCH, TIMED_CALLS, WARMUP_CALLS
 from ial_bench.errors import SkipMethod
 from ial_bench.method import Method
 from ial_bench.progress import Reporter
-from ial_bench.training.checkpoint_head import steps_done
+from ial_bench.training.checkpoint import steps_done
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes, Workload
 

@@ -1,6 +1,6 @@
-"""Photos as training sees them: cut, resized and lit at random, never mirrored (a mirrored street is another one).
+"""Augmentation: photos cropped, resized and relit at random; never mirrored, since a mirrored street is another street.
 
-What happens to a photo follows from (seed, epoch, photo) alone, whatever the number of worker processes.
+The result follows from (seed, epoch, photo) alone, whatever the number of worker processes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ial_bench.errors import SkipMethod
 from ial_bench.images import RGB
 from ial_bench.seeds import generator
 from ial_bench.training.config import AugmentationConfig
-from ial_bench.training.order import Rows
+from ial_bench.training.sampler import Rows
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _LEVELS = np.arange(256, dtype=np.float32) / 255
@@ -30,7 +30,7 @@ _TINT = 0.4  # of the brightness change, in each colour alone
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a decoded photo becomes a normalised tensor, in training.
+    """Turns a decoded photo into a normalised tensor, changed at random.
 
     Attributes:
         size: height and width of the tensor.
@@ -40,8 +40,7 @@ class Augmentation:
         whole: whether the photo's whole frame is squeezed into the square, instead of a square being cut out.
         min_scale: side of the smallest cut, as a share of the largest.
         jitter: strength of changes of light.
-        crop: side of the square cut out of the middle in evaluation, as a share of the largest; that of all others is a
-            share of it.
+        crop: side of the centre crop in evaluation, as a share of the largest; sides of random crops are a share of it.
     """
 
     size: int
@@ -58,7 +57,7 @@ class Augmentation:
         """The evaluation's preprocessing with the configured changes.
 
         Raises:
-            SkipMethod: it is not one to a square, cut out or squeezed.
+            SkipMethod: its result is not a square, cropped or squeezed.
         """
         size = preprocessing["size"]
         sides = {int(s) for s in (size if isinstance(size, (list, tuple)) else (size,))}
@@ -92,7 +91,7 @@ class Augmentation:
         return torch.from_numpy(pixels)
 
     def _values(self, seen: RGB, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """float32 [3, 256]: what each value of a channel becomes, by light and normalisation."""
+        """float32 [3, 256]: what light and normalisation make of each value of a channel."""
         values = _LEVELS
         if self.jitter:
             gain = np.exp(self.jitter * (rng.normal(0, 1) + _TINT * rng.normal(0, 1, 3))).astype(np.float32)
@@ -132,7 +131,7 @@ def pixel_batches(
     pin: bool = False,
     kept: DecodedPhotos | None = None,
 ) -> Iterator[torch.Tensor]:
-    """Float tensors [b, 3, size, size] of the batches of an epoch, in order; from photos that are `kept`, where given.
+    """Augmented photos of the batches of an epoch, in order: float tensors [b, 3, size, size].
 
     Raises:
         ImageError: a photo cannot be decoded.

@@ -1,25 +1,59 @@
 """Checkpoints of a training: one safetensors file with its numbers as JSON in the header, whole or absent.
 
-The header also has the SHA-256 of all of it, without which one bit that flipped on the disk, or a part that got lost,
-would go on into a result.
+The header also holds the SHA-256 of the whole: without it, a flipped bit or a lost part would end up in a result.
+Torch is imported where it is used: plans read checkpoints, and records logs, without it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
-from torch import nn
+import numpy.typing as npt
 
 from ial_bench.errors import DataError
 from ial_bench.files import atomic_path
 
-Tensors = dict[str, torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Tensors: TypeAlias = "dict[str, torch.Tensor]"
 _WEIGHTS, _BEST, _OPTIMISER = "weights/", "best/", "optimiser/"
+_TRAINED = "trained/"
+_LENGTH = 8  # bytes at the start of a safetensors file, with the length of the JSON that follows
+_MAX_HEAD = 64 << 20  # bytes of that JSON
+
+
+@dataclass
+class TrainingLog:
+    """How a training went.
+
+    Attributes:
+        epochs: per epoch its mean losses, val SSA-1 and images per second.
+        best_epoch: whose weights were kept, from 1; None before the first.
+        steps: taken in all.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int | None = None
+    steps: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values, for records and checkpoints."""
+        return {"steps": self.steps, "best_epoch": self.best_epoch, "epochs": self.epochs}
+
+    @property
+    def best_val(self) -> float:
+        """Val SSA-1 of the best epoch, -1 where none was measured."""
+        if self.best_epoch is None:
+            return -1.0
+        value = self.epochs[self.best_epoch - 1]["val_ssa1"]
+        return -1.0 if value is None else float(value)
 
 
 @dataclass(frozen=True)
@@ -30,7 +64,7 @@ class Checkpoint:
         weights: what is trained.
         best: the same after the best epoch so far; None before the first.
         optimiser: ``state_dict()["state"]`` of the optimiser.
-        told: everything that is no tensor: step, losses so far, epochs.
+        told: everything that is not a tensor: step, losses so far, epochs.
     """
 
     weights: Tensors
@@ -45,17 +79,31 @@ def trained_tensors(module: nn.Module) -> Tensors:
 
 
 def put_tensors(module: nn.Module, tensors: Tensors) -> None:
-    """Take over what `trained_tensors` gave.
+    """Copy tensors of `trained_tensors` into the module.
 
     Raises:
-        DataError: they are of another module.
+        DataError: they belong to another module.
     """
+    import torch
+
     own = {n: p for n, p in module.named_parameters() if p.requires_grad}
     if set(own) != set(tensors) or any(own[n].shape != t.shape for n, t in tensors.items()):
         raise DataError("the stored weights are of another model", "run it again with --rerun")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])
+
+
+def tensors_to_state(tensors: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """Trained tensors as a part of a method's state."""
+    return {_TRAINED + n: t.detach().cpu().numpy() for n, t in tensors.items()}
+
+
+def tensors_from_state(state: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    """What `tensors_to_state` was given, out of a whole state."""
+    import torch
+
+    return {n.removeprefix(_TRAINED): torch.tensor(a) for n, a in state.items() if n.startswith(_TRAINED)}
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -94,7 +142,9 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         raise damaged(path, str(error)) from error
     if (found := _sum(tensors, told)) != expected:
         raise damaged(path, f"the SHA-256 of its contents is {found[:12]}..., it was {expected[:12]} when written")
-    weights, best, optimiser = dict[str, torch.Tensor](), dict[str, torch.Tensor](), dict[int, Tensors]()
+    weights: Tensors = {}
+    best: Tensors = {}
+    optimiser: dict[int, Tensors] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         if f"{kind}/" == _OPTIMISER:
@@ -105,8 +155,19 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     return Checkpoint(weights, best or None, optimiser, json.loads(told))
 
 
+def steps_done(path: Path) -> int:
+    """Steps of the training at its checkpoint, 0 where there is none or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH), "little")
+            head = json.loads(file.read(length)) if length <= _MAX_HEAD else {}
+        return int(json.loads(head["__metadata__"]["told"])["log"]["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
 def damaged(path: Path, why: str) -> DataError:
-    """The error of a checkpoint that cannot be gone on from, with the way on."""
+    """The error for a checkpoint that a training cannot resume from."""
     return DataError(
         f"the checkpoint {path} is damaged: {why}",
         "`bench run` with --rerun trains anew; so does the same command when that file is deleted",
@@ -114,7 +175,9 @@ def damaged(path: Path, why: str) -> DataError:
 
 
 def _sum(tensors: Tensors, told: str) -> str:
-    """SHA-256 over names, types, shapes and values of all tensors, and what is told."""
+    """SHA-256 over names, types, shapes and values of all tensors, and the JSON."""
+    import torch
+
     total = hashlib.sha256(told.encode())
     for name, tensor in sorted(tensors.items()):
         total.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())

@@ -6,7 +6,7 @@ Torch is imported where it is used: methods are listed and planned without it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,21 +16,22 @@ from pydantic import Field
 
 from ial_bench.datasets.loader import DecodedPhotos
 from ial_bench.datasets.photos import Candidates, Photos
-from ial_bench.encoders.encoder import name_of_text, names_of_batch, require_finite
+from ial_bench.encoders.encoder import name_of_text, require_finite
 from ial_bench.encoders.load import require_text_tower
 from ial_bench.encoders.spec import shown_spec
 from ial_bench.frozen import DEFAULT_BACKBONE, unit_norm
 from ial_bench.image_batch import ImageBatch
 from ial_bench.method import Method, ParameterCount, Scores, State
-from ial_bench.progress import chunks
 from ial_bench.topk import TopK
-from ial_bench.training.config import AugmentationConfig, TrainingConfig
+from ial_bench.training.checkpoint import tensors_from_state, tensors_to_state
+from ial_bench.training.config import PhotoTrainingConfig
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
     import torch
 
     from ial_bench.encoders.towers import ClipTowers
+    from ial_bench.training.trained_encoder import TrainedEncoder
 
 FloatRows = npt.NDArray[np.float32]
 
@@ -38,11 +39,11 @@ FloatRows = npt.NDArray[np.float32]
 class ClipTrainingMethod(Method):
     """A CLIP whose towers are trained or prompted.
 
-    A subclass implements `fit` (which tells ``facts["training"]``), `encode_texts` and, where it prompts the image
-    tower, `encode_pixels`; and says with `trained_state` and `restore_trained` what must survive a restart.
+    A subclass implements `fit` (which sets ``facts["training"]``), `encode_texts` and, if it prompts the image tower,
+    `encode_pixels`; `trained_state` and `restore_trained` carry what must survive a restart.
     """
 
-    class Config(TrainingConfig, AugmentationConfig):
+    class Config(PhotoTrainingConfig):
         """Settings of every such method."""
 
         backbone: str = Field(
@@ -68,7 +69,7 @@ class ClipTrainingMethod(Method):
 
     @cached_property
     def decoded(self) -> DecodedPhotos:
-        """Photos that a fit has decoded, kept on the disk where the run has a folder."""
+        """Photos that the fit has decoded, kept on disk if the run has a folder."""
         return DecodedPhotos(self.context.work)
 
     @abstractmethod
@@ -80,7 +81,7 @@ class ClipTrainingMethod(Method):
         return self.towers.encode_pixels(pixels)
 
     def workload(self, sizes: Sizes) -> Workload:
-        """Pixels of train photos through both ways, those of val and the candidates' texts once an epoch."""
+        """Train photos forwards and backwards; val photos and the candidates' texts once an epoch."""
         config, each = self.config, self.step_tokens(sizes)
         steps, trained = config.steps_over(sizes.train), self.trained_at_most(sizes)
         fit = Effort(
@@ -114,9 +115,7 @@ class ClipTrainingMethod(Method):
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos and rank the candidates by cosine."""
-        parts = (range(p.start, p.stop) for p in chunks(len(images), self.context.batch_size))
-        name = names_of_batch(images)
-        scores = [self.score_features(self._features(self._pixels(images, p), p, name)) for p in parts]
+        scores = [self.score_features(unit_norm(x)) for _, x in self._encoder.images(images)]
         return TopK.from_scores(np.concatenate([np.zeros((0, len(self.texts)), np.float32), *scores]), k)
 
     def score_features(self, x: FloatRows) -> FloatRows:
@@ -130,37 +129,23 @@ class ClipTrainingMethod(Method):
         """Sigmoids of a model that was trained with them, else as declared."""
         return self.info.scores if self.towers.logit_bias is None else "sigmoid"
 
-    def _pixels(self, images: ImageBatch, rows: range) -> torch.Tensor:
-        from ial_bench.datasets.loader import image_tensors
-
-        return image_tensors(images, rows, self.towers.preprocess, self.context.workers)
-
-    def _features(self, pixels: torch.Tensor, rows: range, name: Callable[[int], str]) -> FloatRows:
-        """Unit features of pixels; `name` tells in words what each of their `rows` is."""
-        import torch
-
-        with torch.inference_mode():
-            features: FloatRows = self.encode_pixels(pixels.to(self.towers.device)).float().cpu().numpy()
-        require_finite(features, self._named, lambda i: name(rows[i]))
-        return unit_norm(features)
-
     @property
     def _named(self) -> str:
         return f"{shown_spec(self.backbone)} as {self.info.name} trained it"
 
+    @property
+    def _encoder(self) -> TrainedEncoder:
+        from ial_bench.training.trained_encoder import TrainedEncoder
+
+        return TrainedEncoder(self._named, self.encode_pixels, self.towers.preprocess, self.context, self.decoded)
+
     def photo_features(self, photos: Photos) -> Iterator[tuple[slice, FloatRows]]:
         """Unit features of dataset photos by the towers as they are, with their rows: a batch of pixels at a time."""
-        from ial_bench.datasets.loader import Prepared, photo_tensors
-
-        parts = list(chunks(len(photos), self.context.batch_size))
-        make, batches = Prepared(self.towers.preprocess), [range(p.start, p.stop) for p in parts]
-        pin = self.context.device.startswith("cuda")
-        loaded = photo_tensors(photos, make, batches, self.context.workers, pin=pin, kept=self.decoded)
-        for part, pixels in zip(parts, loaded, strict=True):
-            yield part, self._features(pixels, range(part.start, part.stop), photos.where)
+        for part, x in self._encoder.photos(photos):
+            yield part, unit_norm(x)
 
     def ssa1(self, photos: Photos) -> float | None:
-        """SSA-1 of the model as it is on labelled photos, None where there are none."""
+        """SSA-1 on labelled photos of the model as it is; None without photos."""
         if len(photos) == 0:
             return None
         texts = self.scaled_texts(photos.candidates)
@@ -175,25 +160,22 @@ class ClipTrainingMethod(Method):
 
     @abstractmethod
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take them over."""
+        """Use what `trained_state` gave."""
 
     def fit_state(self) -> State:
-        """Trained tensors."""
-        return {f"trained/{n}": t.detach().cpu().numpy() for n, t in self.trained_state().items()}
+        """What `trained_state` gives."""
+        return tensors_to_state(self.trained_state())
 
     def restore_fit(self, state: State) -> None:
-        """Take them over."""
-        import torch
-
-        stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
-        self.restore_trained(stored)
+        """Use what `fit_state` gave."""
+        self.restore_trained(tensors_from_state(state))
 
     def state(self) -> State:
         """Trained tensors, and the candidates' text features."""
         return {**self.fit_state(), "texts": self.texts}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
+        """Use what `state` gave."""
         self.restore_fit(state)
         self.texts = state["texts"]
 

@@ -35,7 +35,7 @@ class TrainingConfig(MethodConfig):
         return self
 
     def steps_over(self, photos: int) -> int:
-        """Steps in all, over so many train photos; what does not fill a batch is left out of an epoch."""
+        """Steps in all for this many train photos; an epoch leaves out those that do not fill a batch."""
         return self.epochs * (photos // max(1, min(self.batch_size, photos)))
 
     def rate_at(self, step: int, steps: int) -> float:
@@ -48,9 +48,13 @@ class TrainingConfig(MethodConfig):
 
 
 class AugmentationConfig(MethodConfig):
-    """How photos are changed in training. Never mirrored: a mirrored street is another street."""
+    """How photos are augmented. They are never mirrored: a mirrored street is another street."""
 
     min_scale: float = Field(
         1.0, gt=0, le=1, description="side of the smallest square cut from a photo, as a share of its shorter side"
     )
     jitter: float = Field(0.0, ge=0, le=1, description="strength of brightness, contrast and tint changes")
+
+
+class PhotoTrainingConfig(TrainingConfig, AugmentationConfig):
+    """How a method is trained on photos."""

@@ -7,6 +7,7 @@ changed in training. Torch is imported where it is used: methods are listed and 
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import Field
 from ial_bench.datasets.photos import Candidates
 from ial_bench.frozen import Features, FrozenEncoderMethod, FrozenTextMethod
 from ial_bench.method import State
+from ial_bench.training.checkpoint import put_tensors, tensors_from_state, tensors_to_state, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 class FeatureTrainingMethod(FrozenTextMethod):
     """Trains a head that turns features of photos into logits of candidates, by `match_loss`.
 
-    A subclass implements `build` and `logits`; and `answer_with` where what the head needs for queries (text
-    features, say) is to be computed once and not in every call.
+    A subclass implements `build` and `logits`; and `answer_with` if the head needs something for queries, such as text
+    features, that is computed once and not in every call.
     """
 
     class Config(TrainingConfig, FrozenEncoderMethod.Config):
@@ -49,34 +51,42 @@ class FeatureTrainingMethod(FrozenTextMethod):
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
         """Logits [n, n_candidates] of raw features [n, d] on the device, with gradients; with the encoder's bias.
 
-        `some`: int64, the candidates that are asked for, sorted; the logits are then [n, len(some)].
+        `some`: int64, sorted, the candidates to score; the logits are then [n, len(some)].
         """
 
     def answer_with(self) -> None:
-        """Compute from the head as it is what `score_features` answers with. Called without gradients."""
+        """Compute what `score_features` needs from the head as it is. Called without gradients."""
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Train the head; that of the best epoch on val is kept."""
-        from ial_bench.training.feature_task import FeatureTask
+        from ial_bench.training.task import FeatureMatchTask
 
         self.head = self.build(train.photos.candidates)
-        self.facts["training"] = FeatureTask(self, train, val).trainer.run().told()
+        task = FeatureMatchTask(
+            self.info.name, self.config, self.context, self.head, train, self.logits, self.config.candidates_per_step,
+            self.scores_are, partial(self._val_ssa1, val),
+        )  # fmt: skip
+        self.facts["training"] = task.trainer.run().as_dict()
         self.refresh()
+
+    def _val_ssa1(self, val: Features) -> float | None:
+        if len(val) == 0:
+            return None
+        self.refresh()
+        return self.ssa1(val)
 
     def workload(self, sizes: Sizes) -> Workload:
         """The head's arithmetic on features: a linear map to the candidates, unless a subclass knows better."""
         config, head = self.config, self.head_parameters(sizes)
-        steps, shown = (
-            config.steps_over(sizes.train),
-            min(config.candidates_per_step or sizes.candidates, sizes.candidates),
-        )
+        steps = config.steps_over(sizes.train)
+        shown = min(config.candidates_per_step or sizes.candidates, sizes.candidates)
         seen = steps * min(config.batch_size, sizes.train)
         share = shown / max(1, sizes.candidates)
         flops = (6 * seen * share + 2 * config.epochs * sizes.val) * head
         return Workload(self.text_effort(sizes) + Effort(flops=flops, steps=steps), PHOTO, head)
 
     def head_parameters(self, sizes: Sizes) -> float:
-        """Parameters of the head, each of which meets every photo once."""
+        """Parameters of the head, each used once for a photo."""
         return float(sizes.dim * sizes.candidates)
 
     def refresh(self) -> None:
@@ -101,16 +111,9 @@ class FeatureTrainingMethod(FrozenTextMethod):
 
     def state(self) -> State:
         """The head's trained parameters. Subclasses add what `rebuild` needs."""
-        from ial_bench.training.checkpoint import trained_tensors
-
-        return {f"trained/{n}": t.numpy() for n, t in trained_tensors(self.head).items()}
+        return tensors_to_state(trained_tensors(self.head))
 
     def restore_head(self, state: State) -> None:
-        """Take the trained parameters over into `self.head`, which has been built."""
-        import torch
-
-        from ial_bench.training.checkpoint import put_tensors
-
-        stored = {n.removeprefix("trained/"): torch.tensor(a) for n, a in state.items() if n.startswith("trained/")}
-        put_tensors(self.head, stored)
+        """Copy the trained parameters into `self.head`, which has been built."""
+        put_tensors(self.head, tensors_from_state(state))
         self.refresh()

@@ -1,29 +1,32 @@
 """The training loop: steps, schedule, checkpoints, the best epoch by val SSA-1.
 
-Everything random follows from (seed, step), so a training that was killed goes on from its checkpoint to the same
-weights as one that ran through.
+Everything random follows from (seed, step), so a training that was killed and resumes from its checkpoint ends with
+the same weights as one that ran through.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from ial_bench.errors import BenchError, ConfigError, DataError
+from ial_bench.errors import BenchError, ConfigError, DataError, SkipMethod
 from ial_bench.machine import give_back_freed_memory
 from ial_bench.method import RunContext
 from ial_bench.seeds import derive_seed
 from ial_bench.training.checkpoint import (
     Checkpoint,
     Tensors,
+    TrainingLog,
     damaged,
     put_tensors,
     read_checkpoint,
@@ -31,16 +34,15 @@ from ial_bench.training.checkpoint import (
     write_checkpoint,
 )
 from ial_bench.training.config import TrainingConfig
-from ial_bench.training.log import TrainingLog
-from ial_bench.training.order import BatchOrder, Rows
 from ial_bench.training.ranks import Ranks
+from ial_bench.training.sampler import BatchSampler, Rows
 
 _LOG_SECONDS = 10.0
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TrainingError(BenchError):
-    """A training that cannot go on."""
+    """A training that cannot continue."""
 
 
 @dataclass(frozen=True)
@@ -58,33 +60,55 @@ class Group:
     decay: bool = True
 
 
-class Task(Protocol):
-    """What is trained, and on what."""
+class TrainingTask(ABC):
+    """A task on some train photos; `trainer` runs it. A subclass writes `inputs` and `losses`.
 
-    @property
-    def module(self) -> nn.Module:
-        """Holds all parameters that are trained; they alone ask for gradients."""
-        ...
+    Args:
+        name: of the method, for progress.
+        config: how to train.
+        context: seed, device, progress, and the folder for checkpoints.
+        module: the network. Only those of its parameters that ask for gradients are trained.
+        n: photos to learn from.
+        val_ssa1: SSA-1 on val of the network as it is, None without a val split.
+
+    Raises:
+        SkipMethod: there is nothing to learn from.
+    """
+
+    def __init__(
+        self, name: str, config: TrainingConfig, context: RunContext, module: nn.Module, n: int,
+        val_ssa1: Callable[[], float | None],
+    ) -> None:  # fmt: skip
+        if n == 0:
+            raise SkipMethod("there are no train photos to learn from")
+        self.name, self.config, self.context, self.module, self.n = name, config, context, module, n
+        self.val_ssa1 = val_ssa1
+        self.device = torch.device(context.device)
+        self.ranks = Ranks()
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """Made when it is first asked for: by then the task is complete."""
+        return Trainer(self.name, self, self.config, self.sampler(), self.context, self.ranks)
+
+    def sampler(self) -> BatchSampler:
+        """Which photos make up which step; at random, unless a subclass overrides it."""
+        return BatchSampler(self.n, self.config.batch_size, self.context.seed, multiple=self.ranks.size)
 
     def groups(self) -> list[Group]:
-        """The trained parameters."""
-        ...
+        """The trained parameters, in one group."""
+        return [Group([p for p in self.module.parameters() if p.requires_grad])]
 
+    @abstractmethod
     def inputs(self, batches: list[Rows], epoch: int) -> Iterator[Any]:
         """What `losses` gets for each batch, in order; the rows are this process's share."""
-        ...
 
+    @abstractmethod
     def losses(self, rows: Rows, inputs: Any) -> Mapping[str, torch.Tensor]:
         """Scalars by name over the joint batch of all processes; ``loss`` is what is minimised."""
-        ...
 
-    def after_step(self) -> None:
-        """Called when the weights have changed, to keep them within bounds."""
-        ...
-
-    def val_ssa1(self) -> float | None:
-        """SSA-1 on val, None without a val split."""
-        ...
+    def after_step(self) -> None:  # noqa: B027 - most tasks need nothing
+        """Keep the weights within bounds."""
 
 
 class Trainer:
@@ -94,7 +118,7 @@ class Trainer:
         name: of the method, for progress.
         task: what is trained.
         config: how.
-        order: which photos make up which step.
+        sampler: which photos make up which step.
         context: seed, device, progress, and the folder for checkpoints.
         ranks: the processes that take part.
 
@@ -103,10 +127,10 @@ class Trainer:
     """
 
     def __init__(
-        self, name: str, task: Task, config: TrainingConfig, order: BatchOrder, context: RunContext,
+        self, name: str, task: TrainingTask, config: TrainingConfig, sampler: BatchSampler, context: RunContext,
         ranks: Ranks | None = None,
     ) -> None:  # fmt: skip
-        self.name, self.task, self.config, self.order, self.context = name, task, config, order, context
+        self.name, self.task, self.config, self.sampler, self.context = name, task, config, sampler, context
         self.ranks = ranks or Ranks()
         self.device = torch.device(context.device)
         if config.precision == "fp16" and self.device.type != "cuda":
@@ -121,7 +145,7 @@ class Trainer:
     @property
     def steps(self) -> int:
         """Steps in all."""
-        return self.config.epochs * self.order.steps
+        return self.config.epochs * self.sampler.steps
 
     def run(self) -> TrainingLog:
         """Train, and leave the best epoch's weights in the task's module.
@@ -130,11 +154,11 @@ class Trainer:
             TrainingError: a loss or a weight is not finite.
             ImageError: a photo cannot be decoded.
             StorageError: a checkpoint cannot be written.
-            DataError: the checkpoint that it would go on from is damaged.
+            DataError: the checkpoint to resume from is damaged.
         """
         with _repeatable(self.device):
             self._resume()
-            first = self.log.steps // self.order.steps
+            first = self.log.steps // self.sampler.steps
             for epoch in range(first, self.config.epochs):
                 self._epoch(epoch)
                 self._end_epoch(epoch)
@@ -143,21 +167,21 @@ class Trainer:
         return self.log
 
     def _epoch(self, epoch: int) -> None:
-        done = self.log.steps - epoch * self.order.steps
+        done = self.log.steps - epoch * self.sampler.steps
         saved = self.log.steps
-        shares = [self.ranks.share(rows) for rows in self.order.epoch(epoch)[done:]]
+        shares = [self.ranks.share(rows) for rows in self.sampler.epoch(epoch)[done:]]
         begun = logged = time.monotonic()
         for i, (rows, inputs) in enumerate(zip(shares, self.task.inputs(shares, epoch), strict=True), 1):
             self._step(rows, inputs)
             now = time.monotonic()
             if now - logged >= _LOG_SECONDS:
                 logged = now
-                self._say(epoch, i * self.order.size / (now - begun), (now - begun) / i)
+                self._say(epoch, i * self.sampler.size / (now - begun), (now - begun) / i)
             due = self.log.steps - saved >= self.context.checkpoint_steps
             if due and self._window(self.log.steps - 1)[1] and i < len(shares):
                 self._save()
                 saved = self.log.steps
-        self._speed = len(shares) * self.order.size / max(time.monotonic() - begun, 1e-9)
+        self._speed = len(shares) * self.sampler.size / max(time.monotonic() - begun, 1e-9)
 
     def _step(self, rows: Rows, inputs: Any) -> None:
         step, config = self.log.steps, self.config
@@ -189,9 +213,9 @@ class Trainer:
 
         Windows end with their epoch; the last one of an epoch may be short.
         """
-        done = step % self.order.steps
+        done = step % self.sampler.steps
         first = done - done % self.config.accumulate
-        size = min(self.config.accumulate, self.order.steps - first)
+        size = min(self.config.accumulate, self.sampler.steps - first)
         return size, done + 1 == first + size
 
     def _autocast(self) -> Any:
@@ -216,15 +240,15 @@ class Trainer:
 
     def _say(self, epoch: int, speed: float, seconds: float) -> None:
         if self.ranks.main:
-            done = self.log.steps - epoch * self.order.steps
+            done = self.log.steps - epoch * self.sampler.steps
             left = seconds * (self.steps - self.log.steps)
             self.context.report.log(
-                f"{self.name}: epoch {epoch + 1}/{self.config.epochs}, step {done:,}/{self.order.steps:,}, "
+                f"{self.name}: epoch {epoch + 1}/{self.config.epochs}, step {done:,}/{self.sampler.steps:,}, "
                 f"loss {self._sums['loss'] / done:.3f}, {speed:,.0f} images/s, {left:,.0f} s left"
             )
 
     def _end_epoch(self, epoch: int) -> None:
-        means = {n: s / self.order.steps for n, s in self._sums.items()}
+        means = {n: s / self.sampler.steps for n, s in self._sums.items()}
         val = self.task.val_ssa1()
         speed = round(self._speed, 1)
         self.log.epochs.append({"losses": means, "val_ssa1": val, "images_per_second": speed})
@@ -245,7 +269,7 @@ class Trainer:
             return
         state = self.optimiser.state_dict()["state"]
         told = {
-            "log": self.log.told(), "sums": self._sums, "size": self.order.size,
+            "log": self.log.as_dict(), "sums": self._sums, "size": self.sampler.size,
             "scaler": self.scaler.state_dict() if self.scaler.is_enabled() else {},
         }  # fmt: skip
         write_checkpoint(self._file, Checkpoint(trained_tensors(self.task.module), self.best, state, told))
@@ -260,10 +284,10 @@ class Trainer:
         self.context.report.log(f"{self.name}: training goes on from step {self.log.steps:,} of {self.steps:,}")
 
     def _take_over(self, stored: Checkpoint) -> None:
-        if stored.told["size"] != self.order.size:
+        if stored.told["size"] != self.sampler.size:
             raise ConfigError(
                 f"{self.name}: the checkpoint {self._file} is of batches of {stored.told['size']} photos, "
-                f"these are of {self.order.size}",
+                f"these are of {self.sampler.size}",
                 "go on with the number of processes it was begun with, or run it again with --rerun",
             )
         put_tensors(self.task.module, stored.weights)

@@ -1,7 +1,7 @@
 """Several processes that train one model: each takes a share of every batch, and the loss is that of the whole.
 
 Features are gathered with their gradients, so that contrastive losses see the global batch, and gradients are
-averaged: together exactly the step that one process would take with the joint batch.
+averaged: together this is exactly the step that one process would take with the joint batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ial_bench.training.order import Rows
+from ial_bench.training.sampler import Rows
 
 _PATIENCE = timedelta(days=30)  # the others wait while the main process encodes, evaluates and answers
 
@@ -24,7 +24,7 @@ class Ranks:
     """The processes of this training; one, unless a launcher (`accelerate launch`, `torchrun`) started several.
 
     Args:
-        device: what this process computes on; decides, in the first `Ranks` of a process, how they talk.
+        device: what this process computes on. The first `Ranks` of a process decides by it how they communicate.
 
     Raises:
         ConfigError: several were started, but accelerate is not installed.

@@ -11,7 +11,6 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench import Features
 from ial_bench.progress import Reporter, chunks
-from ial_methods.adapter.keys import KEY_BLOCK, CacheParameters
 
 _VAL_BLOCK = 256
 _BETAS_AT_ONCE = 8
@@ -30,21 +29,23 @@ class CacheModel(nn.Module):
         labels: int64 [m], rising: the candidate of each key.
         tuned: whether the keys are trained.
         bias: added to all logits of texts, of encoders trained with the sigmoid loss.
+        block: keys that are looked at together.
     """
 
     texts: torch.Tensor
 
     def __init__(
-        self, texts: torch.Tensor, keys: torch.Tensor, labels: torch.Tensor, *, tuned: bool = False, bias: float = 0.0
-    ) -> None:
+        self, texts: torch.Tensor, keys: torch.Tensor, labels: torch.Tensor, *, tuned: bool = False,
+        bias: float = 0.0, block: int = 4096,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.register_buffer("texts", texts)
         self.keys = nn.Parameter(keys, requires_grad=tuned)
         self.labels = labels.cpu()
-        self.bias = bias
+        self.bias, self.block = bias, block
 
     def placed(self, device: str) -> CacheModel:
-        """Itself, on the device; keys that are too many for it stay, memory-mapped, where they are."""
+        """Move it to the device; keys that do not fit there stay memory-mapped. Returns itself."""
         if self.keys.requires_grad or self.keys.numel() * 4 <= _ON_DEVICE_BYTES:
             return self.to(device)
         self.texts = self.texts.to(device)
@@ -59,7 +60,7 @@ class CacheModel(nn.Module):
             keys, labels = keys[rows.to(keys.device)], torch.searchsorted(asked, labels[rows])  # type: ignore[assignment]
             texts = texts[some]
         unit = F.normalize(x, dim=-1)
-        return unit @ texts.T + self.bias + alpha * cache_votes(unit, keys, labels, len(texts), (beta,))[0]
+        return unit @ texts.T + self.bias + alpha * cache_votes(unit, keys, labels, len(texts), (beta,), self.block)[0]
 
     def text_logits(self, x: torch.Tensor) -> torch.Tensor:
         """The zero-shot part: [n, n_candidates]."""
@@ -67,11 +68,11 @@ class CacheModel(nn.Module):
 
     def votes(self, x: torch.Tensor, betas: Sequence[float]) -> torch.Tensor:
         """The cache's part, without alpha: [len(betas), n, n_candidates]."""
-        return cache_votes(F.normalize(x, dim=-1), self.keys, self.labels, len(self.texts), betas)
+        return cache_votes(F.normalize(x, dim=-1), self.keys, self.labels, len(self.texts), betas, self.block)
 
 
 def cache_votes(
-    unit: torch.Tensor, keys: torch.Tensor, labels: torch.Tensor, n_candidates: int, betas: Sequence[float]
+    unit: torch.Tensor, keys: torch.Tensor, labels: torch.Tensor, n_candidates: int, betas: Sequence[float], block: int
 ) -> torch.Tensor:
     """``exp(-beta (1 - f K')) V`` for each beta: [len(betas), n, n_candidates].
 
@@ -83,10 +84,11 @@ def cache_votes(
         labels: int64 [m], rising, on the CPU.
         n_candidates: width of the result.
         betas: sharpness.
+        block: keys that are looked at together.
     """
     total = torch.zeros((len(betas), len(unit), n_candidates), dtype=unit.dtype, device=unit.device)
     sharpness = torch.tensor(betas, dtype=unit.dtype, device=unit.device)[:, None, None]
-    for part in chunks(len(keys), KEY_BLOCK):
+    for part in chunks(len(keys), block):
         own = labels[part]
         low, high = int(own[0]), int(own[-1]) + 1
         one_hot = (own[:, None] == torch.arange(low, high)).to(unit)
@@ -98,8 +100,8 @@ def cache_votes(
 @torch.inference_mode()
 def choose(
     model: CacheModel, val: Features, alphas: Sequence[float], betas: Sequence[float], report: Reporter, name: str
-) -> CacheParameters:
-    """The most accurate pair on val; of equals, the smallest beta, then the smallest alpha as they are listed."""
+) -> tuple[float, float, float]:
+    """The most accurate alpha and beta on val, and their SSA-1; of equals the smallest beta, then the first alpha."""
     right = np.zeros((len(betas), len(alphas)), dtype=np.int64)
     device = model.texts.device
     with report.track(len(val), f"{name}: choose alpha and beta", "photos") as advance:
@@ -114,4 +116,4 @@ def choose(
                         right[i, j] += int((best == labels).sum())
             advance(len(block))
     best_beta, best_alpha = divmod(int(right.argmax()), len(alphas))
-    return CacheParameters(alphas[best_alpha], betas[best_beta], float(right.max() / len(val)))
+    return alphas[best_alpha], betas[best_beta], float(right.max() / len(val))

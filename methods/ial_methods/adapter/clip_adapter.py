@@ -10,15 +10,15 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from ial_bench import Candidates, Features, MethodInfo, State
+from ial_bench.seeds import derive_seed
+from ial_bench.training.checkpoint import TrainingLog
 from ial_bench.training.feature_method import FeatureTrainingMethod
-from ial_bench.training.log import TrainingLog
 from ial_bench.workload import Sizes, Workload
-from ial_methods.clip.texts import TemplateSettings, scaled_texts
+from ial_methods.clip.zero_shot import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:
     import torch
-
-    from ial_methods.adapter.network import Adapter
+    from torch import nn
 
 _PAPER_RATIO = 0.2
 _PAPER = {
@@ -68,7 +68,7 @@ class ClipAdapter(FeatureTrainingMethod):
             return grid
 
     config: Config
-    head: Adapter
+    head: nn.ModuleDict
 
     def workload(self, sizes: Sizes) -> Workload:
         """A training for each ratio."""
@@ -83,7 +83,7 @@ class ClipAdapter(FeatureTrainingMethod):
         """Train for each ratio; the one that is best on val is kept, of equals the first."""
         self.texts = scaled_texts(self.context.features, self.backbone, train.photos.candidates, self.config.templates)
         tried: dict[float, float] = {}
-        best: tuple[float, Adapter, dict[str, Any]] | None = None
+        best: tuple[float, nn.ModuleDict, dict[str, Any]] | None = None
         for ratio in self._ratios(val):
             self._fit_with(ratio, train, val)
             if len(val):
@@ -105,7 +105,7 @@ class ClipAdapter(FeatureTrainingMethod):
     def _fit_with(self, ratio: float, train: Features, val: Features) -> None:
         self.ratio = ratio
         if ratio == 0:  # nothing of the adapter is left to train
-            self.head, self.facts["training"] = self.build(train.photos.candidates), TrainingLog().told()
+            self.head, self.facts["training"] = self._new_head(), TrainingLog().as_dict()
             return
         whole = self.context
         if whole.work is not None:  # each ratio has checkpoints of its own
@@ -115,26 +115,40 @@ class ClipAdapter(FeatureTrainingMethod):
         finally:
             self.context = whole
 
-    def build(self, candidates: Candidates) -> Adapter:  # noqa: ARG002 - their texts are encoded once, for all ratios
-        """An adapter with random weights."""
-        return self._new_adapter()
+    def build(self, candidates: Candidates) -> nn.ModuleDict:  # noqa: ARG002 - their texts are encoded once for all
+        return self._new_head()
 
-    def _new_adapter(self) -> Adapter:
-        from ial_methods.adapter.network import new_adapter
+    def _new_head(self) -> nn.ModuleDict:
+        """The bottleneck with random weights, ``A(f) = ReLU(W2 ReLU(W1 f))``, and the texts behind it."""
+        import torch
+        from torch import nn
 
-        made = new_adapter(self.texts, self.config.reduction, self.context.seed, self.logit_bias or 0.0)
-        return made.to(self.context.device)
+        d = self.texts.shape[1]
+        width = max(1, d // self.config.reduction)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("clip-adapter", self.context.seed))
+            down, up = nn.Linear(d, width, bias=False), nn.Linear(width, d, bias=False)
+        head = nn.ModuleDict({"down": down, "up": up})
+        head.register_buffer("texts", torch.from_numpy(self.texts))
+        return head.to(self.context.device)
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
-        """Scaled cosines of the blended features with the texts."""
-        return self.head(x, self.ratio, some)  # type: ignore[no-any-return]
+        """Scaled cosines of ``ratio A(f) + (1 - ratio) f`` with the texts.
+
+        As in the authors' code, the feature goes in as CLIP gives it, is normalised after the blend, and A has an
+        outer ReLU.
+        """
+        from torch.nn.functional import normalize, relu
+
+        adapted = relu(self.head["up"](relu(self.head["down"](x))))
+        unit = normalize(self.ratio * adapted + (1 - self.ratio) * x, dim=-1)
+        texts: torch.Tensor = self.head.texts  # type: ignore[assignment]
+        return unit @ (texts if some is None else texts[some]).T + (self.logit_bias or 0.0)
 
     def state(self) -> State:
-        """The adapter, the text features and the ratio."""
         return {**super().state(), "texts": self.texts, "ratio": np.array(self.ratio)}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
         self.texts, self.ratio = np.array(state["texts"]), float(state["ratio"])
-        self.head = self._new_adapter()
+        self.head = self._new_head()
         self.restore_head(state)

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ial_bench import Candidates, MethodInfo, Photos
+from ial_bench.training.checkpoint import TrainingLog, put_tensors
 from ial_bench.training.clip_method import ClipTrainingMethod
-from ial_bench.training.log import TrainingLog
 from ial_bench.workload import Sizes, Workload, distinct
+from ial_methods.addressclip.settings import PAPER, AddressClipConfig, Loss
 
 if TYPE_CHECKING:
     import torch
 
     from ial_bench.training.loop import Group
-
-Loss = Literal["address", "caption", "geography"]
-_ALL: tuple[Loss, ...] = ("address", "caption", "geography")
-
-_PAPER = {
-    "epochs": 100, "batch_size": 256, "optimiser": "adam", "learning_rate": 2.4e-5, "final_rate": 1e-3, "warm_up": 0.0,
-    "betas": (0.9, 0.98), "weight_decay": 0.0, "text_rate": 1.0, "clip_norm": None, "min_scale": 1.0, "jitter": 0.0,
-}  # fmt: skip
+    from ial_methods.addressclip.task import AddressClipTask
 
 
 class AddressClip(ClipTrainingMethod):
@@ -48,50 +43,10 @@ class AddressClip(ClipTrainingMethod):
         version="2",
     )
     shares_fit = True
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": _PAPER}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": PAPER}
 
-    class Config(ClipTrainingMethod.Config):
-        """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
-
-        losses: tuple[Loss, ...] = Field(
-            _ALL, min_length=1, description="address, caption, geography, joined by +; all"
-        )
-        weight_address: float = Field(1.0, ge=0, description="of L_address")
-        weight_caption: float = Field(0.2, ge=0, description="of L_caption")
-        weight_geography: float = Field(0.8, ge=0, description="of L_geography")
-        geography_target: Literal["distance", "literal"] = Field(
-            "distance", description="distance, or literal: the formula as printed"
-        )
-        geography_extent: Literal["batch", "dataset"] = Field("batch", description="what positions are scaled by")
-        address_text: Literal["canonical", "verbose"] = Field("canonical", description="form of the address as text")
-        train: Literal["both", "image", "text", "none"] = Field("both", description="towers that are trained")
-        positives: Literal["one", "all"] = Field(
-            "one",
-            description="right captions of a photo in a batch: its own (the paper), or all of its address. "
-            "For L_address both are the same: photos of one address have one text",
-        )
-        batches: Literal["random", "distinct-places"] = Field(
-            "random", description="distinct-places: no two photos of one place in a batch, where that can be"
-        )
-        text_rate: float = Field(5.0, gt=0, description="factor on the learning rate of the text tower")
-        batch_size: int = Field(32, ge=1, description="photos of a step, over all processes")
-        epochs: int = Field(8, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
-        learning_rate: float = Field(3e-4, gt=0, description="the largest, of the image tower")
-        weight_decay: float = Field(0.05, ge=0, description="of matrices")
-        min_scale: float = Field(0.85, gt=0, le=1, description="side of the smallest cut, as a share")
-        jitter: float = Field(0.1, ge=0, le=1, description="strength of brightness, contrast and tint changes")
-
-        @field_validator("losses", mode="before")
-        @classmethod
-        def _from_text(cls, value: Any) -> Any:
-            if isinstance(value, str):
-                return _ALL if value == "all" else tuple(value.split("+"))
-            return value
-
-        @field_validator("losses")
-        @classmethod
-        def _in_order(cls, value: tuple[Loss, ...]) -> tuple[Loss, ...]:
-            return tuple(name for name in _ALL if name in value)  # one order, one identity
+    class Config(AddressClipConfig):
+        """Settings."""
 
     config: Config
 
@@ -99,13 +54,20 @@ class AddressClip(ClipTrainingMethod):
         """Train; the weights of the best epoch on val are kept."""
         if self.config.train == "none":
             self.context.report.log(f"{self.info.name}: neither tower is trained; this is zero-shot CLIP")
-            self.facts["training"] = TrainingLog().told()
+            self.facts["training"] = TrainingLog().as_dict()
             return
+        task = self.task(train, val)
+        self.facts["captions_cut"] = task.captions_cut  # too long for the text tower, with their addresses
+        self.facts["training"] = task.trainer.run().as_dict()
+
+    def task(self, train: Photos, val: Photos) -> AddressClipTask:
+        """The training that `fit` runs."""
         from ial_methods.addressclip.task import AddressClipTask
 
-        task = AddressClipTask(self, train, val)
-        self.facts["captions_cut"] = task.captions_cut  # too long for the text tower, with their addresses
-        self.facts["training"] = task.trainer.run().told()
+        return AddressClipTask(
+            self.info.name, self.config, self.context, self.towers, self.groups(), train, self.decoded,
+            partial(self.ssa1, val),
+        )  # fmt: skip
 
     def workload(self, sizes: Sizes) -> Workload:
         """That of any training, or the candidates' texts alone."""
@@ -117,21 +79,14 @@ class AddressClip(ClipTrainingMethod):
         """Each different address of a batch, and each caption with its address."""
         batch = min(self.config.batch_size, sizes.train)
         address = distinct(batch, sizes.candidates) * sizes.tokens if "address" in self.config.losses else 0.0
-        told = "caption" in self.config.losses and sizes.caption_tokens > 0
-        return address + (batch * min(sizes.caption_tokens + sizes.tokens, sizes.context) if told else 0.0)
+        captioned = "caption" in self.config.losses and sizes.caption_tokens > 0
+        return address + (batch * min(sizes.caption_tokens + sizes.tokens, sizes.context) if captioned else 0.0)
 
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
-        """Features of the candidates' texts."""
-        return self.towers.encode_tokens(self.towers.tokenize(self.address_texts(candidates)))
-
-    def address_texts(self, candidates: Candidates) -> list[str]:
-        """Each candidate as text, in the configured form."""
-        return (
-            candidates.texts if self.config.address_text == "canonical" else [a.verbose for a in candidates.addresses]
-        )
+        return self.towers.encode_tokens(self.towers.tokenize(self.config.address_texts(candidates)))
 
     def groups(self) -> list[Group]:
-        """The trained parameters; they alone are asked for gradients from here on."""
+        """The trained parameters. From here on only these ask for gradients."""
         from ial_bench.training.loop import Group
 
         towers, train = self.towers, self.config.train
@@ -147,13 +102,9 @@ class AddressClip(ClipTrainingMethod):
         return groups
 
     def trained_state(self) -> Mapping[str, torch.Tensor]:
-        """All trained parameters of the towers."""
         return {n: p for n, p in self.towers.named_parameters() if p.requires_grad}
 
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take them over."""
-        from ial_bench.training.checkpoint import put_tensors
-
         self.groups()
         put_tensors(self.towers, dict(tensors))
 
@@ -176,8 +127,6 @@ class ClipAddress(AddressClip):
     shares_fit = False
 
     class Config(AddressClip.Config):
-        """Settings."""
-
         losses: tuple[Loss, ...] = Field(("address",), min_length=1, description="as of addressclip")
 
     config: Config

@@ -35,8 +35,6 @@ class LinearProbe(FrozenEncoderMethod):
     )
 
     class Config(FrozenEncoderMethod.Config):
-        """Settings."""
-
         c: float | None = Field(None, gt=0, description="inverse regularisation; null: chosen on val")
         max_iterations: int = Field(100, ge=1, description="Newton steps, per fit")
         tolerance: float = Field(
@@ -115,11 +113,9 @@ class LinearProbe(FrozenEncoderMethod):
         return scores
 
     def trained_parameters(self) -> int:
-        """Weights and biases."""
         return self.weights.size + self.bias.size
 
     def state(self) -> State:
-        """The solution."""
         return {
             "weights": self.weights,
             "bias": self.bias,
@@ -128,6 +124,5 @@ class LinearProbe(FrozenEncoderMethod):
         }
 
     def restore(self, state: State) -> None:
-        """Take the solution over."""
         self.weights, self.bias, self.classes = state["weights"], state["bias"], state["classes"]
         self.n_candidates = int(state["n_candidates"])

@@ -12,13 +12,13 @@ from pydantic import Field
 from ial_bench import MethodInfo
 from ial_bench.seeds import derive_seed
 from ial_bench.workload import PHOTO, Effort, Sizes
-from ial_methods.prompt.base import ContextMethod
-from ial_methods.prompt.config import prompt_tokens
+from ial_methods.prompt.coop import ContextMethod
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from ial_methods.prompt.heads import CoCoOpHead
+_SQUEEZE = 16  # how many times narrower than a photo's feature the hidden layer of the meta-network is
 
 
 class CoCoOp(ContextMethod):
@@ -59,30 +59,33 @@ class CoCoOp(ContextMethod):
         learning_rate: float = Field(5e-3, gt=0, description="the largest, reached after the warm-up")
 
     config: Config
-    head: CoCoOpHead
+    head: nn.ModuleDict
 
-    def new_head(self, context: torch.Tensor, n_candidates: int) -> CoCoOpHead:  # noqa: ARG002 - one context for all
+    def new_head(self, context: torch.Tensor, n_candidates: int) -> nn.ModuleDict:  # noqa: ARG002 - one context for all
         """Context and meta-network, the latter drawn as torch does by default."""
         import torch
-
-        from ial_methods.prompt.heads import CoCoOpHead
+        from torch import nn
 
         dim = self.context.features.card(self.backbone).dim
+        hidden = max(1, dim // _SQUEEZE)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("method", self.context.seed, "meta-network"))
-            return CoCoOpHead(context, dim)
+            meta = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, context.shape[1]))
+        head = nn.ModuleDict({"meta": meta})
+        head.register_parameter("context", nn.Parameter(context.clone()))
+        return head
 
     def prompts_a_step(self, sizes: Sizes) -> float:
         """Each photo of a step has prompts of its own."""
         return super().prompts_a_step(sizes) * min(self.config.batch_size, sizes.train)
 
     def prompts_on_val(self, sizes: Sizes) -> float:
-        """And each of val."""
+        """So has each photo of val."""
         return float(sizes.val * sizes.candidates)
 
     def query_effort(self, sizes: Sizes) -> Effort:
         """The photo, and all candidates through the text tower."""
-        return PHOTO + Effort(tokens=sizes.candidates * prompt_tokens(self.config, sizes))
+        return PHOTO + Effort(tokens=sizes.candidates * self.config.prompt_tokens(sizes))
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
         """Cosine of each photo with its own prompts, as the model's logits."""
@@ -93,7 +96,8 @@ class CoCoOp(ContextMethod):
 
         images = normalize(x, dim=-1)
         asked = torch.arange(len(self.prompts), device=x.device) if some is None else some
-        contexts = self.head.context + self.head.meta(images)[:, None]
+        context: torch.Tensor = self.head.context  # type: ignore[assignment]
+        contexts = context + self.head["meta"](images)[:, None]
         photo = torch.arange(len(x), device=x.device).repeat_interleave(len(asked))
         features = self.prompts.encode(self.towers, contexts, asked.repeat(len(x)), photo).float()
         texts = normalize(features, dim=-1).view(len(x), len(asked), features.shape[1])

@@ -1,23 +1,142 @@
-"""CoOp: a template's words replaced by learnt tokens (Zhou et al., IJCV 2022)."""
+"""CoOp: a template's words replaced by learnt tokens (Zhou et al., IJCV 2022), and what CoCoOp shares with it.
+
+Torch is imported where it is used: methods are listed and planned without it.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import MethodInfo, unit_norm
-from ial_methods.clip.texts import biased
-from ial_methods.prompt.base import ContextMethod
-from ial_methods.prompt.config import Position
+from ial_bench import Candidates, MethodConfig, MethodInfo, State, unit_norm
+from ial_bench.method import ParameterCount
+from ial_bench.training.feature_method import FeatureTrainingMethod
+from ial_bench.workload import PHOTO, Effort, Sizes, Workload
+from ial_methods.clip.zero_shot import biased
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from ial_methods.prompt.heads import CoOpHead
+    from ial_bench.encoders.towers import ClipTowers
+    from ial_methods.prompt.prompts import Context, Prompts
+
+N_CONTEXT = 16
+"""Context tokens where neither their number nor a phrase is given."""
+
+Position = Literal["end", "middle"]
+
+
+class PromptConfig(MethodConfig):
+    """Settings of the context."""
+
+    n_context: int | None = Field(
+        None, ge=1, description="learnt tokens M; null: as many as the phrase has, or 16 without one"
+    )
+    init: str | None = Field(
+        None,
+        description="phrase whose first M tokens the context starts from, the rest stays as it is; null: Gaussian",
+    )
+
+    def first_context(self, towers: ClipTowers) -> Context:
+        """The context before training.
+
+        Raises:
+            ConfigError: a phrase without words, or of fewer tokens than are to be learnt.
+            SkipMethod: the tokenizer is not CLIP's.
+        """
+        from ial_methods.prompt.prompts import Context
+
+        return Context.of(towers, self.init, self.n_context or (N_CONTEXT if self.init is None else None))
+
+    def prompt_tokens(self, sizes: Sizes) -> float:
+        """Tokens of a candidate's prompt, about."""
+        phrase = len((self.init or "").split())
+        return min(sizes.tokens + (phrase or self.n_context or N_CONTEXT) + 1, sizes.context)
+
+
+class ContextMethod(FeatureTrainingMethod):
+    """Learns the context by cross-entropy over the candidates; CLIP's weights and its logit scale stay as they are.
+
+    A subclass implements `new_head` and `logits`.
+    """
+
+    class Config(PromptConfig, FeatureTrainingMethod.Config):
+        """Settings of every such method."""
+
+    config: Config
+    prompts: Prompts
+
+    @cached_property
+    def towers(self) -> ClipTowers:
+        """The CLIP, a copy of this method's own; frozen."""
+        return self.context.features.towers(self.backbone)
+
+    def address_position(self) -> Position:
+        """Where the address stands."""
+        return "end"
+
+    @abstractmethod
+    def new_head(self, context: torch.Tensor, n_candidates: int) -> nn.Module:
+        """What is trained, from the first context float32 [M, width]."""
+
+    def build(self, candidates: Candidates) -> nn.Module:
+        from ial_methods.prompt.prompts import Prompts
+
+        context = self.config.first_context(self.towers)
+        self.prompts = Prompts.of(self.towers, candidates.texts, context, self.address_position())
+        self.prompts.tell(self.info.name, self.context.report)
+        self.facts.update(self.prompts.facts())
+        return self._head(context)
+
+    def _head(self, context: Context) -> nn.Module:
+        start = context.start(self.towers, self.context.rng("context"))
+        return self.new_head(start, len(self.prompts)).to(self.towers.device)
+
+    def workload(self, sizes: Sizes) -> Workload:
+        """The candidates' prompts through the text tower: both ways in each step, forwards for each choice on val."""
+        config, tokens = self.config, self.config.prompt_tokens(sizes)
+        steps = config.steps_over(sizes.train)
+        each = self.prompts_a_step(sizes) * tokens
+        looked = config.epochs * self.prompts_on_val(sizes) * tokens
+        fit = Effort(tokens=looked, tokens_trained=steps * each, steps=steps)
+        return Workload(fit, self.query_effort(sizes), self.context_parameters(sizes), batch_tokens=each)
+
+    def context_parameters(self, sizes: Sizes) -> float:
+        """Numbers of the learnt tokens, each about as wide as a feature."""
+        return float((self.config.n_context or N_CONTEXT) * sizes.dim)
+
+    def prompts_a_step(self, sizes: Sizes) -> float:
+        """Prompts that a step sends through the text tower."""
+        return min(self.config.candidates_per_step or sizes.candidates, sizes.candidates)
+
+    def prompts_on_val(self, sizes: Sizes) -> float:
+        """Prompts that one look at val takes."""
+        return sizes.candidates
+
+    def query_effort(self, sizes: Sizes) -> Effort:  # noqa: ARG002 - where prompts are encoded once
+        """One answer."""
+        return PHOTO
+
+    def parameters(self) -> ParameterCount:
+        trained = self.trained_parameters()
+        return ParameterCount(sum(p.numel() for p in self.towers.parameters()) + trained, trained)
+
+    def state(self) -> State:
+        return {**super().state(), **self.prompts.arrays()}
+
+    def restore(self, state: State) -> None:
+        from ial_methods.prompt.prompts import Prompts
+
+        self.prompts = Prompts.from_arrays(state, self.towers.device)
+        self.head = self._head(self.config.first_context(self.towers))
+        self.restore_head(state)
 
 
 class CoOp(ContextMethod):
@@ -58,24 +177,24 @@ class CoOp(ContextMethod):
         learning_rate: float = Field(1e-2, gt=0, description="the largest, reached after the warm-up")
 
     config: Config
-    head: CoOpHead
+    head: nn.ParameterDict
 
     def address_position(self) -> Position:
-        """As configured."""
         return self.config.position
 
-    def new_head(self, context: torch.Tensor, n_candidates: int) -> CoOpHead:
+    def new_head(self, context: torch.Tensor, n_candidates: int) -> nn.ParameterDict:
         """The context, one copy for each candidate where each has its own."""
-        from ial_methods.prompt.heads import CoOpHead
+        from torch import nn
 
-        return CoOpHead(context if self.config.context == "unified" else context.repeat(n_candidates, 1, 1))
+        own = context.clone() if self.config.context == "unified" else context.repeat(n_candidates, 1, 1)
+        return nn.ParameterDict({"context": nn.Parameter(own)})
 
     def encode(self, some: torch.Tensor | None = None) -> torch.Tensor:
         """Unit features [n, d] of some candidates' prompts (None: all), with gradients to the context."""
         import torch
         from torch.nn.functional import normalize
 
-        context = self.head.context
+        context = self.head["context"]
         if context.ndim == 2:
             features = self.prompts.encode(self.towers, context[None], some)
         else:
@@ -85,16 +204,11 @@ class CoOp(ContextMethod):
 
     def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
         """The model's logits of cosines."""
-        from torch.nn.functional import normalize
+        from ial_methods.prompt.prompts import cosine_logits
 
-        from ial_bench.training.loop import full_precision
-
-        texts = self.encode(some)
-        with full_precision(x.device):
-            return self.towers.biased(self.towers.logit_scale.float() * normalize(x, dim=-1) @ texts.T)
+        return cosine_logits(self.towers, x, self.encode(some))
 
     def answer_with(self) -> None:
-        """Encode the prompts once."""
         self.texts = (self.encode() * self.towers.logit_scale.float()).cpu().numpy()
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from ial_bench import Candidates, MethodInfo, Photos, State
 from ial_bench.seeds import derive_seed
+from ial_bench.training.checkpoint import put_tensors
 from ial_bench.training.clip_method import ClipTrainingMethod
 from ial_bench.workload import Sizes
-from ial_methods.prompt.config import PromptConfig, prompt_tokens
+from ial_methods.prompt.coop import PromptConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from ial_methods.prompt.heads import MaPLeHead
     from ial_methods.prompt.prompts import Prompts
 
 
@@ -62,7 +63,8 @@ class MaPLe(ClipTrainingMethod):
         )
 
     config: Config
-    head: MaPLeHead
+    head: Any
+    """``texts``, prompts by block, and ``couplings``, a linear map each."""
     prompts: Prompts
 
     def prepare(self) -> None:
@@ -74,7 +76,7 @@ class MaPLe(ClipTrainingMethod):
     def step_tokens(self, sizes: Sizes) -> float:
         """The prompts that a step tells apart."""
         shown = min(self.config.candidates_per_step or sizes.candidates, sizes.candidates)
-        return shown * prompt_tokens(self.config, sizes)
+        return shown * self.config.prompt_tokens(sizes)
 
     def trained_at_most(self, sizes: Sizes) -> float:
         """Prompts and their couplings: wide as a feature, about."""
@@ -82,14 +84,17 @@ class MaPLe(ClipTrainingMethod):
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Train; the prompts of the best epoch on val are kept."""
-        from ial_methods.prompt.maple_task import MaPLeTask
+        from ial_bench.training.task import PhotoMatchTask
 
         self.build(train.candidates)
-        self.facts["training"] = MaPLeTask(self, train, val).trainer.run().told()
-        self.facts |= {"depth": len(self.head.texts), **self.prompts.facts()}
+        task = PhotoMatchTask(
+            self.info.name, self.config, self.context, self.head, train, self.towers.preprocessing, self.decoded,
+            self.encode_pixels, self.logits, self.config.candidates_per_step, self.scores_are, partial(self.ssa1, val),
+        )  # fmt: skip
+        self.facts["training"] = task.trainer.run().as_dict()
+        self.facts |= {"depth": len(self.head["texts"]), **self.prompts.facts()}
 
     def build(self, candidates: Candidates) -> None:
-        """The prompts before training."""
         self.new_head()
         self._set_prompts(candidates)
         self.prompts.tell(self.info.name, self.context.report)
@@ -97,34 +102,51 @@ class MaPLe(ClipTrainingMethod):
     def new_head(self) -> None:
         """What is trained, from the run's seed."""
         import torch
+        from torch import nn
 
-        from ial_methods.prompt.heads import MaPLeHead
-        from ial_methods.prompt.prompts import Context, drawn
+        from ial_methods.prompt.prompts import drawn
 
         towers, config = self.towers, self.config
         depth = min(config.depth, len(towers.text_blocks), *([towers.image_blocks] if config.vision else []))
         if depth < config.depth:
             self.context.report.log(f"{self.info.name}: the shallower tower has {depth} blocks; depth is {depth}")
-        first = Context.of(towers, config).start(towers, self.context.rng("context"))
+        first = config.first_context(towers).start(towers, self.context.rng("context"))
         deeper = drawn(self.context.rng("deep"), depth - 1, *first.shape).to(first.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("method", self.context.seed, "coupling"))
-            self.head = MaPLeHead([first, *deeper], towers.image_width if config.vision else None)
-        self.head.to(towers.device)
+            widths = (first.shape[1], towers.image_width) if config.vision else None
+            couplings = nn.ModuleList(nn.Linear(*widths) for _ in range(depth) if widths is not None)
+        texts = nn.ParameterList(nn.Parameter(p.clone()) for p in (first, *deeper))
+        self.head = nn.ModuleDict({"texts": texts, "couplings": couplings}).to(towers.device)
 
     def _set_prompts(self, candidates: Candidates) -> None:
-        from ial_methods.prompt.prompts import Context, Prompts
+        from ial_methods.prompt.prompts import Prompts
 
-        self.prompts = Prompts.of(self.towers, candidates.texts, Context.of(self.towers, self.config))
+        self.prompts = Prompts.of(self.towers, candidates.texts, self.config.first_context(self.towers))
         self._prompts_of = candidates.digest
+
+    def visual_prompts(self) -> list[torch.Tensor]:
+        """[M, width] for each block of the image tower that is prompted."""
+        import torch
+
+        # Detached where no gradients are wanted: torch's counter of operations fails on what asks for them there.
+        texts = self.head["texts"] if torch.is_grad_enabled() else [p.detach() for p in self.head["texts"]]
+        return [couple(p) for couple, p in zip(self.head["couplings"], texts, strict=True)]
 
     def encode_prompts(self, some: torch.Tensor | None = None) -> torch.Tensor:
         """Features [n, d] of some candidates' prompts (None: all), not normalised, with gradients to them."""
-        first, *deep = self.head.texts
+        first, *deep = self.head["texts"]
         return self.prompts.encode(self.towers, first[None], some, deep=deep)
 
+    def logits(self, x: torch.Tensor, some: torch.Tensor | None) -> torch.Tensor:
+        """Logits [n, c] of photos' features [n, d] against some candidates' prompts (None: all), with gradients."""
+        from torch.nn.functional import normalize
+
+        from ial_methods.prompt.prompts import cosine_logits
+
+        return cosine_logits(self.towers, x, normalize(self.encode_prompts(some).float(), dim=-1))
+
     def encode_texts(self, candidates: Candidates) -> torch.Tensor:
-        """Features of the candidates' prompts."""
         if self._prompts_of != candidates.digest:
             self._set_prompts(candidates)
         return self.encode_prompts()
@@ -133,29 +155,23 @@ class MaPLe(ClipTrainingMethod):
         """Features of photos beside the visual prompts."""
         if not self.config.vision:
             return super().encode_pixels(pixels)
-        return self.towers.encode_prompted(pixels, self.head.visual())
+        return self.towers.encode_prompted(pixels, self.visual_prompts())
 
     def trained_state(self) -> Mapping[str, torch.Tensor]:
-        """The prompts and their couplings."""
         return dict(self.head.named_parameters())
 
     def restore_trained(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take them over."""
-        from ial_bench.training.checkpoint import put_tensors
-
         self.new_head()
         put_tensors(self.head, dict(tensors))
 
     def query_tensors(self) -> list[torch.Tensor]:
         """The visual prompts: what a query needs of the trained parameters."""
-        return [p.detach() for p in self.head.visual()] if self.config.vision else []
+        return [p.detach() for p in self.visual_prompts()] if self.config.vision else []
 
     def state(self) -> State:
-        """The trained tensors and the candidates' tokens."""
         return {**super().state(), **self.prompts.arrays()}
 
     def restore(self, state: State) -> None:
-        """Take them over."""
         from ial_methods.prompt.prompts import Prompts
 
         super().restore(state)

@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ial_bench import State
 from ial_bench.encoders.text_tree import Keys
 from ial_bench.encoders.towers import ClipTowers
 from ial_bench.errors import ConfigError
 from ial_bench.progress import Reporter
-from ial_methods.prompt.config import N_CONTEXT, SPREAD, STOP, Position, PromptConfig
+from ial_bench.training.loop import full_precision
+
+STOP = "."
+"""Ends every prompt, as in the methods' own code. Behind a bracket it is one token with it, as in any text."""
+SPREAD = 0.02
+"""Standard deviation of what is drawn to start from."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +42,26 @@ class Context:
     phrase: tuple[int, ...]
 
     @classmethod
-    def of(cls, towers: ClipTowers, config: PromptConfig) -> Context:
-        """As configured.
+    def of(cls, towers: ClipTowers, init: str | None, n: int | None) -> Context:
+        """A context of `n` tokens that starts from the phrase `init`, or from noise.
+
+        Args:
+            towers: for the tokenizer.
+            init: the phrase, or None.
+            n: learnt tokens; None: as many as the phrase has.
 
         Raises:
             ConfigError: a phrase without words, or of fewer tokens than are to be learnt.
             SkipMethod: the tokenizer is not CLIP's.
         """
         encode = towers.clip_tokenizer.encode
-        if config.init is None:
-            return cls(config.n_context or N_CONTEXT, ())
-        phrase = tuple(encode(config.init))
-        size = len(phrase) if config.n_context is None else config.n_context
+        phrase = () if init is None else tuple(encode(init))
+        size = len(phrase) if n is None else n
+        if init is None:
+            return cls(size, phrase)
         if not phrase or size > len(phrase):
             raise ConfigError(
-                f"the phrase {config.init!r} has {len(phrase)} tokens, fewer than n_context {size or 1}",
+                f"the phrase {init!r} has {len(phrase)} tokens, fewer than n_context {size or 1}",
                 "take a longer phrase, fewer tokens, or init=null",
             )
         return cls(size, phrase)
@@ -66,6 +77,12 @@ class Context:
 def drawn(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     """float32: Gaussian of standard deviation `SPREAD`."""
     return torch.from_numpy(rng.normal(0, SPREAD, shape)).float()
+
+
+def cosine_logits(towers: ClipTowers, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+    """The model's logits [n, c] of photos' features [n, d] of any length and unit features of texts [c, d]."""
+    with full_precision(images.device):
+        return towers.biased(towers.logit_scale.float() * F.normalize(images, dim=-1) @ texts.T)
 
 
 @dataclass(frozen=True)
@@ -85,7 +102,9 @@ class Prompts:
     cut: int
 
     @classmethod
-    def of(cls, towers: ClipTowers, addresses: Sequence[str], context: Context, position: Position = "end") -> Prompts:
+    def of(
+        cls, towers: ClipTowers, addresses: Sequence[str], context: Context, position: Literal["end", "middle"] = "end"
+    ) -> Prompts:
         """The prompts of `addresses`.
 
         An address that does not fit beside the context is cut at a token's edge.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,13 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, unit_norm
+from ial_bench.errors import ConfigError
 from ial_bench.workload import PHOTO, Sizes, Workload
 from ial_methods.retrieval.gallery import UNIT_NORM, Gallery, identity, labels_of
-from ial_methods.retrieval.recall import Probe
-from ial_methods.retrieval.rerank import Rerank, nearest_scores, place_codes, pooling, vote_weights
 from ial_methods.retrieval.search import (
     FORMS,
     IndexSpec,
+    Probe,
     StreamedExact,
     Transform,
     build_index,
@@ -24,13 +26,71 @@ from ial_methods.retrieval.search import (
     search_effort,
     set_effort,
 )
-from ial_methods.retrieval.whiten import Whitening
+from ial_methods.retrieval.votes import Rerank, nearest_scores, place_codes, pooling, vote_weights
 
 _DEFAULT_K, _DEFAULT_TEMPERATURE = 20, 0.05  # for datasets without a val split
 LISTED = 200
 """Neighbours whose addresses are listed after those that got votes."""
 _BLOCK = 4096
 _VOTES = "votes.npz"
+_LEAST_VARIANCE = 1e-9  # of the largest; what is below is rounding of float32
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """``unit((unit(x) - mean) P)``: components of unit variance, then unit norm, so that inner products are cosines.
+
+    Attributes:
+        mean: float32 [d], of unit features.
+        projection: float32 [d, m], principal directions by falling variance, each divided by its deviation.
+    """
+
+    mean: npt.NDArray[np.float32]
+    projection: npt.NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, train: Features, dim: int) -> Whitening:
+        """Principal components of the train features, read in blocks, summed in double precision.
+
+        Args:
+            train: features [n, d].
+            dim: components m to keep.
+
+        Raises:
+            ConfigError: the features vary in fewer dimensions.
+        """
+        width = train.x.shape[1]
+        n = max(len(train), 1)
+        mean = sum((unit_norm(x).sum(axis=0, dtype=np.float64) for x, _ in train.blocks()), np.zeros(width)) / n
+        scatter = np.zeros((width, width))
+        for x, _ in train.blocks():
+            centred = unit_norm(x).astype(np.float64) - mean
+            scatter += centred.T @ centred
+        variances, directions = np.linalg.eigh(scatter / max(n - 1, 1))
+        variances, directions = variances[::-1], directions[:, ::-1]
+        rank = int((variances > max(variances[0], 0.0) * _LEAST_VARIANCE).sum())
+        if dim > rank:
+            raise ConfigError(
+                f"whiten={dim}: the features of the {len(train):,} train photos vary in {rank} dimensions only",
+                f"set whiten to at most {rank}",
+            )
+        kept = directions[:, :dim]
+        kept = kept * np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(dim)])  # else their signs mean nothing
+        return cls(mean.astype(np.float32), (kept / np.sqrt(variances[:dim])).astype(np.float32))
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """float32 [n, m] of features [n, d]: unit rows."""
+        return unit_norm(np.asarray((unit_norm(x) - self.mean) @ self.projection, dtype=np.float32))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of mean and projection."""
+        return self.mean.nbytes + self.projection.nbytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of mean and projection."""
+        return hashlib.sha256(self.mean.tobytes() + self.projection.tobytes()).hexdigest()
 
 
 class Retrieval(FrozenEncoderMethod):
@@ -52,8 +112,6 @@ class Retrieval(FrozenEncoderMethod):
     )
 
     class Config(FrozenEncoderMethod.Config):
-        """Settings."""
-
         k_grid: tuple[int, ...] = Field(
             (1, 2, 5, 10, 20, 50, 100, 200),
             min_length=1,
@@ -200,7 +258,6 @@ class Retrieval(FrozenEncoderMethod):
         return right
 
     def storage_bytes(self) -> int:
-        """The gallery and the image tower."""
         return self.gallery_bytes() + super().storage_bytes()
 
     def gallery_bytes(self) -> int:
@@ -208,7 +265,6 @@ class Retrieval(FrozenEncoderMethod):
         return self.gallery.nbytes + (0 if self.whitening is None else self.whitening.nbytes)
 
     def save(self, folder: Path) -> None:
-        """Store the gallery, and what it takes to vote beside it."""
         self.gallery.save(folder)
         chosen: dict[str, Any] = {"k": self.k, "temperature": self.temperature, "n_candidates": self.n_candidates}
         if self.whitening is not None:

@@ -30,6 +30,7 @@ _NUMBERS = {"flat": 0, "ivf": 1, "ivfpq": 2, "hnsw": 1}
 _BLOCK = 8192
 _EXACT_BLOCK = 65_536  # larger, so that the merging of blocks costs nothing beside their search
 _SAMPLE_PER_LIST, _LEAST_SAMPLE = 64, 65_536  # rows that k-means sees; 256 for each centroid of a product quantiser
+_NEIGHBOURS, _QUERIES = 10, 1000  # that recall is measured with
 _CENTROIDS = 256  # of each byte of a product-quantised vector
 
 
@@ -71,7 +72,7 @@ class IndexSpec:
 
     @property
     def has_lists(self) -> bool:
-        """Whether vectors lie in lists, one a centroid, of which a query looks into some."""
+        """Whether vectors lie in lists, one for each centroid; a query looks into some of them."""
         return self.kind in ("ivf", "ivfpq")
 
     def check(self, dim: int, n_train: int) -> None:
@@ -231,6 +232,47 @@ def read_index(path: Path, spec: IndexSpec) -> Any:
     return index
 
 
+@dataclass(frozen=True)
+class Probe:
+    """Photos whose nearest train photos are known: val photos, or train photos where there is no val.
+
+    Attributes:
+        x: [q, d], their vectors.
+        own: int64 [q], the row of each in the gallery, -1 for val photos: no photo counts as its own neighbour.
+        nearest: int64 [q, 10], rows of its nearest among the train photos; fewer columns where there are fewer.
+    """
+
+    x: Rows
+    own: npt.NDArray[np.int64]
+    nearest: npt.NDArray[np.int64]
+
+    @classmethod
+    def sample(cls, train: Features, val: Features, exact: Any, transform: Transform) -> Probe:
+        """At most 1,000 photos, the same ones each time.
+
+        Args:
+            train: what is searched.
+            val: what searches; may be empty.
+            exact: an exact index of the train photos that have a candidate address.
+            transform: features to vectors.
+        """
+        part, known = (val, np.arange(len(val))) if len(val) else (train, np.flatnonzero(train.labels >= 0))
+        rng = generator("retrieval", "recall")
+        chosen = np.sort(rng.choice(len(known), min(_QUERIES, len(known)), replace=False)).astype(np.int64)
+        own = np.full(len(chosen), -1, np.int64) if len(val) else chosen
+        x = transform(np.asarray(part.x[known[chosen]]))
+        return cls(x, own, _others(exact, x, own))
+
+    def recall(self, index: Any) -> float:
+        """Recall@10 of an index of the train photos: the share of the nearest that it finds among as many.
+
+        1 where there is nothing to find.
+        """
+        found = _others(index, self.x, self.own)
+        hits = (found[:, :, None] == self.nearest[:, None, :]).any(axis=2)
+        return float(hits.sum() / self.nearest.size) if self.nearest.size else 1.0
+
+
 def _empty(spec: IndexSpec, dim: int) -> Any:
     import faiss
 
@@ -308,3 +350,13 @@ def _one_thread(*, when: bool) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(threads)
+
+
+def _others(index: Any, x: Rows, own: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Rows of the 10 nearest, [q, 10], the queries themselves left out."""
+    itself = int((own >= 0).any())
+    _, rows = search(index, x, _NEIGHBOURS + itself)
+    if not itself:
+        return rows
+    others_first = np.argsort(rows == own[:, None], axis=1, kind="stable")
+    return np.take_along_axis(rows, others_first, axis=1)[:, :-1]

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
 
 from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
 from ial_bench.datasets.loader import DecodedPhotos
-from ial_bench.encoders.encoder import names_of_batch, require_finite
-from ial_bench.encoders.spec import OWN_POOLING, POOLING_FORMS, PoolingSpec, require_trainable_tower, shown_spec
+from ial_bench.encoders.spec import require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
 from ial_bench.method import ParameterCount
-from ial_bench.progress import chunks
-from ial_bench.training.config import AugmentationConfig, TrainingConfig
+from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.retrieval.knn import Retrieval
-from ial_methods.retrieval.positives import Positives
+from ial_methods.retrieval.metric import MetricConfig
 
 if TYPE_CHECKING:
-    import torch
-
     from ial_bench.encoders.image_tower import ImageTower
+    from ial_bench.training.trained_encoder import TrainedEncoder
 
 _WEIGHTS = "encoder.safetensors"
 
@@ -54,47 +50,14 @@ class RetrievalTuned(Retrieval):
     )
     uses_features = False
 
-    class Config(TrainingConfig, AugmentationConfig, Retrieval.Config):
-        """Settings; the defaults of the schedule are sized for a city of some thousand photos."""
-
-        loss: Literal["multi-similarity", "cosface"] = Field(
-            "multi-similarity", description="multi-similarity, with its miner, or cosface"
-        )
-        positives: Positives = Field(
-            "address",
-            description="photos that are alike: of one address, of one place, or of one view: a square and a heading",
-        )
-        cell_m: float = Field(10.0, gt=0, description="side of the squares of positives=view, metres")
-        cell_degrees: float = Field(30.0, gt=0, le=360, description="width of the headings of positives=view")
-        views: int = Field(4, ge=2, description="photos of a class in a batch of multi-similarity")
-        pooling: str = Field(OWN_POOLING, description=f"of the trained tower: {POOLING_FORMS}")
-        netvlad_photos: int = Field(1000, ge=1, description="train photos whose local features start netvlad's centres")
-        head_rate: float = Field(1.0, gt=0, description="factor on the learning rate of a pooling that is trained")
-        alpha: float = Field(2.0, gt=0, description="of multi-similarity: how sharply near positives count less")
-        beta: float = Field(50.0, gt=0, description="of multi-similarity: how sharply far negatives count less")
-        base: float = Field(0.5, ge=-1, le=1, description="of multi-similarity: the cosine between both")
-        epsilon_mined: float = Field(0.1, ge=0, description="of multi-similarity's miner: its margin, a cosine")
-        margin: float = Field(0.35, ge=0, lt=2, description="of cosface, a cosine")
-        scale: float = Field(30.0, gt=0, description="of cosface: factor on cosines")
-        classifier_rate: float = Field(10.0, gt=0, description="factor on the learning rate of cosface's classes")
-        epochs: int = Field(8, ge=1, description="passes over the train photos; the best by val SSA-1 is kept")
-        batch_size: int = Field(64, ge=1, description="photos of a step, over all processes")
-        learning_rate: float = Field(4e-4, gt=0, description="the largest, of the image tower")
-        weight_decay: float = Field(0.05, ge=0, description="of matrices")
-        min_scale: float = Field(0.85, gt=0, le=1, description="side of the smallest cut, as a share")
-        jitter: float = Field(0.1, ge=0, le=1, description="strength of brightness, contrast and tint changes")
-
-        @field_validator("pooling")
-        @classmethod
-        def _is_a_pooling(cls, text: str) -> str:
-            PoolingSpec.parse(text)
-            return text
+    class Config(MetricConfig, Retrieval.Config):
+        """Settings."""
 
     config: Config
-    _rank = 0  # of the processes that train, each of which writes features of its own
+    _rank = 0  # each process that trains writes its own features
 
     def prepare(self) -> None:
-        """See whether the library of the losses is there, and the encoder one to be trained."""
+        """Check that the encoder can be trained and that the library of the losses is installed."""
         require_trainable_tower(self.backbone)
         if find_spec("pytorch_metric_learning") is None:
             raise SkipMethod("pytorch-metric-learning is not installed: pip install pytorch-metric-learning")
@@ -111,61 +74,48 @@ class RetrievalTuned(Retrieval):
 
     @cached_property
     def tower(self) -> ImageTower:
-        """The image tower, a copy of this method's own, with the parameters that are trained asking for gradients."""
+        """This method's own copy of the image tower; its trained parameters ask for gradients."""
         tower = self.context.features.image_tower(self.backbone, self.config.pooling)
         tower.unfreeze()
         return tower
 
     @cached_property
     def decoded(self) -> DecodedPhotos:
-        """Photos that a fit has decoded, kept on the disk where the run has a folder."""
         return DecodedPhotos(self.context.work)
 
     def fit(self, train: Photos, val: Photos) -> None:
         """Train; then choose k and temperature as `retrieval` does."""
-        from ial_methods.retrieval.tuned_task import MetricTask
+        from ial_methods.retrieval.metric_task import MetricTask
 
-        task = MetricTask(self, train, val)
-        self._rank = task.rank
-        self.facts["training"] = task.trainer.run().told()
+        task = MetricTask(
+            self.info.name, self.config, self.context, self.tower, train, val, self.decoded, self.features,
+            self.best_on_val,
+        )  # fmt: skip
+        self._rank = task.ranks.rank
+        self.facts["training"] = task.trainer.run().as_dict()
         self.facts["classes"] = task.classes
         self.fit_features(*task.features())
 
     def features(self, photos: Photos) -> Features:
         """Features of dataset photos by the tower as it is; on disk where the run has a folder, else in memory."""
-        from ial_bench.datasets.loader import Prepared, photo_tensors
-
-        parts = chunks(len(photos), self.context.batch_size)
-        make, batches = Prepared(self.tower.preprocess), [range(p.start, p.stop) for p in parts]
-        pin = self.context.device.startswith("cuda")
-        pixels = photo_tensors(photos, make, batches, self.context.workers, pin=pin, kept=self.decoded)
-        blocks = (self._encode(p, rows, photos.where) for p, rows in zip(pixels, batches, strict=True))
+        blocks = (x for _, x in self._encoder.photos(photos))
         if self.context.work is None or len(photos) == 0:
             return Features(np.concatenate([np.zeros((0, self._dim), np.float32), *blocks]), photos)
         return Features(self._on_disk(self.context.work, blocks, photos), photos)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
         """Encode the photos with the trained tower and answer as `retrieval` does."""
-        from ial_bench.datasets.loader import image_tensors
-
-        x, name = np.zeros((len(images), self._dim), np.float32), names_of_batch(images)
-        for part in chunks(len(images), self.context.batch_size):
-            rows = range(part.start, part.stop)
-            pixels = image_tensors(images, rows, self.tower.preprocess, self.context.workers)
-            x[part] = self._encode(pixels, rows, name)
+        x = np.zeros((len(images), self._dim), np.float32)
+        for part, features in self._encoder.images(images):
+            x[part] = features
         return self.predict_features(x, k)
 
-    def _encode(
-        self, pixels: torch.Tensor, rows: Sequence[int] | npt.NDArray[np.int64], name: Callable[[int], str]
-    ) -> npt.NDArray[np.float32]:
-        """Features of pixels; `name` tells in words what each of their `rows` is."""
-        import torch
+    @property
+    def _encoder(self) -> TrainedEncoder:
+        from ial_bench.training.trained_encoder import TrainedEncoder
 
-        with torch.inference_mode():
-            features: npt.NDArray[np.float32] = self.tower(pixels.to(self.tower.device)).float().cpu().numpy()
-        encoder = f"{shown_spec(self.backbone)} as {self.info.name} trained it"
-        require_finite(features, encoder, lambda i: name(int(rows[i])))
-        return features
+        name = f"{shown_spec(self.backbone)} as {self.info.name} trained it"
+        return TrainedEncoder(name, self.tower, self.tower.preprocess, self.context, self.decoded)
 
     @cached_property
     def _dim(self) -> int:
@@ -186,11 +136,10 @@ class RetrievalTuned(Retrieval):
     def _encoder_digest(self) -> str:
         from ial_bench.encoders.build import tensor_digest
 
-        told = {"encoder": super()._encoder_digest, "pooling": self.config.pooling}
-        return digest({**told, "tuned": tensor_digest(self.tower.tensors())})
+        made_of = {"encoder": super()._encoder_digest, "pooling": self.config.pooling}
+        return digest({**made_of, "tuned": tensor_digest(self.tower.tensors())})
 
     def storage_bytes(self) -> int:
-        """The gallery and the trained tower."""
         return self.gallery_bytes() + sum(t.numel() * t.element_size() for t in self.tower.tensors().values())
 
     def parameters(self) -> ParameterCount:
@@ -199,10 +148,7 @@ class RetrievalTuned(Retrieval):
         return ParameterCount(count, count)
 
     def save(self, folder: Path) -> None:
-        """Store the trained tower beside what `retrieval` stores."""
         from safetensors.torch import save_file
-
-        from ial_bench.training.checkpoint import trained_tensors
 
         super().save(folder)
         save_file(trained_tensors(self.tower), folder / _WEIGHTS)
@@ -210,8 +156,6 @@ class RetrievalTuned(Retrieval):
     def load(self, folder: Path) -> None:
         """Read the tower, then the gallery, which must be of its features."""
         from safetensors.torch import load_file
-
-        from ial_bench.training.checkpoint import put_tensors
 
         put_tensors(self.tower, load_file(folder / _WEIGHTS))
         super().load(folder)

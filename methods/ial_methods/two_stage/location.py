@@ -14,15 +14,16 @@ from ial_bench import Features, MethodInfo, RunContext, unit_norm
 from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import to_equal_area_m
 from ial_bench.progress import chunks
+from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
 from ial_methods.retrieval.gallery import Gallery
-from ial_methods.retrieval.rerank import vote_weights
-from ial_methods.two_stage.locate import weighted_mean
-from ial_methods.two_stage.pipeline import Pipeline
+from ial_methods.retrieval.votes import vote_weights
+from ial_methods.two_stage.neighbours import weighted_mean
+from ial_methods.two_stage.pipeline import Pipeline, ValByPlace
 
 if TYPE_CHECKING:
-    from ial_methods.two_stage.location_network import LocationModel, PhotoHead
+    from ial_methods.two_stage.training import LocationModel, PhotoHead
 
 _FILE = "location.npz"
 _BLOCK = 4096
@@ -81,7 +82,6 @@ class TwoStageLocation(Pipeline):
         return Effort(flops=seen * self.stage1_parameters(sizes) + against, steps=steps)
 
     def stage1_parameters(self, sizes: Sizes) -> float:
-        """Those of both networks."""
         c = self.config
         each = c.width * (2 * c.frequencies + 2 * c.width + c.dim)
         return float(c.photo_width * (sizes.dim + c.dim) + len(c.wavelengths_m) * each)
@@ -116,8 +116,7 @@ class LocationStage:
         Raises:
             SkipMethod: there are no train photos.
         """
-        from ial_methods.two_stage.location_network import LocationModel
-        from ial_methods.two_stage.location_task import LocationTask
+        from ial_methods.two_stage.training import LocationModel, LocationTask
 
         c = self.config
         distinct, position = np.unique(train.photos.positions, axis=0, return_inverse=True)
@@ -127,7 +126,18 @@ class LocationStage:
         ).to(self.context.device)
         self.head = self.model.photos
         metres = to_equal_area_m(distinct, self.origin).astype(np.float32)
-        self._log = LocationTask(self, train, val, metres, position.reshape(-1).astype(np.int64)).trainer.run()
+        by_place = ValByPlace(train, val, self.locate)
+
+        def val_ssa1() -> float | None:
+            if len(val):
+                self.index([train], "")
+            return by_place()
+
+        task = LocationTask(
+            self.name, c, self.context, self.model, c.extra_positions, train.x, metres,
+            position.reshape(-1).astype(np.int64), val_ssa1,
+        )  # fmt: skip
+        self._log = task.trainer.run()
         self._trained = sum(p.numel() for p in self.model.parameters())
         self.index([train], "")
 
@@ -171,32 +181,26 @@ class LocationStage:
             return positions[:, 0]
         return weighted_mean(positions, vote_weights(similarity, 1 / self._scale))
 
-    def told(self) -> Mapping[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """How the training went, and how many positions are searched; after a fit."""
-        return {"positions": len(self.gallery), "scale": self._scale, "training": self._log.told()}
+        return {"positions": len(self.gallery), "scale": self._scale, "training": self._log.as_dict()}
 
     def storage_bytes(self) -> int:
         """The head on photos and the gallery; the location encoder has done its work."""
         return sum(p.numel() * p.element_size() for p in self.head.parameters()) + self.gallery.nbytes
 
     def trained_parameters(self) -> int:
-        """Those of both encoders, and the factor on cosines."""
         return self._trained
 
     def save(self, folder: Path) -> None:
-        """Store the head and the gallery."""
-        from ial_bench.training.checkpoint import trained_tensors
-
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
         np.savez(folder / _FILE, scale=np.array(self._scale), trained=np.array(self._trained), **arrays)
         self.gallery.save(folder)
 
     def load(self, folder: Path, encoder: str) -> None:
-        """Read them; the gallery memory-mapped."""
         import torch
 
-        from ial_bench.training.checkpoint import put_tensors
-        from ial_methods.two_stage.location_network import PhotoHead
+        from ial_methods.two_stage.training import PhotoHead
 
         with np.load(folder / _FILE, allow_pickle=False) as stored:
             arrays = {n: stored[n] for n in stored.files}

@@ -1,18 +1,29 @@
-"""What every Image-GPS-Address pipeline has, whatever its first stage."""
+"""Image -> GPS -> address: a first stage that locates the photo, and a geocoder behind it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench import Address, Candidates, Features, FrozenEncoderMethod, TopK
+from ial_bench import (
+    Address,
+    Candidates,
+    Features,
+    FrozenEncoderMethod,
+    Method,
+    MethodConfig,
+    RunContext,
+    TopK,
+)
 from ial_bench.geo.points import Points, haversine_m
-from ial_bench.geocoding.geocoder import Geocoder, PlaceIndex
+from ial_bench.geocoding.geocoder import Geocoder, NearestPlace, PlaceIndex
 from ial_bench.geocoding.reverse import ReverseGeocoder
 from ial_bench.geocoding.settings import (
     GeocoderSettings,
@@ -22,15 +33,44 @@ from ial_bench.geocoding.settings import (
     restored_streets,
     streets_for,
 )
-from ial_bench.method import MethodConfig, RunContext
-from ial_bench.training.told import told_as_array, told_from_array
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
     from ial_bench.geo.lines import StreetLines
 
+REFERENCE = (
+    "Xu et al., AddressCLIP: Empowering Vision-Language Models for City-wide Image Address Localization, ECCV 2024"
+)
 _NETWORK_VAL = 100  # val photos asked about where a service answers: a second each on a public server
 _LOOKUP_FLOPS = 1e6  # of the candidates of one position, by what it takes
+
+
+@dataclass(frozen=True)
+class ValByPlace:
+    """SSA-1 of val photos, as located, by the nearest train place; None without val.
+
+    Attributes:
+        train: photos whose places are known.
+        val: photos to locate.
+        locate: features [n, d] to positions [n, 2].
+    """
+
+    train: Features
+    val: Features
+    locate: Callable[[npt.NDArray[np.float32]], Points]
+
+    @cached_property
+    def _places(self) -> NearestPlace:
+        return NearestPlace(PlaceIndex.of(self.train.photos))
+
+    def __call__(self) -> float | None:
+        """With the first stage as it is."""
+        if len(self.val) == 0:
+            return None
+        right = 0
+        for x, labels in self.val.blocks(1024):
+            right += int((self._places.rank(self.locate(x), 1).indices[:, 0] == labels).sum())
+        return right / len(self.val)
 
 
 class Stage1(Protocol):
@@ -38,49 +78,40 @@ class Stage1(Protocol):
 
     def fit(self, train: Features, val: Features, log: Callable[[str], None]) -> None:
         """Learn from `train`; choose on `val`, which may be empty."""
-        ...
 
     def index(self, parts: Sequence[Features], encoder: str) -> None:
-        """Take all labelled photos as reference, whose features are of the encoder with this digest."""
-        ...
+        """Take all labelled photos as reference. `encoder`: digest of the encoder of their features."""
 
     def locate(self, x: npt.NDArray[np.float32]) -> Points:
         """Positions [n, 2] of features [n, d]; after `fit` alone, from train photos alone."""
-        ...
 
-    def told(self) -> Mapping[str, Any]:
-        """Facts. JSON values."""
-        ...
+    def facts(self) -> Mapping[str, Any]:
+        """What is worth keeping in the record, as JSON values."""
 
     def storage_bytes(self) -> int:
         """Bytes needed to locate photos, without the image tower."""
-        ...
 
     def trained_parameters(self) -> int:
         """Parameters that `fit` trains."""
-        ...
 
     def save(self, folder: Path) -> None:
         """Store it in `folder`."""
-        ...
 
     def load(self, folder: Path, encoder: str) -> None:
-        """Take over what `save` stored.
+        """Read what `save` stored.
 
         Raises:
-            DataError: it was made from features of another encoder than that with this digest.
+            DataError: it was made from features of another encoder.
         """
-        ...
 
 
-class Pipeline(FrozenEncoderMethod):
-    """A first stage, and a geocoder behind it. Subclasses give the first stage."""
+class Geocoded(Method):
+    """A method that ends in a geocoder."""
 
-    class Config(GeocoderSettings, FrozenEncoderMethod.Config):
-        """Settings."""
+    class Config(GeocoderSettings):
+        """Settings: those of the geocoder."""
 
     config: Config
-    stage1: Stage1
     geocoder: Geocoder
 
     def __init__(self, config: MethodConfig, context: RunContext) -> None:
@@ -89,12 +120,39 @@ class Pipeline(FrozenEncoderMethod):
 
     @property
     def reads_streets(self) -> bool:
-        """As the geocoder does."""
         return self.config.reads_streets
 
     def prepare(self) -> None:
-        """See whether the geocoder is there."""
         self.reverse = new_reverse_geocoder(self.config, self.context.cache)
+
+    def build_geocoder(self, places: PlaceIndex, addresses: list[Address], streets: StreetLines | None) -> None:
+        """Look up among these places, addresses and streets from here on."""
+        self.places, self.addresses, self.streets = places, addresses, streets
+        self.geocoder = new_geocoder(self.config, self.reverse, places, addresses, streets)
+
+    def answered(self) -> None:
+        """Record what the geocoder reports of its work."""
+        self.facts.update(facts_of(self.geocoder))
+
+
+def texts_as_array(addresses: Sequence[Address]) -> npt.NDArray[np.uint8]:
+    """uint8 [n]: their texts as JSON, for states that hold arrays alone."""
+    return np.frombuffer(json.dumps({"texts": [a.text for a in addresses]}).encode(), dtype=np.uint8)
+
+
+def addresses_from_array(data: npt.NDArray[Any]) -> list[Address]:
+    """What `texts_as_array` was given."""
+    return [Address.parse(text) for text in json.loads(data.tobytes())["texts"]]
+
+
+class Pipeline(Geocoded, FrozenEncoderMethod):
+    """A first stage, and a geocoder behind it. Subclasses give the first stage."""
+
+    class Config(Geocoded.Config, FrozenEncoderMethod.Config):
+        """Settings."""
+
+    config: Config
+    stage1: Stage1
 
     def workload(self, sizes: Sizes) -> Workload:
         """That of the first stage, and looking up what it locates. A service on a network takes its own time."""
@@ -117,13 +175,13 @@ class Pipeline(FrozenEncoderMethod):
 
     def fit_features(self, train: Features, val: Features) -> None:
         """Fit the first stage, and measure on val what each stage costs."""
-        streets_for(self.config, train.photos.candidates)  # a skip is told before work is done
+        streets_for(self.config, train.photos.candidates)  # skip before any work is done
         self.stage1.fit(train, val, self.context.report.log)
         self.facts["val"] = self._loss(train, val) if len(val) else {}
         self._labelled = [train, val]
 
     def _loss(self, train: Features, val: Features) -> dict[str, Any]:
-        """On val, against places and photos of train alone: what the geocoder costs, and what the first stage."""
+        """What each stage costs: accuracy on val by train places, from true and from predicted positions."""
         candidates = train.photos.candidates
         geocoder = new_geocoder(
             self.config, self.reverse, PlaceIndex.of(train.photos), candidates.addresses,
@@ -147,27 +205,19 @@ class Pipeline(FrozenEncoderMethod):
         train, val = self._labelled
         database = [self.features(candidates.database)] if len(candidates.database) else []
         self.stage1.index([train, val, *database], self._encoder_digest)
-        self.facts["stage1"] = dict(self.stage1.told())
+        self.facts["stage1"] = dict(self.stage1.facts())
         streets = streets_for(self.config, candidates)
-        self._build(PlaceIndex.of(train.photos, val.photos), candidates.addresses, streets)
+        self.build_geocoder(PlaceIndex.of(train.photos, val.photos), candidates.addresses, streets)
         del self._labelled
 
     @property
     def _encoder_digest(self) -> str:
         return self.context.features.card(self.backbone).digest
 
-    def _build(self, places: PlaceIndex, addresses: list[Address], streets: StreetLines | None) -> None:
-        self.places, self.addresses, self.streets = places, addresses, streets
-        self.geocoder = new_geocoder(self.config, self.reverse, places, addresses, streets)
-
     def predict_features(self, x: npt.NDArray[np.float32], k: int) -> TopK:
         """Locate, then look up."""
         located = self.stage1.locate(x)
         return replace(self.geocoder.rank(located, k), positions=located)
-
-    def answered(self) -> None:
-        """Note what the geocoder tells of its work."""
-        self.facts.update(facts_of(self.geocoder))
 
     def score_features(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scores of all candidates; those that the geocoder does not list are below all that it does."""
@@ -184,22 +234,18 @@ class Pipeline(FrozenEncoderMethod):
         return self.stage1.storage_bytes() + places + super().storage_bytes()
 
     def trained_parameters(self) -> int:
-        """Those of the first stage."""
         return self.stage1.trained_parameters()
 
     def save(self, folder: Path) -> None:
-        """Store the first stage as it does, the rest as arrays."""
         self.stage1.save(folder)
-        told = told_as_array({"texts": [a.text for a in self.addresses]})
-        arrays: dict[str, Any] = {"told": told, **self.places.state()}
+        arrays: dict[str, Any] = {"told": texts_as_array(self.addresses), **self.places.state()}
         if self.streets is not None:
             arrays |= self.streets.state()
         np.savez(folder / "places.npz", **arrays)
 
     def load(self, folder: Path) -> None:
-        """Read both."""
         self.stage1.load(folder, self._encoder_digest)
         with np.load(folder / "places.npz", allow_pickle=False) as stored:
-            told = told_from_array(stored["told"])
+            addresses = addresses_from_array(stored["told"])
             places, streets = PlaceIndex.restored(stored), restored_streets(self.config, stored)
-        self._build(places, [Address.parse(t) for t in told["texts"]], streets)
+        self.build_geocoder(places, addresses, streets)

@@ -13,13 +13,13 @@ from pydantic import Field
 from ial_bench import Features, MethodInfo, RunContext, unit_norm
 from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import from_local_m, to_local_m
+from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
 from ial_bench.workload import Effort, Sizes
-from ial_methods.two_stage.method import REFERENCE
-from ial_methods.two_stage.pipeline import Pipeline
+from ial_methods.two_stage.pipeline import REFERENCE, Pipeline, ValByPlace
 
 if TYPE_CHECKING:
-    from ial_methods.two_stage.network import PositionHead
+    from ial_methods.two_stage.training import PositionHead
 
 _FILE = "head.npz"
 
@@ -61,7 +61,6 @@ class TwoStageRegression(Pipeline):
         return Effort(flops=seen * self.stage1_parameters(sizes), steps=steps)
 
     def stage1_parameters(self, sizes: Sizes) -> float:
-        """Those of the head."""
         return float(self.config.width * (sizes.dim + 3) + 2)
 
     def __init__(self, config: Config, context: RunContext) -> None:
@@ -89,57 +88,50 @@ class Regression:
         Raises:
             SkipMethod: there are no train photos.
         """
-        from ial_methods.two_stage.network import new_head
-        from ial_methods.two_stage.task import RegressionTask
+        from ial_methods.two_stage.training import PositionHead, RegressionTask
 
         positions = train.photos.positions
         self.origin = centroids(positions, np.zeros(len(positions), dtype=np.int64), 1)[0]
         metres = to_local_m(positions, self.origin).astype(np.float32)
         # Outputs of about 1 then mean what is usual in this city.
         scale = max(float(np.sqrt(np.square(metres).mean())), 1.0) if len(metres) else 1.0
-        self.head = new_head(train.x.shape[1], self.config.width, scale, self.context.seed).to(self.context.device)
-        self._log = RegressionTask(self, train, val, metres).trainer.run()
+        c, context = self.config, self.context
+        self.head = PositionHead(train.x.shape[1], c.width, scale, context.seed).to(context.device)
+        val_ssa1 = ValByPlace(train, val, self.locate)
+        self._log = RegressionTask(self.name, c, context, self.head, c.huber_m, train.x, metres, val_ssa1).trainer.run()
 
     def index(self, parts: Sequence[Features], encoder: str) -> None:
-        """The head knows all it needs."""
+        """Nothing to do: the head needs no gallery."""
 
     def locate(self, x: npt.NDArray[np.float32]) -> Points:
-        """What the head says, on the sphere."""
+        """The head's answers as latitude and longitude."""
         import torch
 
         with torch.inference_mode():
             metres = self.head(torch.from_numpy(unit_norm(x)).to(self.context.device)).cpu().numpy()
         return from_local_m(metres.astype(np.float64), self.origin)
 
-    def told(self) -> Mapping[str, Any]:
-        """How the training went; after a fit."""
-        return {"training": self._log.told()}
+    def facts(self) -> Mapping[str, Any]:
+        return {"training": self._log.as_dict()}
 
     def storage_bytes(self) -> int:
-        """The head's weights."""
         return sum(p.numel() * p.element_size() for p in self.head.parameters())
 
     def trained_parameters(self) -> int:
-        """All of the head's."""
         return sum(p.numel() for p in self.head.parameters())
 
     def save(self, folder: Path) -> None:
-        """Store weights, scale and origin."""
-        from ial_bench.training.checkpoint import trained_tensors
-
         arrays: dict[str, Any] = {n: t.numpy() for n, t in trained_tensors(self.head).items()}
         np.savez(folder / _FILE, scale=np.array(self.head.scale), origin=self.origin, **arrays)
 
     def load(self, folder: Path, encoder: str) -> None:  # noqa: ARG002 - its weights are its own
-        """Read them."""
         import torch
 
-        from ial_bench.training.checkpoint import put_tensors
-        from ial_methods.two_stage.network import new_head
+        from ial_methods.two_stage.training import PositionHead
 
         with np.load(folder / _FILE, allow_pickle=False) as stored:
             arrays = {n: stored[n] for n in stored.files}
         scale, self.origin = float(arrays.pop("scale")), arrays.pop("origin")
         dim, width = arrays["hidden.weight"].shape[1], arrays["hidden.weight"].shape[0]
-        self.head = new_head(dim, width, scale, self.context.seed).to(self.context.device)
+        self.head = PositionHead(dim, width, scale, self.context.seed).to(self.context.device)
         put_tensors(self.head, {n: torch.from_numpy(a) for n, a in arrays.items()})

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ial_bench import Features
-from ial_methods.retrieval.rerank import nearest_scores, place_codes, pooling, vote_weights
+from ial_methods.retrieval.votes import nearest_scores, place_codes, pooling, vote_weights
 from retrieval_lab import clustered, fitted, held, unit
 
 N_ADDRESSES = 5

@@ -1,4 +1,4 @@
-"""Which photos make up which step: a function of (seed, epoch) alone."""
+"""The batch sampler: which photos make up which step, from (seed, epoch) alone."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class BatchOrder:
-    """The batches of each epoch: every photo once, in an order of the epoch's own.
+class BatchSampler:
+    """The batches of each epoch: every photo once, in random order.
 
-    What does not fill a batch is left out of the epoch (the next one draws another order), unless there are fewer
-    photos than a batch: then all of them are the batch.
+    Photos that do not fill a batch are left out of the epoch; the next one draws another order. If there are fewer
+    photos than a batch holds, they make up one batch.
 
     Attributes:
         n: photos.
         batch: photos of a step.
         seed: of the order.
-        places: int64 [n]; if given, no batch holds two photos of one place where that can be, so that the crops of
-            one panorama are not told apart from each other. Left out are then photos of the fullest places first.
-        multiple: batches hold a multiple of so many photos (the number of processes).
-        views: if given, photos of a place come together instead, at most so many to a batch, where that can be: what
+        places: int64 [n]; if given, no batch holds two photos of one place where that can be, so that crops of
+            one panorama are not contrasted with each other. Photos of the fullest places are then left out first.
+        multiple: the size of a batch is a multiple of this, the number of processes.
+        views: if given, photos of a place come together instead, at most this many to a batch where possible, as
             losses over pairs need. A batch of P * views photos then holds P places, more where places have fewer.
     """
 
@@ -66,12 +66,12 @@ class BatchOrder:
 
 
 def step_candidates(labels: Rows, n: int, size: int | None, seed: int, step: int) -> Rows | None:
-    """The candidates that a step tells apart: those of its batch, and others drawn anew for each step.
+    """The candidates of a step: those of its batch, and others drawn anew for each step.
 
     Args:
         labels: int64 [b], candidates of the whole batch.
         n: candidates in all.
-        size: how many are wanted; more only where the batch itself has more.
+        size: how many; more only if the batch itself has more.
         seed: of the draw.
         step: from 0.
 

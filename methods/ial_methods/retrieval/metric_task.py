@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ial_bench import Features, Photos, SkipMethod
-from ial_bench.datasets.loader import Prepared, photo_tensors
+from ial_bench import Features, Photos, RunContext
+from ial_bench.datasets.loader import DecodedPhotos, Prepared, photo_tensors
+from ial_bench.encoders.image_tower import ImageTower
 from ial_bench.encoders.pooling import NetVLAD, start_centres
 from ial_bench.seeds import derive_seed, generator
-from ial_bench.training.augmentation import Augmentation, pixel_batches
-from ial_bench.training.loop import Group, Trainer, full_precision
-from ial_bench.training.order import BatchOrder, Rows
-from ial_bench.training.ranks import Ranks
-from ial_methods.retrieval.positives import classes_of
-
-if TYPE_CHECKING:
-    from ial_methods.retrieval.tuned import RetrievalTuned
+from ial_bench.training.loop import Group, full_precision
+from ial_bench.training.sampler import BatchSampler, Rows
+from ial_bench.training.task import PhotoTask
+from ial_methods.retrieval.metric import MetricConfig, classes_of
 
 _MAX_LOCAL = 100_000
 """Local features that k-means sees at most."""
@@ -76,87 +73,71 @@ class CosFace(nn.Module):
         return loss
 
 
-class MetricTask:
-    """Photos of a class are to be alike.
+class MetricTask(PhotoTask):
+    """Photos of a class are to be alike. Arguments not named here are those of `PhotoTask`.
 
-    Raises:
-        SkipMethod: there is nothing to learn from.
+    Args:
+        config: settings.
+        tower: what is trained.
+        train: photos to learn from.
+        val: photos to choose the epoch on.
+        features: of photos, by the tower as it is.
+        best_on_val: SSA-1 on val by the vote of the train photos, from features of both; None without val.
     """
 
-    def __init__(self, method: RetrievalTuned, train: Photos, val: Photos) -> None:
-        config, context, tower = method.config, method.context, method.tower
-        self._method, self._all, self._val, self._tower = method, train, val, tower
+    config: MetricConfig
+
+    def __init__(
+        self, name: str, config: MetricConfig, context: RunContext, tower: ImageTower, train: Photos, val: Photos,
+        kept: DecodedPhotos, features: Callable[[Photos], Features],
+        best_on_val: Callable[[Features, Features], float | None],
+    ) -> None:  # fmt: skip
+        super().__init__(name, config, context, tower, train, tower.preprocessing, kept, self._val_ssa1)
+        self._tower, self._parts = tower, (train, val)
+        self._features, self._best_on_val = features, best_on_val
         self._best: tuple[int, Features, Features] | None = None  # an epoch, and the features after it
-        self._train = train.part(np.flatnonzero(train.labels >= 0))
-        if len(self._train) == 0:
-            raise SkipMethod("there are no train photos to learn from")
-        self._ranks = Ranks()
-        classes, self.classes = classes_of(self._train, config.positives, config.cell_m, config.cell_degrees)
-        self._classes = torch.from_numpy(classes)
+        self._classes, self.classes = classes_of(self.photos, config.positives, config.cell_m, config.cell_degrees)
         if isinstance(tower.head, NetVLAD):
             self._start(tower.head)
-        self._view = Augmentation.of(tower.preprocessing, config)
-        self._module = nn.ModuleDict({"tower": tower, "loss": self._loss().to(tower.device)})
-        pairs = config.loss == "multi-similarity"
-        order = BatchOrder(
-            len(self._train), config.batch_size, context.seed, classes if pairs else None, self._ranks.size,
-            config.views if pairs else None,
-        )  # fmt: skip
-        self.trainer = Trainer(method.info.name, self, config, order, context, self._ranks)
+        self._loss = self._new_loss().to(tower.device)
+        self.module = nn.ModuleDict({"tower": tower, "loss": self._loss})
 
-    def _loss(self) -> nn.Module:
-        config = self._method.config
+    def _new_loss(self) -> nn.Module:
+        config = self.config
         if config.loss == "multi-similarity":
             return MultiSimilarity(config.alpha, config.beta, config.base, config.epsilon_mined)
-        seed = derive_seed("cosface", self._method.context.seed)
+        seed = derive_seed("cosface", self.context.seed)
         return CosFace(self.classes, self._tower.dim, config.margin, config.scale, seed)
 
-    @property
-    def rank(self) -> int:
-        """Of this process among those that train."""
-        return self._ranks.rank
-
-    @property
-    def module(self) -> nn.Module:
-        """The tower, and the classifier of cosface."""
-        return self._module
+    def sampler(self) -> BatchSampler:
+        """With several photos of a class in a batch, for a loss over pairs."""
+        pairs, config = self.config.loss == "multi-similarity", self.config
+        classes, views = (self._classes, config.views) if pairs else (None, None)
+        return BatchSampler(self.n, config.batch_size, self.context.seed, classes, self.ranks.size, views)
 
     def groups(self) -> list[Group]:
         """The encoder, a pooling that is trained, and the classifier."""
-        config, tower = self._method.config, self._tower
+        config, tower = self.config, self._tower
         head = [] if tower.head is None else [p for p in tower.head.parameters() if p.requires_grad]
         own = {id(p) for p in head}
         body = [p for p in tower.parameters() if p.requires_grad and id(p) not in own]
-        classifier = list(self._module["loss"].parameters())
+        classifier = list(self._loss.parameters())
         parts = [Group(body), Group(head, config.head_rate), Group(classifier, config.classifier_rate, decay=False)]
         return [g for g in parts if g.parameters]
 
-    def inputs(self, batches: list[Rows], epoch: int) -> Iterator[torch.Tensor]:
-        """Pixels of each batch."""
-        context, kept = self._method.context, self._method.decoded
-        pin = context.device.startswith("cuda")
-        yield from pixel_batches(
-            self._train, self._view, batches, context.seed, epoch, context.workers, pin=pin, kept=kept
-        )
-
     def losses(self, rows: Rows, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """The loss over the joint batch."""
         device = self._tower.device
-        features = self._ranks.gather(self._tower(inputs.to(device, non_blocking=True)).float())
-        classes = self._ranks.gather(self._classes[rows].to(device))
+        features = self.ranks.gather(self._tower(inputs.to(device, non_blocking=True)).float())
+        classes = self.ranks.gather(torch.from_numpy(self._classes[rows]).to(device))
         with full_precision(device):
-            return {"loss": self._module["loss"](features, classes)}
+            return {"loss": self._loss(features, classes)}
 
-    def after_step(self) -> None:
-        """Nothing to keep within bounds."""
-
-    def val_ssa1(self) -> float | None:
-        """SSA-1 on val by the vote of the train photos, with the best k and temperature."""
-        if len(self._val) == 0:
+    def _val_ssa1(self) -> float | None:
+        if len(self._parts[1]) == 0:
             return None
         train, val = self._encoded()
-        found = self._method.best_on_val(train, val)
-        if found is not None and found > self.trainer.log.best_val and self._method.context.work is not None:
+        found = self._best_on_val(train, val)
+        if found is not None and found > self.trainer.log.best_val and self.context.work is not None:
             self._best = len(self.trainer.log.epochs) + 1, train, val  # on the disk: the epochs after it need no memory
         return found
 
@@ -167,22 +148,23 @@ class MetricTask:
         return self._encoded()
 
     def _encoded(self) -> tuple[Features, Features]:
-        return self._method.features(self._all), self._method.features(self._val)
+        train, val = self._parts
+        return self._features(train), self._features(val)
 
     def _start(self, head: NetVLAD) -> None:
         """Begin NetVLAD with centres of local features of some train photos, the same in all processes."""
-        context, tower = self._method.context, self._tower
+        context, tower = self.context, self._tower
         rng = generator("netvlad", context.seed)
-        n = min(self._method.config.netvlad_photos, len(self._train))
-        rows = np.sort(rng.choice(len(self._train), n, replace=False))
+        n = min(self.config.netvlad_photos, len(self.photos))
+        rows = np.sort(rng.choice(len(self.photos), n, replace=False))
         batches = [part.tolist() for part in np.array_split(rows, -(-n // context.batch_size))]
         each = max(1, _MAX_LOCAL // n)
         local = []
         pin = context.device.startswith("cuda")
-        pixels = photo_tensors(self._train, Prepared(tower.preprocess), batches, context.workers, pin=pin)
+        pixels = photo_tensors(self.photos, Prepared(tower.preprocess), batches, context.workers, pin=pin)
         with torch.inference_mode():
             for part in pixels:
                 found = functional.normalize(tower.local(part.to(tower.device)).float(), dim=1).transpose(1, 2).cpu()
                 local += [photo[rng.permutation(len(photo))[:each]] for photo in found.numpy()]
         seed = derive_seed("netvlad", context.seed) % 2**31
-        head.start(*self._ranks.tell(start_centres(np.concatenate(local), head.clusters, seed)))
+        head.start(*self.ranks.tell(start_centres(np.concatenate(local), head.clusters, seed)))

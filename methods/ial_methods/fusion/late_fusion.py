@@ -1,4 +1,4 @@
-"""Late fusion of AddressCLIP and retrieval over its tuned features."""
+"""Late fusion of AddressCLIP and retrieval over its tuned features; and its probabilities spread over neighbours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -20,12 +21,22 @@ from ial_bench.parts import Part
 from ial_bench.progress import chunks
 from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.addressclip.method import AddressClip
-from ial_methods.fusion.choice import Evidence, FusionParameters, Grids, choose
-from ial_methods.fusion.probabilities import Probabilities, log_scores
+from ial_methods.fusion.probabilities import (
+    Evidence,
+    FusionParameters,
+    Grids,
+    Probabilities,
+    Spread,
+    choose,
+    choose_spread,
+    log_scores,
+    neighbour_shares,
+    spread,
+)
 from ial_methods.retrieval.gallery import Gallery, identity, labels_of
 from ial_methods.retrieval.knn import LISTED
-from ial_methods.retrieval.rerank import Labels, nearest_scores
 from ial_methods.retrieval.search import StreamedExact, search, search_effort
+from ial_methods.retrieval.votes import Labels, nearest_scores
 
 FloatRows: TypeAlias = npt.NDArray[np.float32]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
@@ -33,6 +44,8 @@ Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 # For datasets without a val split.
 _DEFAULT = FusionParameters(weight=0.5, k=10, temperature=0.02, text_temperature=1.0)
+_DEFAULT_SPREAD = Spread(part=0.02, bandwidth_m=50.0)
+
 _CELLS = 1 << 22  # photos x candidates whose probabilities are looked at together
 _FLOPS_A_CELL = 20  # of a probability that a choice looks at, by what it takes
 
@@ -64,8 +77,6 @@ class Fusion(AddressClip):
     shares_fit = False
 
     class Config(AddressClip.Config):
-        """Settings."""
-
         weight_grid: tuple[Share, ...] = Field(
             (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
             min_length=1,
@@ -145,7 +156,7 @@ class Fusion(AddressClip):
         return self.choice.weight == 0
 
     def _rescored(self, p: Probabilities) -> Probabilities:
-        """What becomes of fused probabilities [n, n_candidates]."""
+        """Change fused probabilities [n, n_candidates] before they become scores."""
         return p
 
     def _tuned(self, photos: Photos, what: str) -> Features:
@@ -172,7 +183,7 @@ class Fusion(AddressClip):
         self.facts["fusion"] = {**asdict(self.choice), "val_ssa1": val_ssa1}
 
     def _seen_from(self, train: Features, val: Features, k: int) -> Iterator[tuple[Evidence, Labels]]:
-        """What texts and train photos say of val photos, with the truth; in blocks."""
+        """Evidence of texts and train photos for val photos, with their true addresses; in blocks."""
         texts = self.scaled_texts(train.photos.candidates)
         gallery, labels = StreamedExact(train, _as_it_is), labels_of([train])
         for part in chunks(len(val), max(1, _CELLS // len(texts))):
@@ -190,13 +201,11 @@ class Fusion(AddressClip):
         return digest({"backbone": self.context.features.card(self.backbone).digest, "trained": trained})
 
     def restore(self, state: State) -> None:
-        """Take over all but the gallery."""
         super().restore(state)
-        told = self.facts["fusion"]
-        self.choice = FusionParameters(**{name: told[name] for name in asdict(_DEFAULT)})
+        chosen = self.facts["fusion"]
+        self.choice = FusionParameters(**{name: chosen[name] for name in asdict(_DEFAULT)})
 
     def save(self, folder: Path) -> None:
-        """Store the state, and the gallery beside it."""
         super().save(folder)
         self.gallery.save(folder)
 
@@ -212,6 +221,89 @@ class Fusion(AddressClip):
     def storage_bytes(self) -> int:
         """The image tower, the texts' features, and the gallery with its labels."""
         return super().storage_bytes() + self.gallery.nbytes
+
+
+class FusionGeographic(Fusion):
+    """`fusion`, and what it says is spread over the map.
+
+    ``p' = (1 - s) p + s p S``: each address hands the part s of its probability to its neighbours, in shares that fall
+    with a Gaussian of the distance between the addresses' mean positions. s and the Gaussian's bandwidth are chosen on
+    val behind the choices of `fusion`, which stay as they are; s = 0 is among them.
+    """
+
+    info = MethodInfo(
+        name="fusion-geographic",
+        title="Fusion + neighbours",
+        family="fusion",
+        summary="Fusion, with probability spread over neighbouring sub-streets.",
+        reference=Fusion.info.reference,
+        stochastic=True,
+        final_fit="train+val",
+        scores="logits",
+        version="2",
+    )
+
+    class Config(Fusion.Config):
+        spread_grid: tuple[Share, ...] = Field(
+            (0.0, 0.02, 0.05, 0.1, 0.2), min_length=1, description="parts of the probability to spread, to choose from"
+        )
+        bandwidth_grid: tuple[Positive, ...] = Field(
+            (50.0, 100.0, 200.0), min_length=1, description="bandwidths in metres to choose from"
+        )
+
+    config: Config
+    spreading: Spread
+    shares: Any
+
+    def index(self, candidates: Candidates) -> None:
+        super().index(candidates)
+        self.shares = neighbour_shares(candidates.positions, self.spreading.bandwidth_m)
+
+    @property
+    def _choices(self) -> int:
+        return super()._choices + len(self.config.spread_grid) * len(self.config.bandwidth_grid)
+
+    @property
+    def _texts_alone(self) -> bool:
+        return super()._texts_alone and self.spreading.part == 0
+
+    def _rescored(self, p: Probabilities) -> Probabilities:
+        return spread(p, self.shares, self.spreading.part) if self.spreading.part > 0 else p
+
+    def _choose(self, train: Features, val: Features) -> None:
+        super()._choose(train, val)
+        spreads = [Spread(*one) for one in product(self.config.spread_grid, self.config.bandwidth_grid)]
+        val_ssa1: float | None = None
+        if len(val):
+            blocks = self._fused_val(train, val)
+            self.spreading, right = choose_spread(blocks, train.photos.candidates.positions, spreads)
+            val_ssa1 = right / len(val)
+        elif len(spreads) == 1:
+            self.spreading = spreads[0]
+        else:
+            self.context.report.log(f"{self.info.name}: no val split to choose on; taking {_DEFAULT_SPREAD}")
+            self.spreading = _DEFAULT_SPREAD
+        self.facts["spread"] = {**asdict(self.spreading), "val_ssa1": val_ssa1}
+
+    def _fused_val(self, train: Features, val: Features) -> Iterator[tuple[Probabilities, Labels]]:
+        for evidence, truth in self._seen_from(train, val, self.choice.k):
+            yield self.choice.fused(evidence), truth
+
+    def state(self) -> State:
+        rows = {f"shares/{name}": getattr(self.shares, name) for name in ("data", "indices", "indptr")}
+        return {**super().state(), **rows}
+
+    def restore(self, state: State) -> None:
+        from scipy.sparse import csr_array
+
+        super().restore(state)
+        chosen, n = self.facts["spread"], len(self.texts)
+        self.spreading = Spread(**{name: chosen[name] for name in asdict(_DEFAULT_SPREAD)})
+        rows = (state["shares/data"], state["shares/indices"], state["shares/indptr"])
+        self.shares = csr_array(rows, shape=(n, n))
+
+    def storage_bytes(self) -> int:
+        return super().storage_bytes() + sum(a.nbytes for n, a in self.state().items() if n.startswith("shares/"))
 
 
 def _as_it_is(x: FloatRows) -> FloatRows:

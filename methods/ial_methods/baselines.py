@@ -1,12 +1,39 @@
-"""A random order of the candidates: what chance gives."""
+"""Baselines that never look at the photo: the most frequent address, and chance."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ial_bench import Candidates, ImageBatch, Method, MethodInfo, State, TopK
+from ial_bench import Candidates, ImageBatch, Method, MethodInfo, Photos, State, TopK
 from ial_bench.seeds import generator
 from ial_bench.workload import Sizes, Workload
+
+
+class Majority(Method):
+    """Ranks the candidates by their number of labelled photos."""
+
+    info = MethodInfo(
+        name="majority",
+        title="Most frequent address",
+        family="baseline",
+        summary="Ranks addresses by their number of training photos.",
+    )
+
+    def workload(self, sizes: Sizes) -> Workload:  # noqa: ARG002 - next to nothing
+        return Workload()
+
+    def fit(self, train: Photos, val: Photos) -> None:
+        self.scores = (train.address_counts() + val.address_counts()).astype(np.float32)  # [n_candidates]
+
+    def predict(self, images: ImageBatch, k: int) -> TopK:
+        """The same list for every photo."""
+        return TopK.from_scores(np.broadcast_to(self.scores, (len(images), len(self.scores))), k)
+
+    def state(self) -> State:
+        return {"scores": self.scores}
+
+    def restore(self, state: State) -> None:
+        self.scores = state["scores"]
 
 
 class RandomChoice(Method):
@@ -22,11 +49,9 @@ class RandomChoice(Method):
     )
 
     def workload(self, sizes: Sizes) -> Workload:  # noqa: ARG002 - next to nothing
-        """Counting."""
         return Workload()
 
     def index(self, candidates: Candidates) -> None:
-        """Remember how many there are."""
         self.n_candidates = len(candidates)
 
     def predict(self, images: ImageBatch, k: int) -> TopK:
@@ -37,9 +62,7 @@ class RandomChoice(Method):
         return TopK.from_scores(scores, k)
 
     def state(self) -> State:
-        """The number of candidates."""
         return {"n_candidates": np.array(self.n_candidates)}
 
     def restore(self, state: State) -> None:
-        """Take it over."""
         self.n_candidates = int(state["n_candidates"])
