@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ial_bench import Features, RunContext
 from ial_bench.engine.features import FeatureStore
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE
 from ial_methods.retrieval.knn import Retrieval
 

@@ -9,8 +9,7 @@ import pytest
 
 from ial_bench import ImageBatch, Method, MethodConfig, MethodInfo, TopK
 from ial_bench.errors import UnknownNameError
-from ial_bench.method import config_from_text, configured
-from ial_bench.settings import as_text, changes_text, nearest_preset, preset_values, shown
+from ial_bench.settings import as_text, changes_text, config_from_text, configured, nearest_preset, preset_values, shown
 
 
 class Knobs(Method):

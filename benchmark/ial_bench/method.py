@@ -14,7 +14,6 @@ given reveals the address of a query.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from ial_bench.errors import ConfigError, no_exit, unknown_name
 from ial_bench.files import checked_name
 from ial_bench.progress import Reporter
 from ial_bench.seeds import generator
@@ -356,39 +354,3 @@ class FitOnTheSpot:
         method.prepare()
         method.fit(train, val)
         return method
-
-
-def configured(method: type[Method], settings: Mapping[str, Any]) -> MethodConfig:
-    """A method's configuration from values by setting; settings that are not given have their defaults.
-
-    Raises:
-        ConfigError: an unknown setting (with "did you mean") or a value that does not fit.
-    """
-    fields, lists = method.Config.model_fields, f"`bench show {method.info.name}` lists its settings"
-    for key in settings:
-        if key not in fields:
-            error = unknown_name(f"setting of {method.info.name}", key, fields, lists)
-            raise ConfigError(error.problem, error.fix)
-    try:
-        with no_exit(f"the Config of {method.info.name}"):
-            return method.Config(**settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise ConfigError(
-            f"setting {method.info.name}.{where}: {first['msg'].lower()} (given: {first.get('input')!r})",
-            lists,
-        ) from error
-
-
-def config_from_text(method: type[Method], settings: Mapping[str, str]) -> MethodConfig:
-    """A method's configuration from values as they are typed: see `configured` and `value_of`."""
-    return configured(method, {key: value_of(text) for key, text in settings.items()})
-
-
-def value_of(text: str) -> Any:
-    """The value of a setting as it is typed: JSON where the text is JSON, else the text itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

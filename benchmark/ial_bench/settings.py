@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ial_bench.errors import BenchError, ConfigError, unknown_name
-from ial_bench.method import Method, MethodConfig, configured
+from pydantic import ValidationError
+
+from ial_bench.errors import BenchError, ConfigError, no_exit, unknown_name
+from ial_bench.method import Method, MethodConfig
 
 BACKBONE = "backbone"
 """The setting that has an option, and a column of the table, of its own."""
@@ -83,3 +85,39 @@ def changes_text(method: type[Method], config: MethodConfig) -> str:
     own = config.model_dump(mode="json")
     parts = [f"preset {preset}"] if preset else []
     return ", ".join([*parts, *(f"{key}={shown(own[key])}" for key in changed if key != BACKBONE)])
+
+
+def configured(method: type[Method], settings: Mapping[str, Any]) -> MethodConfig:
+    """A method's configuration from values by setting; settings that are not given have their defaults.
+
+    Raises:
+        ConfigError: an unknown setting (with "did you mean") or a value that does not fit.
+    """
+    fields, lists = method.Config.model_fields, f"`bench show {method.info.name}` lists its settings"
+    for key in settings:
+        if key not in fields:
+            error = unknown_name(f"setting of {method.info.name}", key, fields, lists)
+            raise ConfigError(error.problem, error.fix)
+    try:
+        with no_exit(f"the Config of {method.info.name}"):
+            return method.Config(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise ConfigError(
+            f"setting {method.info.name}.{where}: {first['msg'].lower()} (given: {first.get('input')!r})",
+            lists,
+        ) from error
+
+
+def config_from_text(method: type[Method], settings: Mapping[str, str]) -> MethodConfig:
+    """A method's configuration from values as they are typed: see `configured` and `value_of`."""
+    return configured(method, {key: value_of(text) for key, text in settings.items()})
+
+
+def value_of(text: str) -> Any:
+    """The value of a setting as it is typed: JSON where the text is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -23,9 +23,9 @@ from ial_bench.datasets.table import PHOTO_SCHEMA, write_dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.run import Engine
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.synth.options import PRESETS, changed
 from ial_bench.synth.write import make_city
 

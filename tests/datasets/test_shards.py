@@ -34,9 +34,9 @@ from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import record_path
 from ial_bench.engine.run import Engine
 from ial_bench.errors import DataError, ImageError
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
 SHARD_BYTES = 60_000

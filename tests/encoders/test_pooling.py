@@ -19,10 +19,11 @@ from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.encoders.vpr.published import PUBLISHED
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError
-from ial_bench.method import RunContext, config_from_text
+from ial_bench.method import RunContext
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.groups import backbone_text
+from ial_bench.settings import config_from_text
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 PLACE_NAME = "cosplace-resnet18-32"

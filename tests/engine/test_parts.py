@@ -16,10 +16,11 @@ from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import read_record, record_path
 from ial_bench.engine.run import Engine
-from ial_bench.method import MethodConfig, config_from_text
+from ial_bench.method import MethodConfig
 from ial_bench.parts import Part
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_bench.training.loop import Trainer
 

@@ -29,9 +29,9 @@ from ial_bench.engine.record import SCHEMA_FILE, RunRecord
 from ial_bench.engine.records import read_record, record_path
 from ial_bench.engine.run import Engine
 from ial_bench.errors import StorageError
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 
 BUILT_IN = ("clip-zero-shot", "gps-oracle", "linear-probe", "majority", "random", "retrieval")

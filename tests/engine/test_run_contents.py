@@ -19,10 +19,11 @@ from ial_bench.engine.run import Engine
 from ial_bench.engine.scoring import disagreements
 from ial_bench.engine.timing import measure_queries
 from ial_bench.errors import ImageError
-from ial_bench.method import RunContext, config_from_text
+from ial_bench.method import RunContext
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.selection import one_population
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE
 from made_contents import replace_photo, without_contents
 from made_records import make_record, run_baselines

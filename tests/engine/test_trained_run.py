@@ -12,9 +12,9 @@ from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.loop import Trainer

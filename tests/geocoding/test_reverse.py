@@ -14,8 +14,8 @@ from geopy.geocoders import SERVICE_TO_GEOCODER
 from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError, SkipMethod, StorageError
 from ial_bench.geocoding.reverse import NearestTown, PlaceName, Service, ServiceError, ServiceOptions
-from ial_bench.method import config_from_text
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from nominatim_server import Nominatim, serve
 
 FORBES = Address("Forbes Avenue", "Oakland", ("Craig Street", "Bellefield Avenue"))

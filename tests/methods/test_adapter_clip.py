@@ -14,7 +14,7 @@ from ial_bench import SkipMethod
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine import fitted_methods
 from ial_bench.errors import ConfigError
-from ial_bench.method import config_from_text
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.adapter.clip_adapter import ClipAdapter
 from methods.test_methods import ask, fitted, make

@@ -16,9 +16,10 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.encoders.towers import ClipTowers
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError, SkipMethod
-from ial_bench.method import RunContext, config_from_text
+from ial_bench.method import RunContext
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_bench.training.sampler import BatchSampler
 from ial_methods.addressclip import task as addressclip_task

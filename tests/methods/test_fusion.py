@@ -18,8 +18,9 @@ from ial_bench.engine.plan import EngineOptions, plan
 from ial_bench.engine.run import Engine
 from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.geo.points import haversine_m
-from ial_bench.method import RunContext, config_from_text
+from ial_bench.method import RunContext
 from ial_bench.progress import NoReport
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.late_fusion import Fusion, FusionGeographic

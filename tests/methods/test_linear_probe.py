@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression as TheirRegression
 
 from ial_bench import Features, RunContext, TopK
 from ial_bench.engine.features import FeatureStore
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE
 from ial_methods.clip import logistic
 from ial_methods.clip.linear_probe import LinearProbe

@@ -19,9 +19,10 @@ from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import DataError
 from ial_bench.frozen import Features
 from ial_bench.geo.points import haversine_m
-from ial_bench.method import Method, config_from_text
+from ial_bench.method import Method
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 
 BUILT_IN = ("clip-zero-shot", "gps-oracle", "linear-probe", "majority", "random", "retrieval")

@@ -15,7 +15,7 @@ from ial_bench import Features, unit_norm
 from ial_bench.engine import fitted_methods
 from ial_bench.errors import ConfigError, DataError, StorageError
 from ial_bench.json_files import read_json
-from ial_bench.method import config_from_text
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.retrieval import gallery, search
 from ial_methods.retrieval.knn import Retrieval

@@ -16,8 +16,8 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.geo.projections import utm_metres
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.retrieval import tuned
 from ial_methods.retrieval.metric import classes_of

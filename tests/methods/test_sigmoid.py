@@ -22,10 +22,11 @@ from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.run import Engine
-from ial_bench.method import Method, RunContext, config_from_text
+from ial_bench.method import Method, RunContext
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.report.calibration import confidence
+from ial_bench.settings import config_from_text
 from ial_bench.topk import TopK, sigmoid
 from ial_bench.training.task import match_loss
 from ial_methods.addressclip.losses import info_nce, sigmoid_loss

@@ -21,9 +21,9 @@ from ial_bench.engine.run import Engine
 from ial_bench.engine.scoring import rescore
 from ial_bench.errors import DataError, SkipMethod, StorageError
 from ial_bench.geo.points import haversine_m
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.neighbours import grid
 from ial_methods.two_stage.pipeline import Pipeline, addresses_from_array, texts_as_array

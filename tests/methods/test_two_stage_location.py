@@ -17,8 +17,8 @@ from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError
 from ial_bench.geo.points import Points, haversine_m, unit_vectors
 from ial_bench.geo.projections import from_local_m
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.location import LocationStage, TwoStageLocation
 from ial_methods.two_stage.training import FourierFeatures, LocationModel, LocationTask, photo_position_nce

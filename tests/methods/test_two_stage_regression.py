@@ -15,8 +15,8 @@ from ial_bench.engine import fitted_methods
 from ial_bench.engine.features import FeatureStore
 from ial_bench.geo.points import Points, haversine_m
 from ial_bench.geo.projections import from_local_m, to_local_m
-from ial_bench.method import config_from_text
 from ial_bench.progress import NoReport
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.regression import Regression, TwoStageRegression
 

@@ -16,9 +16,10 @@ from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, Planned, plan
 from ial_bench.engine.run import Engine
 from ial_bench.errors import SkipMethod
 from ial_bench.geo.lines import StreetLines
-from ial_bench.method import RunContext, config_from_text
+from ial_bench.method import RunContext
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 
 NAMES = ("two-stage", "gps-oracle")

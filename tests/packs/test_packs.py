@@ -18,11 +18,11 @@ from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import read_record, records, write_record
 from ial_bench.engine.run import Engine
 from ial_bench.errors import DataError
-from ial_bench.method import config_from_text
 from ial_bench.packs.pack import Pack, make_pack
 from ial_bench.packs.verify import Verifier, merge_run
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
+from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from made_contents import replace_photo, without_contents
 from made_records import run_baselines

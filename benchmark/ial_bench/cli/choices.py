@@ -61,8 +61,7 @@ def choose(
     """
     from ial_bench.encoders.spec import EncoderSpec
     from ial_bench.engine.plan import ConfiguredMethod
-    from ial_bench.method import configured
-    from ial_bench.settings import BACKBONE
+    from ial_bench.settings import BACKBONE, configured
 
     names = registry.select(wanted.methods)
     given = settings_of(registry, wanted, log)
@@ -89,8 +88,7 @@ def choose(
 def settings_of(registry: Registry, wanted: Wanted, log: Callable[[str], None] | None = None) -> dict[str, Values]:
     """The settings given to each chosen method; later ones win: preset, file, --backbone, --set. Grids are apart."""
     from ial_bench.encoders.spec import EncoderSpec, long_name
-    from ial_bench.method import value_of
-    from ial_bench.settings import BACKBONE, preset_values
+    from ial_bench.settings import BACKBONE, preset_values, value_of
 
     backbone = None if wanted.backbone is None else long_name(wanted.backbone)
     if backbone is not None:
@@ -156,7 +154,7 @@ def _parts(option: str, text: str, names: Sequence[str]) -> tuple[str, str, str]
 
 def _grids(registry: Registry, names: Sequence[str], wanted: Wanted) -> dict[str, dict[str, list[Any]]]:
     """The values to try, by method and setting."""
-    from ial_bench.method import value_of
+    from ial_bench.settings import value_of
 
     fixed = {_parts("--set", text, names)[:2] for text in wanted.settings}
     grids: dict[str, dict[str, list[Any]]] = {}

@@ -53,8 +53,7 @@ def predict(
     from ial_bench.datasets.known import open_dataset
     from ial_bench.engine import fitted_methods
     from ial_bench.engine.answering import answer, config_of, fitted, fitting
-    from ial_bench.method import configured
-    from ial_bench.settings import BACKBONE
+    from ial_bench.settings import BACKBONE, configured
 
     report = ConsoleReporter()
     registry = options.registry(plugin)
