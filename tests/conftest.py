@@ -11,7 +11,7 @@ import pytest
 
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.testing import make_tiny_city
-from warm_bench import Server, serving
+from support.warm_bench import Server, serving
 
 CAMBRIDGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "cambridge"
 """Real photographs, where they lie beside the checkout; they are not part of the project."""
@@ -75,7 +75,7 @@ def warm_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def packed_results(tiny_city: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two baselines, one of them with two seeds, and an oracle; read only."""
-    from made_records import run_baselines
+    from support.made_records import run_baselines
 
     folder = tmp_path_factory.mktemp("packed")
     run_baselines(tiny_city, folder, seeds=(0, 1))

@@ -25,7 +25,6 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from gpu_methods import SEED, Bench, Compared, compare
 from ial_bench.cli.console import ConsoleReporter
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.export import export_webdataset
@@ -41,6 +40,7 @@ from ial_bench.registry import Registry
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.write import make_city
 from ial_bench.testing import CHECK_BACKBONE
+from support.gpu_methods import SEED, Bench, Compared, compare
 
 PHOTOS_PER_SECOND, QUERY_MS = 2500.0, 1.5
 """Aims: of training, and of a query."""

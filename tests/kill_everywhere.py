@@ -64,8 +64,8 @@ def _street_photos(folder: Path) -> None:
     """Photos along two streets of `mapped_city`, and its map."""
     from PIL import Image
 
-    from drawn_streets import degrees
-    from mapped_city import write_map
+    from support.drawn_streets import degrees
+    from support.mapped_city import write_map
 
     (folder / "photos").mkdir()
     rows = ["path,lat,lon,place_id"]

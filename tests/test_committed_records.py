@@ -20,8 +20,8 @@ from ial_bench.progress import NoReport
 from ial_bench.report.selection import Selected
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.source import gather
-from made_answers import a_run
-from made_results import NAME, Method, made_truth, write_results
+from support.made_answers import a_run
+from support.made_results import NAME, Method, made_truth, write_results
 
 METHODS = [Method("a", "A", 0.7), Method("b", "B", 0.5, positions=True)]
 

@@ -46,7 +46,7 @@ def test_commands_parse(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["my-majority", "sharper"])
 def test_the_methods_in_the_docs_keep_the_contract(tmp_path: Path, name: str) -> None:
-    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     (code,) = (c for c in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f'name="{name}"' in c)
     file = tmp_path / "from_docs.py"
     file.write_text(code)

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from gpu_check import QUICK, Check, main
-from gpu_methods import Bench, Compared, compare, config_of, dense
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.image_batch import ImageBatch
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.topk import TopK
+from support.gpu_methods import Bench, Compared, compare, config_of, dense
 
 
 def test_it_runs_where_there_is_no_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

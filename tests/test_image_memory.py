@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import features
 
-import decoding_memory
 from ial_bench.images import MAX_BYTES
+from support import decoding_memory
 
 ALL = 500_000_000  # bytes that a process does not pass
 SLACK = 8_000_000  # a band in float64, and what libraries allocate at their first call

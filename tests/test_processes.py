@@ -18,7 +18,7 @@ import pytest
 from ial_bench import processes
 from ial_bench.errors import ConfigError, WorkerError
 from ial_bench.processes import Workers
-from worker_tasks import LARGE, Unreadable, doubled, ended, filled, gone, group_is_gone, unsendable
+from support.worker_tasks import LARGE, Unreadable, doubled, ended, filled, gone, group_is_gone, unsendable
 
 SECONDS = 5.0  # within which a dead worker must be missed
 

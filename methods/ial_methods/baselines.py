@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ial_bench import Candidates, ImageBatch, Method, MethodInfo, Photos, State, TopK
-from ial_bench.seeds import generator
-from ial_bench.workload import Sizes, Workload
+from ial_bench import Candidates, ImageBatch, Method, MethodInfo, Photos, Sizes, State, TopK, Workload, generator
 
 
 class Majority(Method):

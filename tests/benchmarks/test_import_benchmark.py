@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.large_release import LARGE, SMALL, ReleaseSize, import_alone, write_release
 from ial_bench.datasets.dataset import Dataset
-from large_release import LARGE, SMALL, ReleaseSize, import_alone, write_release
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from large_probe import measured_apart
+from benchmarks.large_probe import measured_apart
 
 GIB = 1 << 30
 SIZES = {  # rows, features, classes, Newton steps, bytes that may be kept

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.lite_sides import encode, train
 from ial_bench.testing import make_tiny_city
-from lite_sides import encode, train
-from packaged_weights import lite
+from support.packaged_weights import lite
 
-WORKER = Path(__file__).parents[1] / "lite_sides.py"
+WORKER = Path(__file__).with_name("lite_sides.py")
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.large_city import CitySize, write_large_city
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.records import read_record, record_path
-from large_city import CitySize, write_large_city
-from made_answers import noisy_scores, store_run
-from made_city import truth_of
-from made_records import make_record, store
+from support.made_answers import noisy_scores, store_run
+from support.made_city import truth_of
+from support.made_records import make_record, store
 
 FEW, MANY = 1_000, 10_000
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from large_gallery import measured_apart
+from benchmarks.large_gallery import measured_apart
 
 SMALL = 3_000, 32
 LARGE = {"quarter of a million": (250_000, 512), "two million": (2_000_000, 512)}

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.large_city import LARGE, SMALL, made_answers, open_all, peak_bytes, score_all, write_large_city
 from ial_bench.datasets.dataset import Dataset
-from large_city import LARGE, SMALL, made_answers, open_all, peak_bytes, score_all, write_large_city
 
 ROUNDS = 3
 T = TypeVar("T")

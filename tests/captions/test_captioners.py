@@ -12,7 +12,7 @@ import torch
 from ial_bench.captions.captioners import PROMPT, CaptionLength, open_captioner, trimmed
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.images import RGB
-from tiny_captioners import save_tiny_blip, write_tiny_coca
+from support.tiny_captioners import save_tiny_blip, write_tiny_coca
 
 LENGTH = CaptionLength(6, 9)
 

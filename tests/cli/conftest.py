@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench_command import Bench, Said
 from ial_bench.cli import main as cli
+from support.bench_command import Bench, Said
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench_command import Bench
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.derive import join
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.metrics.calibration import reliability
-from made_answers import a_run, noisy_scores
-from made_city import truth_of, write_city
-from made_records import run_baselines
+from support.bench_command import Bench
+from support.made_answers import a_run, noisy_scores
+from support.made_city import truth_of, write_city
+from support.made_records import run_baselines
 
 
 @pytest.fixture(scope="module")

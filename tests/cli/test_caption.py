@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from bench_command import Bench
 from ial_bench.captions.captioners import CaptionLength
 from ial_bench.captions.captioning import caption, read_caption_file, read_captions
 from ial_bench.datasets.dataset import Dataset
@@ -20,7 +19,8 @@ from ial_bench.errors import DataError, StorageError
 from ial_bench.folders import LOCK
 from ial_bench.images import RGB
 from ial_bench.testing import make_tiny_city
-from tiny_captioners import save_tiny_blip
+from support.bench_command import Bench
+from support.tiny_captioners import save_tiny_blip
 
 LENGTH = CaptionLength(3, 30)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bench_command import Bench
 from ial_bench.cli.choices import Wanted, choose, split_values
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.errors import ConfigError
 from ial_bench.registry import Registry
+from support.bench_command import Bench
 
 PLUGIN = """
 import numpy as np

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench_command import Bench
 from ial_bench.cli import main as cli
 from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
+from support.bench_command import Bench
 
 FAST = "clip-zero-shot,gps-oracle,linear-probe,majority,random,retrieval"
 """Methods that train nothing for long."""

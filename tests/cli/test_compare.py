@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.engine.records import records
-from made_records import run_baselines
+from support.bench_command import Bench
+from support.made_records import run_baselines
 
 
 @pytest.fixture(scope="module")

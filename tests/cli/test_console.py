@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench_command import Bench
 from ial_bench.cli import console
 from ial_bench.datasets.dataset import Dataset
-from made_records import make_record, run_baselines, store
+from support.bench_command import Bench
+from support.made_records import make_record, run_baselines, store
 
 ESCAPES = "\x1b]0;title\x07\x1b[31mred\x1b[2J\x9b1m\x7f\x08\u202eover\u2066\u2028"
 

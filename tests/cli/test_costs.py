@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from bench_command import Bench
 from ial_bench import machine
 from ial_bench.cli.costs import TimeLeft
 from ial_bench.datasets.dataset import Dataset
@@ -24,7 +23,8 @@ from ial_bench.method import MethodConfig
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE
-from made_records import make_record
+from support.bench_command import Bench
+from support.made_records import make_record
 
 SILENT = """
 from ial_bench import Method, MethodInfo

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench_command import Bench
 from ial_bench.cli.data import size_of
 from ial_bench.datasets.contents import CONTENTS
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import ConfigError
 from ial_bench.testing import CHECK_BACKBONE
-from made_contents import hashed, replace_photo, stored, without_contents
-from made_release import sound_release
+from support.bench_command import Bench
+from support.made_contents import hashed, replace_photo, stored, without_contents
+from support.made_release import sound_release
 
 
 @pytest.fixture

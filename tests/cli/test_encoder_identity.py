@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bench_command import Bench, Said
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.identity import RunSpec
-from made_contents import without_contents
-from published_models import SMALL, weights_of
+from support.bench_command import Bench, Said
+from support.made_contents import without_contents
+from support.published_models import SMALL, weights_of
 
 
 @pytest.fixture

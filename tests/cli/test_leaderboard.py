@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth
 from ial_bench.engine.predictions import read_predictions, write_predictions
 from ial_bench.engine.record import Interval, RunRecord
 from ial_bench.engine.records import read_record, record_path, records, write_record
 from ial_bench.topk import TopK
-from made_records import PAPER_COUNTS, make_record, run_baselines, store
+from support.bench_command import Bench
+from support.made_records import PAPER_COUNTS, make_record, run_baselines, store
 
 
 @pytest.fixture(scope="module")

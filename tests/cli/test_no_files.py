@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bench_command import Bench
 from ial_bench import files
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.errors import DataError
-from made_records import run_baselines
+from support.bench_command import Bench
+from support.made_records import run_baselines
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
+from support.bench_command import Bench
 
 
 def commands(city: Dataset, results: Path, out: Path) -> dict[str, list[str]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.errors import SkipMethod
-from packaged_weights import lite
+from support.bench_command import Bench
+from support.packaged_weights import lite
 
 
 @pytest.fixture

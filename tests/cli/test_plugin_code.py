@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bench_command import Bench, Said
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.testing import CHECK_BACKBONE
+from support.bench_command import Bench, Said
 
 SCORE = "return np.asarray(unit_norm(x) @ self.means.T)"
 FLIPPED = SCORE.replace("unit_norm", "-unit_norm")

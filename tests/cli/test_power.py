@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench_command import Bench
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
-from made_answers import a_run, noisy_scores
-from made_city import truth_of, write_city
+from support.bench_command import Bench
+from support.made_answers import a_run, noisy_scores
+from support.made_city import truth_of, write_city
 
 PLACES, PHOTOS = 60, 2
 

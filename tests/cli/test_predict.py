@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench_command import Bench, Said
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.answering import softmax
 from ial_bench.engine.predictions import read_predictions
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from ial_methods.clip.linear_probe import LinearProbe
-from warm_bench import Server
+from support.bench_command import Bench, Said
+from support.warm_bench import Server
 
 METHODS = ("addressclip", "linear-probe", "majority")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.plots import kinds
-from made_answers import a_run
-from made_records import run_baselines
-from made_results import NAME, Method, made_truth, write_results
+from support.bench_command import Bench
+from support.made_answers import a_run
+from support.made_records import run_baselines
+from support.made_results import NAME, Method, made_truth, write_results
 
 
 def test_it_writes_a_folder_and_says_where(bench: Bench, tmp_path: Path) -> None:

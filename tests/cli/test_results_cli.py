@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import records
 from ial_bench.packs.pack import Pack
 from ial_bench.testing import make_tiny_city
-from tampered_packs import tamper
+from support.bench_command import Bench
+from support.tampered_packs import tamper
 
 
 def test_pack_verify_merge(bench: Bench, packed_results: Path, tiny_city: Dataset, tmp_path: Path) -> None:

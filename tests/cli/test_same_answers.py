@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench_command import Bench
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
+from support.bench_command import Bench
 
 METHODS = "linear-probe,retrieval,clip-zero-shot,two-stage"
 OPTIONS = (

@@ -18,7 +18,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import read_record, records, write_record
 from ial_bench.testing import make_tiny_city
-from made_records import run_baselines
+from support.made_records import run_baselines
 
 
 @dataclass(frozen=True)

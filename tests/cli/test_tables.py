@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bench_command import Bench
 from ial_bench.engine.records import RECORD_VERSION, record_path
-from made_records import PAPER_COUNTS, make_record, store
+from support.bench_command import Bench
+from support.made_records import PAPER_COUNTS, make_record, store
 
 
 @pytest.fixture

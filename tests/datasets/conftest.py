@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from made_release import Tree, sound_release
+from support.made_release import Tree, sound_release
 
 
 @pytest.fixture

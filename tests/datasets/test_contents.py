@@ -37,8 +37,8 @@ from ial_bench.errors import DataError, ImageError, StorageError
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.write import make_city
 from ial_bench.testing import make_tiny_city
-from made_contents import hashed, replace_photo, stored, without_contents
-from made_release import Tree, sound_release
+from support.made_contents import hashed, replace_photo, stored, without_contents
+from support.made_release import Tree, sound_release
 
 SMALL = CityOptions(seed=5, blocks=(2, 3), size=16, train_places=2, query_places=1, train_views=1, query_views=1)
 SUMS = np.arange(5 * 32, dtype=np.uint8).reshape(5, 32)

@@ -14,7 +14,7 @@ from ial_bench.datasets.derive import join, take_places
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError
-from paper_releases import pitts_release, sf_release
+from support.paper_releases import pitts_release, sf_release
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from ial_bench.partition.dataset import build_dataset
 from ial_bench.partition.options import BuildOptions
 from ial_bench.synth.options import preset
 from ial_bench.synth.write import make_city
-from paper_releases import QUERY_PLACES, YAWS, PaperRelease, publish_small, sf_release
+from support.paper_releases import QUERY_PLACES, YAWS, PaperRelease, publish_small, sf_release
 
 KEPT = ["pitts-ial", "sf-ial-base", "sf-ial-large"]
 

@@ -19,7 +19,7 @@ from ial_bench.encoders.load import load_encoder
 from ial_bench.errors import ImageError, WorkerError
 from ial_bench.images import RGB
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
-from worker_tasks import Killed, Mapped, Marked, gone, shares_memory
+from support.worker_tasks import Killed, Mapped, Marked, gone, shares_memory
 
 BATCHES = [[3, 1, 2], [0], [5, 5, 4, 7], [6, 2], [1, 0]]
 

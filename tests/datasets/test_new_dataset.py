@@ -20,7 +20,7 @@ from ial_bench.datasets.table import DESCRIPTION, PHOTOS, new_dataset
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.folders import LOCK, UNFINISHED
-from made_release import sound_release
+from support.made_release import sound_release
 
 Make = Callable[[Path, bool], object]
 

@@ -11,7 +11,7 @@ import pytest
 from ial_bench.addresses import Address
 from ial_bench.datasets import table
 from ial_bench.datasets.table import PHOTOS
-from made_city import write_city
+from support.made_city import write_city
 
 SIZES = {"train": 70, "val": 9, "query": 30}
 

@@ -20,7 +20,7 @@ from ial_bench.geo.points import haversine_m
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.write import make_city
 from ial_bench.testing import make_tiny_city
-from made_city import write_city
+from support.made_city import write_city
 
 LINES = StreetLines.of(
     [3, 0, 3], [np.array(line) for line in ([[1, 2], [3, 4]], [[5, 6], [7, 8], [5, 6.5]], [[-1, 180], [0, -180]])]

@@ -23,7 +23,7 @@ from ial_bench.datasets.table import ADDRESSES, DESCRIPTION, PHOTOS
 from ial_bench.datasets.verify import Problem, Verification, verify
 from ial_bench.errors import DataError
 from ial_bench.files import write_text
-from made_contents import replace_photo
+from support.made_contents import replace_photo
 
 
 def content_of(file: Path) -> bytes:

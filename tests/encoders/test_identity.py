@@ -24,7 +24,7 @@ from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.engine.features import FeatureStore
 from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.progress import NoReport
-from published_models import OPENAI, SMALL, SQUASHED, made, publish, weights_of
+from support.published_models import OPENAI, SMALL, SQUASHED, made, publish, weights_of
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 

@@ -18,7 +18,7 @@ from ial_bench.errors import ConfigError, SkipMethod
 from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.training.augmentation import Augmentation
 from ial_bench.training.config import AugmentationConfig
-from published_models import SMALL
+from support.published_models import SMALL
 
 TIMM = "timm:test_vit/random-init"
 CNN = "timm:test_resnet/random-init"

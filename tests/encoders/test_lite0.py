@@ -17,7 +17,7 @@ from ial_bench.encoders.openclip_source import Network
 from ial_bench.encoders.own_models import _deviation, _drawn
 from ial_bench.encoders.towers import load_towers
 from ial_bench.errors import ConfigError
-from packaged_weights import CLIP, LITE0, lite
+from support.packaged_weights import CLIP, LITE0, lite
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from ial_bench.encoders.openclip import new_model, require_tokenizer
 from ial_bench.encoders.openclip_source import Network, network_of
 from ial_bench.encoders.spec import EncoderSpec
 from ial_bench.errors import SkipMethod
-from published_models import HUB, SMALL, WORDS, made, publish, weights_of, write_tokenizer
+from support.published_models import HUB, SMALL, WORDS, made, publish, weights_of, write_tokenizer
 
 MODELS = open_clip.list_models()
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)

@@ -21,7 +21,7 @@ from ial_bench.encoders.timm_backbone import build_timm
 from ial_bench.encoders.weights import PACKAGES, Package, in_order, package_of
 from ial_bench.errors import ConfigError, DataError, SkipMethod
 from ial_bench.files import sha256_file
-from packaged_weights import LITE0, lite
+from support.packaged_weights import LITE0, lite
 
 FILE = "tiny_weights/models/tiny.pth"
 

@@ -14,7 +14,7 @@ import pytest
 
 from ial_bench.engine.distributed import Team, own_device
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
-from warm_bench import Server
+from support.warm_bench import Server
 
 METHODS = '''
 """Methods whose fit goes wrong in several ways."""

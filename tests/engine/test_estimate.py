@@ -27,7 +27,7 @@ from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.testing import CHECK_BACKBONE
 from ial_bench.workload import Effort, Sizes, Workload
-from made_records import identified, make_record, run_baselines
+from support.made_records import identified, make_record, run_baselines
 
 HERE = provenance.hardware_digest(provenance.hardware("cpu"))
 ROOMY = Room(memory=10**15, device=None, cache=10**15, results=10**15, one_disk=False)

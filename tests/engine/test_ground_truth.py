@@ -15,8 +15,8 @@ from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.ground_truth import GroundTruth, ground_truth_key
 from ial_bench.errors import DataError
-from made_city import truth_of, write_city
-from made_records import make_record, run_baselines
+from support.made_city import truth_of, write_city
+from support.made_records import make_record, run_baselines
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
-from warm_bench import Server, Started
+from support.warm_bench import Server, Started
 
 SLOW = '''
 """A method that takes its time, so that a kill can hit every phase."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ial_bench import ImageBatch, Method, MethodInfo, Photos, State, TopK
+from ial_bench import ImageBatch, Method, MethodInfo, Part, Photos, State, TopK
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.features import FeatureStore
 from ial_bench.engine.plan import ConfiguredMethod, EngineOptions, plan
@@ -17,7 +17,6 @@ from ial_bench.engine.record import RunRecord
 from ial_bench.engine.records import read_record, record_path
 from ial_bench.engine.run import Engine
 from ial_bench.method import MethodConfig
-from ial_bench.parts import Part
 from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.settings import config_from_text

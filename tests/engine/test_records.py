@@ -24,7 +24,7 @@ from ial_bench.engine.records import (
     write_record,
 )
 from ial_bench.errors import DataError
-from made_records import make_record, run_baselines
+from support.made_records import make_record, run_baselines
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from ial_bench.registry import Registry
 from ial_bench.report.selection import one_population
 from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE
-from made_contents import replace_photo, without_contents
-from made_records import make_record, run_baselines
+from support.made_contents import replace_photo, without_contents
+from support.made_records import make_record, run_baselines
 
 EARLIER, LATER = "2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"
 

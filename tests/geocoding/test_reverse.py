@@ -16,7 +16,7 @@ from ial_bench.errors import ConfigError, SkipMethod, StorageError
 from ial_bench.geocoding.reverse import NearestTown, PlaceName, Service, ServiceError, ServiceOptions
 from ial_bench.registry import Registry
 from ial_bench.settings import config_from_text
-from nominatim_server import Nominatim, serve
+from support.nominatim_server import Nominatim, serve
 
 FORBES = Address("Forbes Avenue", "Oakland", ("Craig Street", "Bellefield Avenue"))
 HERE, THERE = (40.0, -80.0), (41.0, -81.0)

@@ -24,8 +24,8 @@ from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method, make_tiny_city
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.late_fusion import Fusion, FusionGeographic
-from retrieval_lab import fitted as fitted_retrieval
-from retrieval_lab import held
+from support.retrieval_lab import fitted as fitted_retrieval
+from support.retrieval_lab import held
 
 SHORT: dict[str, Any] = {"backbone": CHECK_BACKBONE, "epochs": "2", "batch_size": "16", "learning_rate": "0.003"}
 FIXED: dict[str, Any] = {"k_grid": "[4]", "temperature_grid": "[0.1]", "text_temperature_grid": "[2]"}

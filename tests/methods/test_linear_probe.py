@@ -20,7 +20,7 @@ from ial_bench.testing import CHECK_BACKBONE
 from ial_methods.clip import logistic
 from ial_methods.clip.linear_probe import LinearProbe
 from ial_methods.clip.logistic import LogisticRegression, Solution
-from retrieval_lab import held
+from support.retrieval_lab import held
 
 
 class Told(NoReport):

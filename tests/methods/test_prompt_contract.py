@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ial_bench.testing import CHECK_BACKBONE, check_method
-from prompt_lab import METHODS
+from support.prompt_lab import METHODS
 
 
 @pytest.mark.parametrize("name", ["coop", "cocoop", "maple"])

@@ -15,7 +15,7 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.training.sampler import BatchSampler, step_candidates
 from ial_methods.prompt.cocoop import CoCoOp
 from ial_methods.prompt.coop import CoOp
-from prompt_lab import (
+from support.prompt_lab import (
     PHRASE,
     STREET,
     assert_near,

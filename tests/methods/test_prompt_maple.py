@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from ial_bench import SkipMethod
 from ial_bench.datasets.dataset import Dataset
 from ial_methods.prompt.maple import MaPLe
-from prompt_lab import (
+from support.prompt_lab import (
     PHRASE,
     STREET,
     assert_near,

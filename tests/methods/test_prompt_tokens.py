@@ -17,7 +17,7 @@ from ial_bench.progress import NoReport
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from ial_methods.prompt.coop import PromptConfig
 from ial_methods.prompt.prompts import Context, Prompts
-from prompt_lab import PHRASE, STREET, made, untrained
+from support.prompt_lab import PHRASE, STREET, made, untrained
 
 ADDRESSES = ["Elm Street, Old Town (Crossing 2, Crossing 3)", "Oak", "Rue de l'Église, Paris (Quai 1, Quai 2)"]
 

@@ -20,7 +20,7 @@ from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.retrieval import gallery, search
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.search import IndexSpec, StreamedExact, build_index
-from retrieval_lab import clustered, fitted, held, unit
+from support.retrieval_lab import clustered, fitted, held, unit
 
 N, DIM, CLASSES = 600, 16, 12
 KINDS = ("flat", "ivf:16", "ivfpq:8,4", "hnsw:8")

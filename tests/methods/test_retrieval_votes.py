@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ial_bench import Features
 from ial_methods.retrieval.votes import nearest_scores, place_codes, pooling, vote_weights
-from retrieval_lab import clustered, fitted, held, unit
+from support.retrieval_lab import clustered, fitted, held, unit
 
 N_ADDRESSES = 5
 

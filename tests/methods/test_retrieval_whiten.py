@@ -13,7 +13,7 @@ from ial_bench import Features
 from ial_bench.errors import ConfigError
 from ial_bench.testing import CHECK_BACKBONE
 from ial_methods.retrieval.knn import Whitening
-from retrieval_lab import clustered, fitted, held, unit
+from support.retrieval_lab import clustered, fitted, held, unit
 
 DIM = 12
 

@@ -30,7 +30,7 @@ from ial_bench.settings import config_from_text
 from ial_bench.topk import TopK, sigmoid
 from ial_bench.training.task import match_loss
 from ial_methods.addressclip.losses import info_nce, sigmoid_loss
-from published_models import HUB, SIGMOID, made, weights_of, write_tokenizer
+from support.published_models import HUB, SIGMOID, made, weights_of, write_tokenizer
 
 QUICK = {"epochs": "1", "batch_size": "16"}
 

@@ -27,7 +27,7 @@ from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, check_method
 from ial_methods.two_stage.neighbours import grid
 from ial_methods.two_stage.pipeline import Pipeline, addresses_from_array, texts_as_array
-from nominatim_server import Nominatim, serve, streets_of
+from support.nominatim_server import Nominatim, serve, streets_of
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from ial_bench.metrics.accuracy import (
 )
 from ial_bench.metrics.intervals import clustered_means
 from ial_bench.topk import NO_ANSWER, TopK
-from made_city import truth_of, write_city
+from support.made_city import truth_of, write_city
 
 METRES_PER_DEGREE = 6_371_008.8 * math.pi / 180  # along a meridian of a sphere of the Earth's mean radius
 

@@ -18,7 +18,7 @@ from ial_bench.metrics.power import (
     places_needed,
     power,
 )
-from paired_worlds import Pair
+from support.paired_worlds import Pair
 
 WORLDS = 400
 SLACK = 3 * np.sqrt(0.25 / WORLDS)

@@ -24,9 +24,9 @@ from ial_bench.progress import NoReport
 from ial_bench.registry import Registry
 from ial_bench.settings import config_from_text
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
-from made_contents import replace_photo, without_contents
-from made_records import run_baselines
-from tampered_packs import CHANGES, Open, tamper
+from support.made_contents import replace_photo, without_contents
+from support.made_records import run_baselines
+from support.tampered_packs import CHANGES, Open, tamper
 
 TIMES = 4
 """How often each change is made: of 57 kinds, more than 200 packs."""

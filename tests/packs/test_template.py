@@ -16,8 +16,8 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.errors import ConfigError
 from ial_bench.packs.pack import make_pack
 from ial_bench.packs.template import write_template
-from made_records import run_baselines
-from tampered_packs import tamper
+from support.made_records import run_baselines
+from support.tampered_packs import tamper
 
 BENCH = f"""#!/bin/sh
 exec "{sys.executable}" -c 'from ial_bench.cli.main import main; main()' "$@"

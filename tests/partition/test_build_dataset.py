@@ -11,7 +11,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
-from drawn_streets import ORIGIN, degrees, line
 from ial_bench.cli.main import app
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import read_streets
@@ -24,8 +23,9 @@ from ial_bench.partition.network import StreetNetwork
 from ial_bench.partition.options import Build, BuildOptions
 from ial_bench.partition.splits import SplitRule
 from ial_bench.partition.substreets import Partition
-from made_contents import hashed, stored
-from made_maps import osm_xml, photo_table, way
+from support.drawn_streets import ORIGIN, degrees, line
+from support.made_contents import hashed, stored
+from support.made_maps import osm_xml, photo_table, way
 
 SCRIPT = "<script>alert(1)</script>"
 

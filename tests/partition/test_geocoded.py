@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawn_streets import degrees, line, partition_of
 from ial_bench.addresses import Address
 from ial_bench.errors import ConfigError
 from ial_bench.geocoding.reverse import ServiceError
@@ -25,7 +24,8 @@ from ial_bench.partition.places import (
     service_of,
     street_votes,
 )
-from nominatim_server import Nominatim, serve
+from support.drawn_streets import degrees, line, partition_of
+from support.nominatim_server import Nominatim, serve
 
 STREETS = [line("Main St", (-200, 0), (200, 0)), line("Oak St", (0, -200), (0, 200))]
 NETWORK, PARTITION = StreetNetwork.of(STREETS), partition_of(STREETS)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drawn_streets import degrees, line, partition_of
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.partition.exif import date_of
 from ial_bench.partition.network import StreetNetwork
@@ -27,6 +26,7 @@ from ial_bench.partition.places import (
     places_of,
 )
 from ial_bench.partition.splits import SplitRule, split_photos
+from support.drawn_streets import degrees, line, partition_of
 
 STREETS = [line("Main St", (-200, 0), (200, 0)), line("Oak St", (0, -200), (0, 200))]
 NETWORK = StreetNetwork.of(STREETS)

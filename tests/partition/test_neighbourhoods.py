@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from drawn_streets import line, partition_of
 from ial_bench.errors import DataError
 from ial_bench.partition.dataset import build_dataset
 from ial_bench.partition.neighbourhoods import ByPolygon
 from ial_bench.partition.options import BuildOptions
 from ial_bench.partition.substreets import SubStreet
-from made_maps import lon_lat, osm_xml, photo_table, way, write
+from support.drawn_streets import line, partition_of
+from support.made_maps import lon_lat, osm_xml, photo_table, way, write
 
 
 def area(name: Any, *corners: tuple[float, float], **told: Any) -> dict[str, Any]:

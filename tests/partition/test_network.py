@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drawn_streets import line, partition_of, shape, texts
 from ial_bench.errors import DataError
 from ial_bench.geo.lines import length_m
 from ial_bench.partition.network import StreetNetwork
+from support.drawn_streets import line, partition_of, shape, texts
 
 CROSS = [line("Main St", (-100, 0), (100, 0)), line("Oak St", (0, -100), (0, 100))]
 

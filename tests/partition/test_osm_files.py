@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawn_streets import degrees, shape, texts
 from ial_bench.errors import DataError
 from ial_bench.partition.network import StreetNetwork
 from ial_bench.partition.osm import read_osm
 from ial_bench.partition.substreets import Partition
-from made_maps import osm_xml, way
+from support.drawn_streets import degrees, shape, texts
+from support.made_maps import osm_xml, way
 
 PLAIN = way(1, "1 2 3", name="Main Street") + way(2, "2 4", name="Oak Street")
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from drawn_streets import check_invariants, degrees, shape
 from ial_bench.partition.network import Segment, StreetNetwork
 from ial_bench.partition.substreets import Partition
+from support.drawn_streets import check_invariants, degrees, shape
 
 NAMES = ["Main St", "MAIN STREET", "Oak St", "Elm Ave", "Ash Ct", "Fir Way", "", "3rd St"]
 nodes = st.tuples(st.integers(0, 6), st.integers(0, 6))

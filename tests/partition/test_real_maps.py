@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from drawn_streets import check_invariants, shape, texts
 from ial_bench.addresses import Address
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.verify import verify
@@ -23,6 +22,7 @@ from ial_bench.partition.network import Segment, StreetNetwork
 from ial_bench.partition.options import BuildOptions
 from ial_bench.partition.osm import read_osm
 from ial_bench.partition.substreets import MIN_LENGTH_M, Partition
+from support.drawn_streets import check_invariants, shape, texts
 
 DOWNTOWN = np.array([[37.775, -122.425], [37.795, -122.395]])
 """A part of San Francisco with a boulevard, two grids askew, alleys and ramps."""

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from drawn_streets import ORIGIN, degrees, shape, texts
 from ial_bench.errors import ConfigError, DataError
 from ial_bench.partition.geojson import StreetKeys, read_geojson_streets
 from ial_bench.partition.network import StreetNetwork
 from ial_bench.partition.osm import fetch_osm, read_osm
 from ial_bench.partition.substreets import Partition
-from made_maps import feature, lon_lat, osm_xml, way, write
+from support.drawn_streets import ORIGIN, degrees, shape, texts
+from support.made_maps import feature, lon_lat, osm_xml, way, write
 
 CROSS = [feature("Main St", lon_lat((-100, 0), (0, 0), (100, 0)), nodes=[1, 2, 3]),
          feature("Oak St", lon_lat((0, 0), (0, 100)), nodes=[2, 4])]  # fmt: skip

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from drawn_streets import texts
 from ial_bench.partition.geojson import read_geojson_streets
 from ial_bench.partition.network import StreetNetwork, StreetSource
 from ial_bench.partition.osm import read_osm
 from ial_bench.partition.substreets import Partition
 from ial_bench.partition.tags import why_no_street
-from made_maps import feature, lon_lat, osm_xml, way, write
+from support.drawn_streets import texts
+from support.made_maps import feature, lon_lat, osm_xml, way, write
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from drawn_streets import check_invariants, line, partition_of, texts
 from ial_bench.partition.network import Segment, StreetNetwork
 from ial_bench.partition.substreets import merge_small
+from support.drawn_streets import check_invariants, line, partition_of, texts
 
 MAIN = line("Main St", (0, 0), (300, 0))
 

@@ -25,9 +25,9 @@ from ial_bench.plots.bars import pareto_front
 from ial_bench.plots.scene import Scene, drawing, look, save
 from ial_bench.report.breakdown import parts
 from ial_bench.report.selection import Selected
-from made_answers import a_run, noisy_scores
-from made_city import truth_of, write_city
-from made_records import run_baselines
+from support.made_answers import a_run, noisy_scores
+from support.made_city import truth_of, write_city
+from support.made_records import run_baselines
 
 Scenes = Callable[..., Scene]
 

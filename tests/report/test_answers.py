@@ -19,7 +19,7 @@ from ial_bench.report.layout import Layout
 from ial_bench.report.leaderboard import build_table, lay_out
 from ial_bench.report.stale import Code
 from ial_bench.topk import TopK
-from made_records import make_record, run_baselines
+from support.made_records import make_record, run_baselines
 
 QUERIES, PLACES = 1200, 300
 DATASET = "made-city"

@@ -16,7 +16,7 @@ from ial_bench.escape import LONGEST
 from ial_bench.report.formats import FORMATS, format_for, text_of
 from ial_bench.report.formats.markup import drawn as rich_table
 from ial_bench.report.table import Cell, Row, Style, Table
-from made_tables import COLUMNS, HOSTILE, line, make_table, ranked_table, side_by_side
+from support.made_tables import COLUMNS, HOSTILE, line, make_table, ranked_table, side_by_side
 
 
 def markdown(table: Table, style: Style | None = None) -> str:

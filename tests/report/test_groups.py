@@ -10,7 +10,7 @@ import numpy as np
 from ial_bench.engine.record import MethodRecord
 from ial_bench.report.groups import FACTS, differences
 from ial_bench.settings import BACKBONE
-from made_records import make_record
+from support.made_records import make_record
 
 
 def by_pairs(methods: list[MethodRecord]) -> list[set[str]]:

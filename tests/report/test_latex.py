@@ -12,7 +12,7 @@ import pytest
 from ial_bench.report.formats import text_of
 from ial_bench.report.published import bibliography
 from ial_bench.report.table import Style, Table
-from made_tables import COLUMNS, HOSTILE, line, make_table, ranked_table, side_by_side
+from support.made_tables import COLUMNS, HOSTILE, line, make_table, ranked_table, side_by_side
 
 SIUNITX = Style(siunitx=True)
 

@@ -15,7 +15,7 @@ from ial_bench.report.layout import Layout, possible
 from ial_bench.report.leaderboard import lay_out
 from ial_bench.report.published import PublishedRow
 from ial_bench.report.table import Table
-from made_records import make_record
+from support.made_records import make_record
 
 A, B = "city-a", "city-b"
 

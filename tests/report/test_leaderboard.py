@@ -14,7 +14,7 @@ from ial_bench.engine.record import RunRecord
 from ial_bench.report.leaderboard import build_table
 from ial_bench.report.published import PublishedRow, published_rows
 from ial_bench.report.table import Row, Table
-from made_records import make_record
+from support.made_records import make_record
 
 DATASET = "made-city"
 LATENCY, STORAGE, PARAMETERS = "p50 (ms)", "storage (MB)", "parameters (M)"

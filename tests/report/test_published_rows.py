@@ -13,7 +13,7 @@ from ial_bench.report.leaderboard import lay_out
 from ial_bench.report.published import published_rows
 from ial_bench.report.site.source import Board
 from ial_bench.report.table import Table
-from made_records import PAPER_COUNTS, make_record
+from support.made_records import PAPER_COUNTS, make_record
 
 PITTS, BASE = "pitts-ial", "sf-ial-base"
 LEFT_OUT = "published numbers are left out: "

@@ -15,7 +15,7 @@ from ial_bench.report.layout import Layout
 from ial_bench.report.leaderboard import lay_out
 from ial_bench.report.selection import Selected, contenders, read_records, runs_of
 from ial_bench.report.site.source import gather
-from made_answers import a_run
+from support.made_answers import a_run
 
 LATER = "2026-02-01T00:00:00+00:00"
 

@@ -24,9 +24,9 @@ from ial_bench.progress import NoReport
 from ial_bench.report.site import pages
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.folder import MARK, SiteFolder, Thumbnails, chosen, thumbnail
-from made_city import write_city
-from made_records import identified, run_baselines
-from made_results import NAME, Method, made_truth, write_results
+from support.made_city import write_city
+from support.made_records import identified, run_baselines
+from support.made_results import NAME, Method, made_truth, write_results
 
 HOSTILE = "</script><script src=//evil.example/x.js></script><img src=x onerror=alert(1)>\u2028'\"{{7*7}}<!--"
 EVENTS = re.compile(r"^on", re.IGNORECASE)

@@ -14,8 +14,8 @@ import pytest
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.progress import NoReport
 from ial_bench.report.site.build import Options, build
-from made_records import run_baselines
-from made_results import NAME, Method, made_top, made_truth, write_results
+from support.made_records import run_baselines
+from support.made_results import NAME, Method, made_top, made_truth, write_results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

@@ -39,7 +39,7 @@ from ial_bench.report.site.data import (
 from ial_bench.report.site.pages import charts, shares
 from ial_bench.report.site.source import gather
 from ial_bench.topk import NO_ANSWER, TopK
-from made_results import NAME, Method, made_top, made_truth, write_results
+from support.made_results import NAME, Method, made_top, made_truth, write_results
 
 FORMATS = {"u1": "B", "u2": "H", "i2": "h", "i4": "i", "f4": "f"}
 QUERIES = 20_000

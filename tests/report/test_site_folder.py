@@ -14,7 +14,7 @@ from ial_bench.folders import LOCK
 from ial_bench.progress import NoReport
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.folder import MARK, SiteFolder
-from made_results import NAME, Method, made_truth, write_results
+from support.made_results import NAME, Method, made_truth, write_results
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ from ial_bench.report.site import serve
 from ial_bench.report.site.build import Options, build
 from ial_bench.report.site.folder import Thumbnails, thumbnail
 from ial_bench.report.site.serve import LOOPBACK, Server
-from made_records import run_baselines
+from support.made_records import run_baselines
 
 
 @pytest.fixture(scope="module")

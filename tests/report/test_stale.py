@@ -16,7 +16,7 @@ from ial_bench.report.leaderboard import build_table, lay_out
 from ial_bench.report.selection import one_population
 from ial_bench.report.stale import NO_CODE, Code, standings
 from ial_bench.report.table import Style, Table
-from made_records import make_record
+from support.made_records import make_record
 
 DATASET = "made-city"
 PLUGIN = """

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from ial_bench.report.formats import text_of
-from made_tables import HOSTILE, line, make_table, ranked_table, side_by_side
+from support.made_tables import HOSTILE, line, make_table, ranked_table, side_by_side
 
 TAGS = {
     "html", "meta", "title", "style", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "ul", "li", "b",

@@ -21,7 +21,7 @@ from ial_bench.errors import DataError, StorageError
 from ial_bench.folders import LOCK
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.write import make_city
-from worker_tasks import group_is_gone
+from support.worker_tasks import group_is_gone
 
 CITY = CityOptions(seed=11, blocks=(2, 3), size=64, train_places=8)
 TINY = CityOptions(seed=11, blocks=(1, 2), size=16, train_places=1, query_places=1)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import slow_city
 from ial_bench.synth import scene as t
 from ial_bench.synth import styles
 from ial_bench.synth.captions import MAX_WORDS, caption, facts
@@ -17,6 +16,7 @@ from ial_bench.synth.city import City, plan_city
 from ial_bench.synth.options import CityOptions
 from ial_bench.synth.render import Camera, Seen, flat_light, photo_of, trace, wall_light
 from ial_bench.synth.scene import Boxes, Props, joined, rows_of
+from support import slow_city
 
 SIZE = 16
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import shapely
 
-from drawn_streets import ORIGIN
 from ial_bench.cli.main import main
 from ial_bench.datasets.dataset import Dataset
 from ial_bench.datasets.streets import read_streets
@@ -42,7 +41,8 @@ from ial_bench.synth.render import photo_of, trace
 from ial_bench.synth.scene import Floats, Props
 from ial_bench.synth.street_map import StreetMap, read_map
 from ial_bench.synth.write import make_city, options_of
-from mapped_city import ADDRESSES, STREETS, footprints, write_map
+from support.drawn_streets import ORIGIN
+from support.mapped_city import ADDRESSES, STREETS, footprints, write_map
 
 SMALL = CityOptions(seed=4, size=16, train_places=4, query_places=2, train_views=2, query_views=1, val_fraction=0.2)
 ROADWAY = (ROAD, MARK, LANE, ZEBRA)

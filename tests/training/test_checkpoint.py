@@ -25,7 +25,7 @@ from ial_bench.training.checkpoint import (
     trained_tensors,
     write_checkpoint,
 )
-from training_task import Regression, trainer
+from support.training_task import Regression, trainer
 
 STEPS = 15  # 3 epochs of 5
 

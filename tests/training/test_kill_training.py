@@ -13,7 +13,7 @@ import pytest
 from ial_bench.errors import DataError
 from ial_bench.testing import CHECK_BACKBONE, make_tiny_city
 from ial_bench.training.checkpoint import read_checkpoint
-from warm_bench import Server, Started
+from support.warm_bench import Server, Started
 
 
 def bench(server: Server, city: Path, home: Path) -> Started:

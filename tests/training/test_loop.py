@@ -14,7 +14,7 @@ from torch import nn
 from ial_bench.errors import ConfigError
 from ial_bench.training.loop import Group, TrainingError
 from ial_bench.training.sampler import BatchSampler
-from training_task import Regression, trainer
+from support.training_task import Regression, trainer
 
 
 def by_hand(steps: int, optimiser: type[torch.optim.Optimizer], **settings: Any) -> list[torch.Tensor]:

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from ial_bench import Features
-from ial_bench.progress import Reporter, chunks
+from ial_bench import Features, Reporter, chunks
 
 _VAL_BLOCK = 256
 _BETAS_AT_ONCE = 8

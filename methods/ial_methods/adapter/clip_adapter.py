@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, field_validator
 
-from ial_bench import Candidates, Features, MethodInfo, State
-from ial_bench.seeds import derive_seed
+from ial_bench import Candidates, Features, MethodInfo, Sizes, State, Workload, derive_seed
 from ial_bench.training.checkpoint import TrainingLog
 from ial_bench.training.feature_method import FeatureTrainingMethod
-from ial_bench.workload import Sizes, Workload
 from ial_methods.clip.zero_shot import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:

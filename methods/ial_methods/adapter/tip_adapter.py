@@ -12,12 +12,23 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Candidates, Features, FrozenTextMethod, MethodInfo, SkipMethod, State, unit_norm
+from ial_bench import (
+    PHOTO,
+    Candidates,
+    Effort,
+    Features,
+    FrozenTextMethod,
+    MethodInfo,
+    Sizes,
+    SkipMethod,
+    State,
+    Workload,
+    chunks,
+    generator,
+    unit_norm,
+)
 from ial_bench.files import storage_errors
-from ial_bench.progress import chunks
-from ial_bench.seeds import generator
 from ial_bench.training.feature_method import FeatureTrainingMethod
-from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.clip.zero_shot import TemplateSettings, scaled_texts
 
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from ial_bench import Candidates, MethodInfo, Photos
+from ial_bench import Candidates, MethodInfo, Photos, Sizes, Workload, distinct
 from ial_bench.training.checkpoint import TrainingLog, put_tensors
 from ial_bench.training.clip_method import ClipTrainingMethod
-from ial_bench.workload import Sizes, Workload, distinct
 from ial_methods.addressclip.settings import PAPER, AddressClipConfig, Loss
 
 if TYPE_CHECKING:

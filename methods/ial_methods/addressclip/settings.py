@@ -28,9 +28,15 @@ class AddressClipConfig(ClipTrainingMethod.Config):
     geography_target: Literal["distance", "literal"] = Field(
         "distance", description="distance, or literal: the formula as printed"
     )
-    geography_extent: Literal["batch", "dataset"] = Field("batch", description="what positions are scaled by")
-    address_text: Literal["canonical", "verbose"] = Field("canonical", description="form of the address as text")
-    train: Literal["both", "image", "text", "none"] = Field("both", description="towers that are trained")
+    geography_extent: Literal["batch", "dataset"] = Field(
+        "batch", description="what positions are scaled over: the batch, as in the paper, or the dataset"
+    )
+    address_text: Literal["canonical", "verbose"] = Field(
+        "canonical", description="form of addresses as texts: canonical, as in tables, or verbose, as spoken"
+    )
+    train: Literal["both", "image", "text", "none"] = Field(
+        "both", description="towers that are trained; none: CLIP as it was"
+    )
     positives: Literal["one", "all"] = Field(
         "one",
         description="right captions of a photo in a batch: its own (the paper), or all of its address. "

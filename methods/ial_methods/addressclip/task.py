@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ial_bench import Photos, RunContext, SkipMethod
+from ial_bench import Photos, RunContext, SkipMethod, chunks
 from ial_bench.datasets.loader import DecodedPhotos
 from ial_bench.encoders.blocks import repeatable_rows
 from ial_bench.encoders.towers import ClipTowers
 from ial_bench.geo.projections import utm_metres
-from ial_bench.progress import chunks
 from ial_bench.training.loop import Group, full_precision
 from ial_bench.training.sampler import BatchSampler, Rows
 from ial_bench.training.task import PhotoTask

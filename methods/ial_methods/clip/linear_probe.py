@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Features, FrozenEncoderMethod, MethodInfo, State
-from ial_bench.workload import PHOTO, Effort, Sizes, Workload
+from ial_bench import PHOTO, Effort, Features, FrozenEncoderMethod, MethodInfo, Sizes, State, Workload
 from ial_methods.clip.logistic import LogisticRegression, Solution
 
 _CLIP_DEFAULT_C = 0.316  # CLIP's own example, for datasets without a val split

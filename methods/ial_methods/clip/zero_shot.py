@@ -11,9 +11,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from ial_bench import Candidates, FrozenTextMethod, MethodConfig, MethodInfo, SkipMethod, State, unit_norm
-from ial_bench.method import FeatureSource
-from ial_bench.workload import PHOTO, Sizes, Workload
+from ial_bench import (
+    PHOTO,
+    Candidates,
+    FeatureSource,
+    FrozenTextMethod,
+    MethodConfig,
+    MethodInfo,
+    Sizes,
+    SkipMethod,
+    State,
+    Workload,
+    unit_norm,
+)
 
 _FIELD = "{address}"
 

@@ -14,12 +14,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Candidates, Features, MethodInfo, Photos, State
+from ial_bench import (
+    PHOTO,
+    Candidates,
+    Effort,
+    Features,
+    MethodInfo,
+    Part,
+    Photos,
+    Scores,
+    Sizes,
+    State,
+    Workload,
+    chunks,
+)
 from ial_bench.json_files import digest
-from ial_bench.method import Scores
-from ial_bench.parts import Part
-from ial_bench.progress import chunks
-from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.addressclip.method import AddressClip
 from ial_methods.fusion.probabilities import (
     Evidence,

@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import MethodInfo
-from ial_bench.seeds import derive_seed
-from ial_bench.workload import PHOTO, Effort, Sizes
+from ial_bench import PHOTO, Effort, MethodInfo, Sizes, derive_seed
 from ial_methods.prompt.coop import ContextMethod
 
 if TYPE_CHECKING:

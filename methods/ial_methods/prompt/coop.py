@@ -14,10 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Candidates, MethodConfig, MethodInfo, State, unit_norm
-from ial_bench.method import ParameterCount
+from ial_bench import (
+    PHOTO,
+    Candidates,
+    Effort,
+    MethodConfig,
+    MethodInfo,
+    ParameterCount,
+    Sizes,
+    State,
+    Workload,
+    unit_norm,
+)
 from ial_bench.training.feature_method import FeatureTrainingMethod
-from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 from ial_methods.clip.zero_shot import biased
 
 if TYPE_CHECKING:

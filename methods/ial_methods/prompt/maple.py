@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from ial_bench import Candidates, MethodInfo, Photos, State
-from ial_bench.seeds import derive_seed
+from ial_bench import Candidates, MethodInfo, Photos, Sizes, State, derive_seed
 from ial_bench.training.checkpoint import put_tensors
 from ial_bench.training.clip_method import ClipTrainingMethod
-from ial_bench.workload import Sizes
 from ial_methods.prompt.coop import PromptConfig
 
 if TYPE_CHECKING:

@@ -16,11 +16,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from ial_bench import State
+from ial_bench import ConfigError, Reporter, State
 from ial_bench.encoders.text_tree import Keys
 from ial_bench.encoders.towers import ClipTowers
-from ial_bench.errors import ConfigError
-from ial_bench.progress import Reporter
 from ial_bench.training.loop import full_precision
 
 STOP = "."

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench import Features, unit_norm
-from ial_bench.errors import DataError, StorageError
+from ial_bench import DataError, Features, StorageError, unit_norm
 from ial_bench.json_files import digest, read_json, write_json
 from ial_methods.retrieval.search import FLAT, IndexSpec, Rows, Transform, build_index, index_bytes, read_index, search
 

@@ -11,9 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from ial_bench import Candidates, Features, FrozenEncoderMethod, MethodInfo, unit_norm
-from ial_bench.errors import ConfigError
-from ial_bench.workload import PHOTO, Sizes, Workload
+from ial_bench import (
+    PHOTO,
+    Candidates,
+    ConfigError,
+    Features,
+    FrozenEncoderMethod,
+    MethodInfo,
+    Sizes,
+    Workload,
+    unit_norm,
+)
 from ial_methods.retrieval.gallery import UNIT_NORM, Gallery, identity, labels_of
 from ial_methods.retrieval.search import (
     FORMS,

@@ -10,11 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ial_bench import Features, Photos, RunContext
+from ial_bench import Features, Photos, RunContext, derive_seed, generator
 from ial_bench.datasets.loader import DecodedPhotos, Prepared, photo_tensors
 from ial_bench.encoders.image_tower import ImageTower
 from ial_bench.encoders.pooling import NetVLAD, start_centres
-from ial_bench.seeds import derive_seed, generator
 from ial_bench.training.loop import Group, full_precision
 from ial_bench.training.sampler import BatchSampler, Rows
 from ial_bench.training.task import PhotoTask

@@ -15,11 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench import Features
-from ial_bench.errors import ConfigError
-from ial_bench.progress import chunks
-from ial_bench.seeds import generator
-from ial_bench.workload import Effort, Sizes
+from ial_bench import ConfigError, Effort, Features, Sizes, chunks, generator
 
 Rows: TypeAlias = npt.NDArray[np.float32]
 Transform: TypeAlias = Callable[[Rows], Rows]

@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ial_bench import Features, ImageBatch, MethodInfo, Photos, SkipMethod, TopK
+from ial_bench import (
+    Effort,
+    Features,
+    ImageBatch,
+    MethodInfo,
+    ParameterCount,
+    Photos,
+    Sizes,
+    SkipMethod,
+    TopK,
+    Workload,
+)
 from ial_bench.datasets.loader import DecodedPhotos
 from ial_bench.encoders.spec import require_trainable_tower, shown_spec
 from ial_bench.files import storage_errors
 from ial_bench.json_files import digest
-from ial_bench.method import ParameterCount
 from ial_bench.training.checkpoint import put_tensors, trained_tensors
-from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.metric import MetricConfig
 

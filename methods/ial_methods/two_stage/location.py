@@ -10,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ial_bench import Features, MethodInfo, RunContext, unit_norm
+from ial_bench import Effort, Features, MethodInfo, RunContext, Sizes, chunks, unit_norm
 from ial_bench.geo.points import Points, centroids
 from ial_bench.geo.projections import to_equal_area_m
-from ial_bench.progress import chunks
 from ial_bench.training.checkpoint import put_tensors, trained_tensors
 from ial_bench.training.config import TrainingConfig
-from ial_bench.workload import Effort, Sizes
 from ial_methods.retrieval.gallery import Gallery
 from ial_methods.retrieval.votes import vote_weights
 from ial_methods.two_stage.neighbours import weighted_mean

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ial_bench import ImageBatch, MethodInfo, Photos, State, TopK
+from ial_bench import Effort, ImageBatch, MethodInfo, Photos, Sizes, State, TopK, Workload
 from ial_bench.geocoding.geocoder import PlaceIndex
 from ial_bench.geocoding.settings import restored_streets, streets_for
-from ial_bench.workload import Effort, Sizes, Workload
 from ial_methods.two_stage.pipeline import Geocoded, addresses_from_array, texts_as_array
 
 

@@ -13,14 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ial_bench import (
+    PHOTO,
     Address,
     Candidates,
+    Effort,
     Features,
     FrozenEncoderMethod,
     Method,
     MethodConfig,
     RunContext,
+    Sizes,
     TopK,
+    Workload,
 )
 from ial_bench.geo.points import Points, haversine_m
 from ial_bench.geocoding.geocoder import Geocoder, NearestPlace, PlaceIndex
@@ -33,7 +37,6 @@ from ial_bench.geocoding.settings import (
     restored_streets,
     streets_for,
 )
-from ial_bench.workload import PHOTO, Effort, Sizes, Workload
 
 if TYPE_CHECKING:
     from ial_bench.geo.lines import StreetLines

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from ial_bench import RunContext
-from ial_bench.seeds import derive_seed
+from ial_bench import RunContext, derive_seed
 from ial_bench.training.config import TrainingConfig
 from ial_bench.training.loop import full_precision
 from ial_bench.training.sampler import Rows, step_candidates

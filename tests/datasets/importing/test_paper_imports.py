@@ -20,7 +20,7 @@ from ial_bench.datasets.known import Expected, dataset_cards
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError, DataError
-from paper_releases import (
+from support.paper_releases import (
     ADDRESSES,
     QUERY_PLACES,
     TRAIN_PLACES,

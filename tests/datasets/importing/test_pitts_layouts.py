@@ -16,7 +16,7 @@ from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import DataError
-from paper_releases import (
+from support.paper_releases import (
     DATABASE_PLACES,
     QUERY_PLACES,
     TRAIN_PLACES,

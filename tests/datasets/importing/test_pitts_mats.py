@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from ial_bench.datasets.importing.pitts_ial import FILES, read_mats
 from ial_bench.errors import DataError
-from paper_releases import PaperRelease, cells, metres, pitts_release, write_mats
+from support.paper_releases import PaperRelease, cells, metres, pitts_release, write_mats
 
 
 @pytest.fixture

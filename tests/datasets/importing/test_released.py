@@ -18,7 +18,7 @@ from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import BenchError, ConfigError, StorageError
 from ial_bench.progress import NoReport
-from made_release import ADDRESSES, N_QUERY, N_TRAIN, Tree, only_bad, record, report
+from support.made_release import ADDRESSES, N_QUERY, N_TRAIN, Tree, only_bad, record, report
 
 
 class TestSoundRelease:

@@ -17,7 +17,7 @@ from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.photos import Photos
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.errors import DataError
-from made_release import ADDRESSES, N_QUERY, N_TRAIN, Tree, only_bad, record, report
+from support.made_release import ADDRESSES, N_QUERY, N_TRAIN, Tree, only_bad, record, report
 
 
 class TestBadRecords:

@@ -20,7 +20,7 @@ from ial_bench.datasets.importing.released import ReleasedOptions, import_releas
 from ial_bench.datasets.importing.report import REPORT
 from ial_bench.datasets.verify import verify
 from ial_bench.errors import ConfigError
-from made_release import ADDRESSES, N_QUERY, Tree, record
+from support.made_release import ADDRESSES, N_QUERY, Tree, record
 
 
 class TestCommand:

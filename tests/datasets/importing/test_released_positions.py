@@ -13,7 +13,7 @@ from ial_bench.datasets.importing.positions import Coords, read_coords
 from ial_bench.datasets.importing.sf_ial import parse_sf_xl
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import ConfigError, DataError
-from made_release import ADDRESSES, Tree, record, report
+from support.made_release import ADDRESSES, Tree, record, report
 
 
 def found(coords: Coords) -> dict[str, tuple[float, float]]:

@@ -14,7 +14,7 @@ import pytest
 from ial_bench.datasets.importing.photo_files import keyed_as
 from ial_bench.datasets.photos import Photos
 from ial_bench.errors import DataError
-from made_release import N_QUERY, N_TRAIN, Tree, report
+from support.made_release import N_QUERY, N_TRAIN, Tree, report
 
 Form = Literal["NFC", "NFD"]
 FORMS: tuple[Form, ...] = ("NFC", "NFD")

@@ -7,7 +7,7 @@ import pytest
 from ial_bench.addresses import Address
 from ial_bench.datasets.table import DESCRIPTION
 from ial_bench.errors import ConfigError
-from made_release import ADDRESSES, N_QUERY, N_TRAIN, Tree, record
+from support.made_release import ADDRESSES, N_QUERY, N_TRAIN, Tree, record
 
 
 class TestPlaceRules:

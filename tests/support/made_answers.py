@@ -14,8 +14,8 @@ from ial_bench.engine.record import PredictionsRecord, RunRecord
 from ial_bench.engine.records import record_path, write_record
 from ial_bench.engine.scoring import score
 from ial_bench.topk import TopK
-from made_city import truth_of
-from made_records import identified, make_record
+from support.made_city import truth_of
+from support.made_records import identified, make_record
 
 
 def noisy_scores(truth: GroundTruth, noise: float, seed: int = 0) -> npt.NDArray[np.float32]:

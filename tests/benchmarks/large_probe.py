@@ -1,6 +1,6 @@
-"""The linear probe's solver on many photos, for its benchmark, in a process of its own.
+"""The linear probe's solver on many photos, for its benchmark, in a process of its own. In `tests`:
 
-    python tests/large_probe.py ROWS DIM CLASSES STEPS KEPT_BYTES FOLDER     prints what was measured, as JSON
+    python -m benchmarks.large_probe ROWS DIM CLASSES STEPS KEPT_BYTES FOLDER     prints what was measured, as JSON
 
 Features lie in a memory map in FOLDER, drawn around a centre a class; up to KEPT_BYTES of them, with probabilities, the
 solver holds in memory.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,8 @@ import numpy as np
 
 from ial_bench.progress import chunks
 from ial_methods.clip import logistic
-from retrieval_lab import held
+from support.apart import output_of
+from support.retrieval_lab import held
 
 C = 0.316
 TOLERANCE = 1e-4
@@ -64,9 +64,7 @@ def measured(rows: int, dim: int, classes: int, steps: int, kept: int, folder: P
 
 def measured_apart(rows: int, dim: int, classes: int, steps: int, kept: int, folder: Path) -> dict[str, Any]:
     """The same in a process of its own, whose peak memory is then the solver's."""
-    arguments = [str(a) for a in (rows, dim, classes, steps, kept, folder)]
-    said = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(said.stdout)
+    found: dict[str, Any] = json.loads(output_of("benchmarks.large_probe", rows, dim, classes, steps, kept, folder))
     return found
 
 

@@ -1,6 +1,6 @@
-"""Retrieval at the size of large galleries, for its benchmark, in a process of its own.
+"""Retrieval at the size of large galleries, for its benchmark, in a process of its own. In `tests`:
 
-    python tests/large_gallery.py INDEX ROWS DIM     prints what was measured, as JSON
+    python -m benchmarks.large_gallery INDEX ROWS DIM     prints what was measured, as JSON
 
 The vectors are made as they are read and never held: what the process takes is the index and what building it needs.
 """
@@ -8,7 +8,6 @@ The vectors are made as they are read and never held: what the process takes is 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +22,8 @@ from ial_bench import RunContext, unit_norm
 from ial_bench.progress import NoReport
 from ial_methods.retrieval.knn import Retrieval
 from ial_methods.retrieval.search import index_bytes
-from retrieval_lab import held
+from support.apart import output_of
+from support.retrieval_lab import held
 
 ADDRESSES = 3_616
 QUERIES = 1_000
@@ -96,9 +96,7 @@ def measure(index: str, rows: int, dim: int, **settings: Any) -> dict[str, float
 
 def measured_apart(index: str, rows: int, dim: int) -> dict[str, float]:
     """`measure` in a process of its own."""
-    command = [sys.executable, __file__, index, str(rows), str(dim)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, float] = json.loads(output_of("benchmarks.large_gallery", index, rows, dim).splitlines()[-1])
     return found
 
 

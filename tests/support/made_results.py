@@ -1,6 +1,6 @@
 """Results of made-up methods: records, answers and ground truth, of any size and with any texts.
 
-python tests/made_results.py FOLDER QUERIES METHODS     write some, to look at a report of that size
+In `tests`: python -m support.made_results FOLDER QUERIES METHODS     write some, to look at a report of that size
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ial_bench.engine.record import PredictionsRecord, RunRecord
 from ial_bench.engine.records import record_path, write_record
 from ial_bench.engine.scoring import score
 from ial_bench.topk import TopK
-from made_records import make_record
+from support.made_records import make_record
 
 NAME = "made-city"
 

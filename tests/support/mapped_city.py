@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from drawn_streets import degrees
 from ial_bench.synth.scene import Boxes
+from support.drawn_streets import degrees
 
 STREETS: dict[str, tuple[tuple[float, float], ...]] = {
     "Main Street": ((0, 0), (150, 0), (300, 60), (420, 60)),

@@ -1,4 +1,4 @@
-"""What decoding photos takes, each in a process of its own: `python tests/decoding_memory.py FOLDER KIND...`.
+"""What decoding photos takes, each in a process of its own: `python tests/support/decoding_memory.py FOLDER KIND...`.
 
 Prints a line of JSON a kind: bytes of the file, bytes that `bytes_to_decode` tells, bytes by which the process grew at
 its peak, bytes of the whole process at its peak, and the error, if any. For Linux.

@@ -1,7 +1,7 @@
 """A release as large as the largest known one, in SF-XL's layout, and its import in a process of its own.
 
-    python tests/large_release.py write FOLDER     write it
-    python tests/large_release.py import FOLDER    import it, print seconds and the peak memory
+    python tests/benchmarks/large_release.py write FOLDER     write it
+    python tests/benchmarks/large_release.py import FOLDER    import it, print seconds and the peak memory
 
 Images are hard links to some small files: 2 million names, but no room on the disk.
 """

@@ -1,15 +1,16 @@
 """A dataset of the size of the largest known one, for benchmarks; and what they do with it, in a process of its own.
 
-    python tests/large_city.py write FOLDER     write it
-    python tests/large_city.py score FOLDER     score answers to all queries, print the peak memory
-    python tests/large_city.py open FOLDER      open it, print the peak memory
+In `tests`:
+
+    python -m benchmarks.large_city write FOLDER     write it
+    python -m benchmarks.large_city score FOLDER     score answers to all queries, print the peak memory
+    python -m benchmarks.large_city open FOLDER      open it, print the peak memory
 
 SF-IAL-Large: 1.96 million train photos and 280,000 queries of 12,000 places, 3,616 addresses.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from ial_bench.datasets.dataset import Dataset
 from ial_bench.engine.record import Metrics
 from ial_bench.engine.scoring import score
 from ial_bench.topk import TopK
-from made_city import truth_of, write_city
+from support.apart import output_of
+from support.made_city import truth_of, write_city
 
 STORED = 10
 
@@ -95,8 +97,7 @@ def open_all(folder: Path) -> Dataset:
 
 def peak_bytes(verb: str, folder: Path) -> int:
     """Peak resident memory of another process that does it."""
-    done = subprocess.run([sys.executable, __file__, verb, str(folder)], capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1])
+    return int(output_of("benchmarks.large_city", verb, folder).split()[-1])
 
 
 def _main(verb: str, folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from drawn_streets import ORIGIN, degrees
+from support.drawn_streets import ORIGIN, degrees
 
 
 def feature(name: str | None, points: Any, kind: str = "LineString", **told: Any) -> dict[str, Any]:
