@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class BenchError(Exception):
-    """Something a user can mend.
+    """An error that the user can fix.
 
     Args:
         problem: what is wrong, naming the file, name or key.

@@ -1,6 +1,6 @@
-"""JSON files: whole or absent, without NaN or repeated keys, and with a checksum where it matters.
+"""JSON files: complete or absent, without NaN or repeated keys, and with a checksum where it matters.
 
-`read_members` reads a large object member by member, in the memory of a few of them.
+`read_members` reads a large object member by member, and holds only a few in memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parquet files: written whole or not at all, and read where they are no larger in memory than they should be.
+"""Parquet files: written completely or not at all, and read only if their size in memory is plausible.
 
 A repeated value is stored once, so that a few kilobytes may unpack to gigabytes. The size of numbers follows from the
 file's metadata. Texts are read dictionary-encoded, and written out only where their mean length is plausible; pyarrow

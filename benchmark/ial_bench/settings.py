@@ -80,7 +80,7 @@ def check_presets(method: type[Method]) -> None:
 
 
 def changes_text(method: type[Method], config: MethodConfig) -> str:
-    """What is not as by default, such as ``preset paper, epochs=50``; the encoder apart."""
+    """Settings that differ from the defaults, such as ``preset paper, epochs=50``, without the encoder."""
     preset, changed = nearest_preset(method, config)
     own = config.model_dump(mode="json")
     parts = [f"preset {preset}"] if preset else []

@@ -1,8 +1,8 @@
 """Columns of texts: in memory, chunk by chunk, and in the CSVs that people bring.
 
-A column never becomes Python objects all at once. Of a CSV the header settles whether commas, semicolons, tabs or bars
-part the cells; texts are UTF-8, or UTF-16 with its mark; headings are read without regard to capitals and blanks around
-them. Cells stay texts until they are asked for.
+A column never becomes Python objects all at once. The header of a CSV determines its delimiter: comma, semicolon, tab
+or pipe. Texts are UTF-8, or UTF-16 with a byte order mark. Headings ignore capitals and the blanks around them. Cells
+stay texts until they are needed.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     shards.parquet      where each photo lies in them
     the other tables    as they were
 
-Members are named by the photo's row, so that no name of somebody else's gets into a shard. A shard is written whole
-or not at all, has photos of one split, and the same bytes whenever it is written.
+Members are named by the photo's row, so that the names of the original files never get into a shard. A shard is
+written completely or not at all, holds photos of one split, and always has the same bytes.
 """
 
 from __future__ import annotations

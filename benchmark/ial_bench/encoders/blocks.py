@@ -1,4 +1,4 @@
-"""Transformers in parts, so that what nobody reads need not be computed, and prompts can enter between blocks."""
+"""Transformers in parts, so that unused outputs are not computed, and prompts can enter between blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State dicts of checkpoints, freed of what training scripts wrap them in, and compared name by name."""
+"""Read state dicts: strip the wrappers of training scripts, and compare names and shapes with the model."""
 
 from __future__ import annotations
 

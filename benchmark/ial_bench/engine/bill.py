@@ -75,7 +75,7 @@ class Line:
 
     @property
     def seconds(self) -> float | None:
-        """Time of its own things; None where a part of it is not known."""
+        """Time of the steps charged to this run; None if that of one is unknown."""
         return None if any(t.seconds is None for t in self.own) else sum(t.seconds or 0.0 for t in self.own)
 
     @property

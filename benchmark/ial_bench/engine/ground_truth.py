@@ -1,7 +1,7 @@
 """What answers are measured against, kept beside the results so that these can be read without the dataset.
 
-    ground-truth/KEY.queries.parquet      one row a query, in the order of the predictions
-    ground-truth/KEY.addresses.parquet    one row an address of the dataset
+    ground-truth/KEY.queries.parquet      one row per query, in the order of the predictions
+    ground-truth/KEY.addresses.parquet    one row per address of the dataset
 
 in the dataset's folder of results. KEY names the version of the dataset and the limit, so that runs on different photos
 never share a file.

@@ -25,8 +25,8 @@ STORED_K = 10
 ENCODE_ROWS, ANSWER_ROWS = 32, 1024
 """Photos that are encoded, and queries that a method is asked about, at once.
 
-The last digits of a sum depend on what is computed beside it: each photo is computed beside the same others, whatever
-the number of workers, the chunks and the interruptions.
+The last digits of a sum depend on what else is in the batch: each photo is always in the same batch, whatever the
+number of workers, the chunks and the interruptions.
 """
 
 

@@ -1,8 +1,8 @@
 """Planes in metres: around an origin true to distance or to area, and UTM with its zones as people write them.
 
 ``S`` at the end of a zone is two things: the southern hemisphere, and the band of latitude from 32° to 40° north. Where
-metres fit the band, they lie between 60° and 50° south if they are read as southern, where hardly anybody lives: that
-is asked about, never guessed.
+metres fit the band, they lie between 60° and 50° south if they are read as southern, which is almost uninhabited: the
+user is asked, nothing is guessed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where on Earth positions are, in words: what a wrong zone or hemisphere is seen by.
+"""Where on Earth positions are, in words: it shows a wrong zone or hemisphere.
 
 The boxes of countries are rough and drawn by hand: enough to tell San Francisco from the southern Pacific.
 

@@ -191,9 +191,9 @@ class _Counting(Geocoder):
 class ByName(_Counting):
     """Candidates on the street that a reverse geocoder names.
 
-    None names the crossings between which a position lies. Hence candidates on the named street stand in the
-    order of the distance to their nearest labelled place, those in a named neighbourhood first. Candidates on other
-    streets are not listed; where no street is named, or none that is a candidate's, nothing is.
+    No reverse geocoder reports which crossings a position lies between. Candidates on the named street are therefore
+    sorted by the distance to their nearest labelled place, those in a named neighbourhood first. Candidates on other
+    streets are not listed. If no street is named, or none of the candidates', nothing is.
 
     Args:
         reverse: the reverse geocoder.

@@ -97,7 +97,7 @@ class NearestTown:
 def parts_of(raw: Any, text: str = "") -> PlaceName:
     """The names in a service's answer.
 
-    Read are the layouts of Nominatim (``address``), Photon (``properties``) and Google (``address_components``), and
+    Understands the layouts of Nominatim (``address``), Photon (``properties``) and Google (``address_components``), and
     whatever else has keys of their names. Without any, the parts between the commas of `text` may be either.
 
     Args:
@@ -135,7 +135,7 @@ class ServiceError(BenchError):
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """How to reach a service, and how gently.
+    """How to reach a service, and its rate limits.
 
     Attributes:
         name: geopy's name of it, such as ``nominatim`` or ``photon``.

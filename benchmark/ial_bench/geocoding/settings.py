@@ -1,4 +1,4 @@
-"""The settings of a geocoder, with the setting `stage2` that chooses it, and the geocoder of given settings."""
+"""The settings of a geocoder, including `stage2`, which selects it, and the factory that builds it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Whether confidence separates right answers from wrong ones: reliability, ECE, risk and coverage.
 
-Confidence is the probability that a method gives its first answer. It is *calibrated* where of the answers given with
-70 % seven in ten are right; it *ranks* where the wrong ones have less of it. The second asks for an order alone.
+Confidence is the probability that a method gives its first answer. It is *calibrated* if 70 % of
+the answers given with 70 % confidence are right; it *ranks* if wrong answers have less of it. The second needs only an
+order.
 """
 
 from __future__ import annotations

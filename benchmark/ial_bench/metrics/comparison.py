@@ -1,8 +1,8 @@
 """Comparing methods on the same queries: sign flips of whole places, and Holm's correction.
 
 Two methods often fail on the same photos, so the difference of their accuracies is known better than either accuracy.
-Were two methods alike, each place could as well have turned out the other way round. So the differences of places get
-signs at random, all the photos of a place the same one, and the difference seen is held against those.
+If two methods were equal, each place could equally have gone the other way. So the differences of places get random
+signs, one sign for all photos of a place, and the observed difference is compared with those.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Intervals for queries that are not independent, over places, and over places and seeds.
 
 Photos of one place succeed or fail together, so n queries of P places tell less than n independent queries would. How
-much less is estimated from how places differ, and the exact binomial interval (Clopper and Pearson) is taken of that
+much less is estimated from how places differ, and the interval is the exact binomial one (Clopper and Pearson) for that
 many queries (Korn and Graubard, Survey Methodology 24, 1998):
 
     deff = variance of the mean over places / variance that independent queries would have

@@ -1,4 +1,4 @@
-"""A pack checked against the dataset, and its runs that hold merged into a folder of results.
+"""A pack checked against the dataset, and its valid runs merged into a folder of results.
 
 Every number that follows from the answers of a pack is computed anew. What does not is taken from its records: times,
 memory, the machine, and what a method reports of its fit.

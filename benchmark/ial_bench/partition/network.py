@@ -1,4 +1,4 @@
-"""Streets of any source as one network: edges between nodes, in an order and direction that no source decides.
+"""Streets of any source as one network: edges between nodes, in an order and direction independent of the source.
 
 Where a source names the nodes of its lines, lines meet where they share one. Where it does not, they meet where their
 geometry touches.

@@ -140,8 +140,8 @@ class Partition:
     def with_places(self, counts: Sequence[int], min_places: int = MIN_PLACES) -> tuple[Partition, list[int]]:
         """Join sub-streets with too few places to the neighbour along the street that has the fewest.
 
-        A neighbour without any place is none: nothing would be gained. Hence a sub-street may keep too few, where its
-        neighbours have none.
+        Neighbours without places are ignored, since joining with one gains nothing. A sub-street whose neighbours have
+        none keeps too few.
 
         Args:
             counts: places of each sub-street.

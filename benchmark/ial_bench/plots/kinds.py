@@ -1,4 +1,4 @@
-"""The pictures there are."""
+"""The registry of pictures."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The columns of a leaderboard: the word for each, and how it is read from the runs of a row.
 
-A new column that is no accuracy is an entry of `QUANTITIES`.
+To add a column that is no accuracy, add an entry to `QUANTITIES`.
 
 SSA-1, MRR, within_50, ...    an accuracy
 sd, sd:METRIC                 standard deviation across seeds, of the first metric or of the one named

@@ -1,4 +1,4 @@
-"""Runs by other code than there is now: superseded ones, which later runs replace, and stale ones.
+"""Runs made by code that has changed since: superseded ones, which later runs replace, and stale ones.
 
 What comes with ial-bench is known by its version; a plugin's run also by the digest of its source, and one with an
 encoder by the releases of the libraries that define it. Runs by different code never replace each other.

@@ -1,4 +1,4 @@
-"""What the harness knows of the drawn city that it runs on by default, and how it comes by it."""
+"""The dataset card of the default drawn city, and how it is made."""
 
 from __future__ import annotations
 

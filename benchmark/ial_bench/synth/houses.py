@@ -1,7 +1,7 @@
 """Rows of houses, and landmarks: around the blocks of a drawn grid, or along both sides of the lines of a street map.
 
-A neighbourhood sets what its houses have in common, a face what a row of them does, a lot what departs from it. On a
-street map houses stand wherever there is neither a road nor another house.
+A neighbourhood sets what its houses have in common, a block face what a row of them shares; each lot adds its
+variations. On a street map houses stand wherever there is neither a road nor another house.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class TrainingConfig(MethodConfig):
         return self.epochs * (photos // max(1, min(self.batch_size, photos)))
 
     def rate_at(self, step: int, steps: int) -> float:
-        """Share of the largest learning rate at `step` of `steps`: up in a line, then down in a cosine."""
+        """Share of the largest learning rate at `step` of `steps`: linear warm-up, then cosine decay."""
         rising = math.ceil(self.warm_up * steps)
         if step < rising:
             return (step + 1) / rising

@@ -1,4 +1,4 @@
-"""Image -> GPS -> address with a first stage that knows positions by a trained encoder of them."""
+"""Image -> GPS -> address with a first stage that embeds positions with a trained location encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The released annotation: its records and their addresses as columns, no object each, so that 2 million fit."""
+"""The released annotation: its records and their addresses, as columns rather than objects, so that two million fit."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Photos to import: how their paths are spelled, where their files lie, how large these are and what is in them.
+"""Photos to import: how their paths are spelled, where the files are, how large they are and what they hold.
 
-Names with accents are written with whole letters (Unicode's NFC) by most systems, and in letters and marks (NFD) by
-some; annotation, positions, captions and the disk may each have either. A name is looked up as it is written first, so
-that two files that differ in nothing else stay two.
+Most systems write names with accents precomposed (Unicode's NFC), some decomposed (NFD); annotation, positions, captions
+and the disk may use either. A name is looked up as it is written first, so that two files that differ in nothing else
+stay two.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pitts-IAL: what the keys of an annotation on Pitts-250k mean, and the positions in its MATLAB files.
 
-Pitts-250k has 10,586 panoramas in its database (``000/000015_pitch1_yaw1.jpg``, the folder being the number by the
-thousand) and 1,000 queries, numbered anew, below ``queries_real``. A key is a name with or without folders before it,
+Pitts-250k has 10,586 panoramas in its database (``000/000015_pitch1_yaw1.jpg``, the folder is the number divided by
+1,000) and 1,000 queries, numbered anew, below ``queries_real``. A key is a name with or without folders before it,
 and one name may be two photos: it is one of ``queries_real`` where it says so, and a database photo where it does not,
 unless the other of the two alone has photos of all such keys.
 

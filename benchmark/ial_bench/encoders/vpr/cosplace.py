@@ -1,7 +1,7 @@
 """CosPlace and EigenPlaces: a torchvision trunk, generalised-mean pooling and a linear layer.
 
 Berton et al., Rethinking Visual Geo-localization for Large-Scale Applications, CVPR 2022; Berton et al., EigenPlaces,
-ICCV 2023. The two differ in how they were trained alone. Names and shapes of the state dict are those of the released
+ICCV 2023. They differ only in how they were trained. Names and shapes of the state dict are those of the released
 files: ``backbone.0.weight``, ..., ``aggregation.1.p``, ``aggregation.3.weight``, ``aggregation.3.bias``.
 """
 

@@ -1,8 +1,8 @@
 """DINOv2's vision transformers on timm's modules, with the authors' names and their resizing of positions.
 
 Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, TMLR 2024. timm resizes the embeddings of
-positions with antialiasing; DINOv2's own code, with which SALAD and AnyLoc were made, does without and enlarges the
-grid by a tenth of a position. The features differ, so this is done here as there.
+positions with antialiasing; DINOv2's own code, with which SALAD and AnyLoc were made, does not, and enlarges the
+grid by a tenth of a position. The features differ, so this follows the original code.
 """
 
 from __future__ import annotations

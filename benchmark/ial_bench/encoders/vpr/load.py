@@ -23,10 +23,10 @@ class Family(Protocol):
     """An architecture: a module of this package."""
 
     HEAD: dict[str, Any]
-    """What is computed behind the network that the weights are of, as JSON values."""
+    """Constants of the aggregation that neither weights nor module names show, as JSON values."""
 
     def build(self, text: str, published: Published, files: Sequence[Path]) -> Built:
-        """The encoder that the spec `text` names, untrained without files; errors as of `load_vpr`."""
+        """The encoder that the spec `text` names, untrained if no files are given. Raises what `load_vpr` raises."""
         ...
 
 
