@@ -148,7 +148,7 @@ class Prices:
         self._seconds: Mapping[str, float] = reference()["seconds"]
         there = reference()["probe"]
         self.slower = 1.0 if here is None else here.compute / there["compute"]
-        self._decoding = 1.0 if here is None else here.decode / there["decode"]
+        self._one_thread = 1.0 if here is None else here.decode / there["decode"]
 
     def photo(self, towers: Towers) -> float:
         """Seconds of encoding a photo, one of many."""
@@ -157,15 +157,20 @@ class Prices:
     def seconds(self, effort: Effort, towers: Towers) -> float:
         """Seconds of all of `effort`, photos and texts in batches."""
         price, giga = self._seconds, 1e-9
-        decoded = (effort.images + effort.images_trained) * self._decoding * self._decode(towers)
+        decoded = (effort.images + effort.images_trained) * self._one_thread * self._decode(towers)
         images = towers.image_flops * giga * (
             effort.images * price["image_gflop"] + effort.images_trained * price["image_gflop_trained"]
         )  # fmt: skip
         texts = towers.token_flops * giga * (
             effort.tokens * price["text_gflop"] + effort.tokens_trained * price["text_gflop_trained"]
         )  # fmt: skip
-        rest = effort.flops * giga * price["gflop"] + effort.steps * price["step"]
-        return towers.factor * (decoded + self.slower * images) + self.slower * (texts + rest)
+        computed = self.slower * (texts + effort.flops * giga * price["gflop"])
+        # What a step has beside its arithmetic gains nothing from threads or a GPU, as decoding does not.
+        return (
+            towers.factor * (decoded + self.slower * images)
+            + computed
+            + self._one_thread * effort.steps * price["step"]
+        )
 
     def _decode(self, towers: Towers) -> float:
         price = self._seconds
@@ -184,10 +189,12 @@ class Prices:
             together: photos that are answered in batches to measure throughput.
         """
         own = Effort(0, 0, query.tokens, 0, query.flops) if cached else query
-        alone = self.slower * self._seconds["call"] if query.images else 0.0  # the tower waits more than it computes
+        alone = (
+            self._one_thread * self._seconds["call"] if query.images else 0.0
+        )  # the tower waits more than it computes
         single = self.seconds(query, towers) + alone
         return (
-            self.slower * self._seconds["run"] + queries * self.seconds(own, towers) + calls * single
+            self._one_thread * self._seconds["run"] + queries * self.seconds(own, towers) + calls * single
             + together * self.seconds(query, towers)
         )  # fmt: skip
 

@@ -18,7 +18,10 @@ from ial_bench.method import MethodConfig
 if TYPE_CHECKING:
     from ial_bench.datasets.photos import Candidates
 
-_KNOWN = ("nearest", "radius", "streets", "reverse-geocoder")
+_SEARCHED: dict[str, Literal["places", "streets", "names"]] = {
+    "nearest": "places", "radius": "places", "streets": "streets", "reverse-geocoder": "names",
+}  # fmt: skip
+"""What each value of `stage2` searches; `geopy:NAME` searches names. `new_geocoder` has a branch for each."""
 _GEOPY = re.compile(r"geopy:[a-z0-9]+")
 
 
@@ -49,8 +52,8 @@ class GeocoderSettings(MethodConfig):
     @field_validator("stage2")
     @classmethod
     def _known(cls, stage2: str) -> str:
-        if stage2 not in _KNOWN and not _GEOPY.fullmatch(stage2):
-            raise ValueError(f"one of {', '.join(_KNOWN)} or geopy:NAME")
+        if stage2 not in _SEARCHED and not _GEOPY.fullmatch(stage2):
+            raise ValueError(f"one of {', '.join(_SEARCHED)} or geopy:NAME")
         return stage2
 
     @model_serializer(mode="wrap")
@@ -69,12 +72,16 @@ class GeocoderSettings(MethodConfig):
     @property
     def asks_names(self) -> bool:
         """Whether a position's name is asked for, and matched to the candidates' addresses."""
-        return self.stage2 not in {"nearest", "radius", "streets"}
+        return self._searched == "names"
 
     @property
     def reads_streets(self) -> bool:
         """Whether the dataset's street network is searched."""
-        return self.stage2 == "streets"
+        return self._searched == "streets"
+
+    @property
+    def _searched(self) -> str:
+        return "names" if self.asks_network else _SEARCHED[self.stage2]
 
 
 def new_reverse_geocoder(settings: GeocoderSettings, cache: Path | None) -> ReverseGeocoder | None:
@@ -144,4 +151,8 @@ def new_geocoder(
         return NearestStreet(streets, places.n_candidates, settings.street_range_m)
     if reverse is not None:
         return ByName(reverse, places, addresses, settings.street_match)
-    return RadiusVote(places, settings.radius_m) if settings.stage2 == "radius" else NearestPlace(places)
+    if settings.stage2 == "radius":
+        return RadiusVote(places, settings.radius_m)
+    if settings.stage2 == "nearest":
+        return NearestPlace(places)
+    raise ValueError(f"stage2={settings.stage2} makes no geocoder of places")

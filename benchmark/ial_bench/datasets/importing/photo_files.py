@@ -1,8 +1,8 @@
 """Photos to import: how their paths are spelled, where the files are, how large they are and what they hold.
 
-Most systems write names with accents precomposed (Unicode's NFC), some decomposed (NFD); annotation, positions, captions
-and the disk may use either. A name is looked up as it is written first, so that two files that differ in nothing else
-stay two.
+Most systems write names with accents precomposed (Unicode's NFC), some decomposed (NFD); annotation, positions,
+captions and the disk may use either. A name is looked up as it is written first, so that two files that differ in
+nothing else stay two.
 """
 
 from __future__ import annotations
