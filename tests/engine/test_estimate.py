@@ -173,7 +173,7 @@ def test_a_method_that_says_nothing_is_scaled_by_photos_and_epochs_or_unknown(de
     assert [line.run.planned for line in bill.unknown] == planned
     assert (bill.seconds, bill.largest, bill.lines[0].seconds) == (0, None, None)
     assert bill.lines[0].run.memory is None
-    assert bill.told()["unknown"] == [planned[0].spec.run_id]
+    assert bill.as_dict()["unknown"] == [planned[0].spec.run_id]
     (once,) = desk.plan(Silent)
     train = len(desk.dataset.split("train"))
     record = finished(once, 50, dataset={"digest": "e" * 64, "n_train": 2 * train})

@@ -73,7 +73,7 @@ def test_a_training_stopped_at_any_step_ends_alike(tmp_path: Path, every: int, a
         assert without_speed(log) == without_speed(expected)
         for found, weight in zip(resumed.weights(), straight.weights(), strict=True):
             assert torch.equal(found, weight)
-        done = 0 if stored is None else stored.told["log"]["steps"]
+        done = 0 if stored is None else stored.progress["log"]["steps"]
         assert len(resumed.seen) == STEPS - done
         assert stop_at - 1 - done < every * accumulate + accumulate  # no more than that is done again
 
@@ -135,7 +135,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "c", written)
     read = read_checkpoint(tmp_path / "c")
     assert read is not None
-    assert read.told == written.told
+    assert read.progress == written.progress
     assert read.best is not None
     torch.testing.assert_close(read.weights, written.weights, rtol=0, atol=0)
     torch.testing.assert_close(read.best, written.best, rtol=0, atol=0)
@@ -244,9 +244,9 @@ def test_one_of_other_code_is_refused(tmp_path: Path) -> None:
     stored = read_checkpoint(path)
     assert stored is not None
     for told, weights in (
-        ({k: v for k, v in stored.told.items() if k != "sums"}, stored.weights),
-        (stored.told, {}),
-        ({**stored.told, "log": {"steps": 1, "unknown": 2}}, stored.weights),
+        ({k: v for k, v in stored.progress.items() if k != "sums"}, stored.weights),
+        (stored.progress, {}),
+        ({**stored.progress, "log": {"steps": 1, "unknown": 2}}, stored.weights),
     ):
         write_checkpoint(path, Checkpoint(weights, stored.best, stored.optimiser, told))
         with pytest.raises(DataError, match="does not fit this training") as caught:
@@ -275,7 +275,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
     assert "| None" not in done.stdout
     kept = read_checkpoint(path)
     assert kept is not None
-    assert kept.told == {"step": 100}
+    assert kept.progress == {"step": 100}
     assert [p.name for p in tmp_path.iterdir()] == ["c"]
 
 

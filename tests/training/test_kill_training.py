@@ -41,7 +41,7 @@ def stored_steps(home: Path) -> int:
         except DataError:  # another took its place while it was read; nobody but this test reads beside the writer
             return 0
         if checkpoint is not None:
-            return int(checkpoint.told["log"]["steps"])
+            return int(checkpoint.progress["log"]["steps"])
     return 0
 
 

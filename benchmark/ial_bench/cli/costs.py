@@ -56,7 +56,7 @@ def show_bill(bill: Bill, as_json: bool) -> None:
     """Print the plan with what each run takes, then the sums."""
     rows = [_row(line) for line in bill.lines]
     if as_json:
-        print_json({"runs": rows, "total": bill.told()})
+        print_json({"runs": rows, "total": bill.as_dict()})
         return
     headers = ["method", "settings", "dataset", "seed", "state", "time", "peak memory", "disk", "from"]
     print_rows(headers, [_cells(line, row) for line, row in zip(bill.lines, rows, strict=True)])

@@ -64,8 +64,8 @@ def _parameters(command: Any) -> Iterator[str]:
         else:
             names = ", ".join([*p.opts, *p.secondary_opts])
         default = "" if p.default in (None, False, ()) or callable(p.default) else str(p.default)
-        told = _plain(getattr(p, "help", "") or "")
-        rows.append(f"| `{names}` | {told} | {f'`{default}`' if default else ''} |")
+        text = _plain(getattr(p, "help", "") or "")
+        rows.append(f"| `{names}` | {text} | {f'`{default}`' if default else ''} |")
     if rows:
         yield "\n".join(["| argument or option | what | default |", "|---|---|---|", *rows])
 
@@ -103,8 +103,8 @@ def _card(name: str, method: type[Method], results: Path) -> Iterator[str]:
         facts.append("scores are logits: their softmax over all candidates gives probabilities")
     facts += [f"cost: {cost}" for cost in _cost(name, results)]
     for preset, settings in method.presets.items():
-        told = ", ".join(f"`{key}={_value(value)}`" for key, value in settings.items())
-        facts.append(f"preset `{preset}`: {told}")
+        values = ", ".join(f"`{key}={_value(value)}`" for key, value in settings.items())
+        facts.append(f"preset `{preset}`: {values}")
     yield "\n".join(f"- {fact}" for fact in facts)
     rows = []
     for key, field in method.Config.model_fields.items():

@@ -194,7 +194,7 @@ class Bill:
                 "--dry-run tells what each run needs",
             )
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         largest, memory, device = self.largest, self.memory, self.device_memory
         return {

@@ -190,15 +190,15 @@ def pretrain(recipe: Recipe, photos: Photos, out: Path, cache: Path, reporter: R
         model.load_state_dict(stored.weights)
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": stored.optimiser, "param_groups": groups})
-        step, seconds, curve = (stored.told[name] for name in ("step", "seconds", "curve"))
+        step, seconds, curve = (stored.progress[name] for name in ("step", "seconds", "curve"))
         reporter.log(f"pretrain: goes on from step {step:,}")
 
     def weights() -> dict[str, torch.Tensor]:
         return {k: v.detach().contiguous() for k, v in model.state_dict().items()}
 
     def save() -> None:
-        told = {"step": step, "seconds": seconds, "curve": curve}
-        write_checkpoint(checkpoint, Checkpoint(weights(), None, optimiser.state_dict()["state"], told))
+        progress = {"step": step, "seconds": seconds, "curve": curve}
+        write_checkpoint(checkpoint, Checkpoint(weights(), None, optimiser.state_dict()["state"], progress))
 
     model.train()
     model.visual.to(memory_format=torch.channels_last)  # the stem is twice as fast that way

@@ -64,13 +64,13 @@ class Checkpoint:
         weights: what is trained.
         best: the same after the best epoch so far; None before the first.
         optimiser: ``state_dict()["state"]`` of the optimiser.
-        told: everything that is not a tensor: step, losses so far, epochs.
+        progress: everything that is not a tensor: step, losses so far, epochs.
     """
 
     weights: Tensors
     best: Tensors | None
     optimiser: dict[int, dict[str, torch.Tensor]]
-    told: dict[str, Any]
+    progress: dict[str, Any]
 
 
 def trained_tensors(module: nn.Module) -> Tensors:
@@ -118,7 +118,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors |= {_BEST + n: t for n, t in (checkpoint.best or {}).items()}
     for number, state in checkpoint.optimiser.items():
         tensors |= {f"{_OPTIMISER}{number}/{n}": t.detach().cpu().contiguous() for n, t in state.items()}
-    told = json.dumps(checkpoint.told, allow_nan=False)
+    told = json.dumps(checkpoint.progress, allow_nan=False)
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"told": told, "sha256": _sum(tensors, told)})
 

@@ -258,9 +258,9 @@ class Trainer:
         self._save()
         give_back_freed_memory()  # steps of unlike texts leave holes of unlike sizes
         if self.ranks.main:
-            told = "" if val is None else f", val SSA-1 {100 * val:.1f} %"
+            scored = "" if val is None else f", val SSA-1 {100 * val:.1f} %"
             self.context.report.log(
-                f"{self.name}: epoch {epoch + 1}/{self.config.epochs}, loss {means['loss']:.3f}{told}, "
+                f"{self.name}: epoch {epoch + 1}/{self.config.epochs}, loss {means['loss']:.3f}{scored}, "
                 f"{speed:,.0f} images/s"
             )
 
@@ -268,11 +268,11 @@ class Trainer:
         if self._file is None or not self.ranks.main:
             return
         state = self.optimiser.state_dict()["state"]
-        told = {
+        progress = {
             "log": self.log.as_dict(), "sums": self._sums, "size": self.sampler.size,
             "scaler": self.scaler.state_dict() if self.scaler.is_enabled() else {},
         }  # fmt: skip
-        write_checkpoint(self._file, Checkpoint(trained_tensors(self.task.module), self.best, state, told))
+        write_checkpoint(self._file, Checkpoint(trained_tensors(self.task.module), self.best, state, progress))
 
     def _resume(self) -> None:
         if self._file is None or (stored := read_checkpoint(self._file)) is None:
@@ -284,9 +284,9 @@ class Trainer:
         self.context.report.log(f"{self.name}: training goes on from step {self.log.steps:,} of {self.steps:,}")
 
     def _take_over(self, stored: Checkpoint) -> None:
-        if stored.told["size"] != self.sampler.size:
+        if stored.progress["size"] != self.sampler.size:
             raise ConfigError(
-                f"{self.name}: the checkpoint {self._file} is of batches of {stored.told['size']} photos, "
+                f"{self.name}: the checkpoint {self._file} is of batches of {stored.progress['size']} photos, "
                 f"these are of {self.sampler.size}",
                 "go on with the number of processes it was begun with, or run it again with --rerun",
             )
@@ -295,9 +295,9 @@ class Trainer:
         self.optimiser.load_state_dict({"state": stored.optimiser, "param_groups": groups})
         _lay_out_alike(self.optimiser)
         if self.scaler.is_enabled():
-            self.scaler.load_state_dict(stored.told["scaler"])
-        self.best, self._sums = stored.best, stored.told["sums"]
-        self.log = TrainingLog(**stored.told["log"])
+            self.scaler.load_state_dict(stored.progress["scaler"])
+        self.best, self._sums = stored.best, stored.progress["sums"]
+        self.log = TrainingLog(**stored.progress["log"])
 
 
 def _optimiser(groups: list[Group], config: TrainingConfig) -> torch.optim.Optimizer:
