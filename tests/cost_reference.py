@@ -97,8 +97,11 @@ def towers() -> dict[str, float]:
 
 
 def _tokens(of: ClipTowers, n: int) -> torch.Tensor:
-    text = " ".join(["street"] * (_TOKENS - 2))
-    return of.tokenize([text] * n)
+    """Texts that begin differently: what texts share goes through the tower once."""
+    tokens = of.tokenize([" ".join(["street"] * (_TOKENS - 2))] * n)
+    letters = torch.randint(1, 250, (n, _TOKENS - 2), generator=torch.Generator().manual_seed(0))
+    tokens[:, 1 : _TOKENS - 1] = letters  # the first tokens of any vocabulary of CLIP's
+    return tokens
 
 
 class _Head(TrainingTask):
