@@ -181,7 +181,7 @@ def test_ids_of_schema_version_1_stay() -> None:
 
     root = Path(__file__).resolve().parents[2] / "results" / "committed"
     for method in ("retrieval", "fusion", "gps-oracle"):
-        record = read_record(min((root / "synth-city" / method).glob("*.json")))
+        record = read_record(min((root / "cambridge" / method).glob("*.json")))
         m, d = record.method, record.dataset
         spec = RunSpec(
             m.name, m.version, m.config, m.weights_digest, d.digest, d.candidate_digest, None, record.seed, record.k,
