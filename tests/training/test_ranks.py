@@ -73,3 +73,21 @@ def test_one_process_is_left_alone() -> None:
     ranks.average_gradients([parameter])
     assert parameter.grad is None
     ranks.wait()
+
+
+def test_averaged_gradients_lie_as_their_weights_do() -> None:
+    """A fused step would pair them with other weights."""
+
+    class Mean:
+        def reduce(self, flat: torch.Tensor, reduction: str) -> torch.Tensor:
+            assert reduction == "mean"
+            return flat / 2
+
+    weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last))
+    weight.grad = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
+    expected = weight.grad / 2
+    ranks = Ranks()
+    ranks._accelerator = Mean()
+    ranks.average_gradients([weight])
+    assert weight.grad.stride() == weight.stride()
+    assert torch.equal(weight.grad, expected)

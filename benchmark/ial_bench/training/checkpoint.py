@@ -106,6 +106,19 @@ def tensors_from_state(state: Mapping[str, npt.NDArray[Any]]) -> Tensors:
     return {n.removeprefix(_TRAINED): torch.tensor(a) for n, a in state.items() if n.startswith(_TRAINED)}
 
 
+def laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """`value`, of the parameter's shape, in the memory layout of the parameter.
+
+    torch's fused steps (2.14) on CPUs pair a parameter with gradient and moments by their place in memory. Where one of
+    them lies with channels last and another does not, they take other elements, without an error.
+    """
+    import torch
+
+    if value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Store it.
 

@@ -28,6 +28,7 @@ from ial_bench.training.checkpoint import (
     Tensors,
     TrainingLog,
     damaged,
+    laid_out_like,
     put_tensors,
     read_checkpoint,
     trained_tensors,
@@ -317,15 +318,11 @@ def _optimiser(groups: list[Group], config: TrainingConfig) -> torch.optim.Optim
 
 
 def _lay_out_alike(optimiser: torch.optim.Optimizer) -> None:
-    """Give moments the memory layout of their parameters.
-
-    Checkpoints hold them contiguous. torch's fused steps (2.14) on CPUs pair elements by their place in memory, and
-    would without an error take those of other elements where the parameter lies with channels last.
-    """
+    """Give moments the memory layout of their parameters: checkpoints hold them contiguous."""
     for parameter, state in optimiser.state.items():
         for name, value in state.items():
-            if value.shape == parameter.shape and value.stride() != parameter.stride():
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            if value.shape == parameter.shape:
+                state[name] = laid_out_like(parameter.detach(), value)
 
 
 def full_precision(device: torch.device) -> Any:

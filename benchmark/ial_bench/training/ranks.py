@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ial_bench.training.checkpoint import laid_out_like
 from ial_bench.training.sampler import Rows
 
 _PATIENCE = timedelta(days=30)  # the others wait while the main process encodes, evaluates and answers
@@ -62,7 +63,7 @@ class Ranks:
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in own])
         mean = self._accelerator.reduce(flat, reduction="mean")
         for parameter, grad in zip(own, mean.split([p.numel() for p in own]), strict=True):
-            parameter.grad = grad.view_as(parameter)
+            parameter.grad = laid_out_like(parameter.detach(), grad.view_as(parameter))
 
     def wait(self) -> None:
         """Until all processes are here."""
